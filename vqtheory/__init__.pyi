@@ -1,0 +1,11 @@
+from . import measure as measure
+from . import reference as reference
+from . import rules as rules
+from . import schedules as schedules
+from . import streams as streams
+from ._batches import Batches as Batches
+from .run import Run as Run
+from .run import resume as resume
+from .simulation import simulate as simulate
+
+__version__: str

@@ -1,0 +1,127 @@
+"""A configuration is the text of its call: `repr` writes it, one small parser reads it.
+
+The same text stands in a run's `config.toml` and on the command line:
+``NSVQ(step_size=0.05, bandwidth=exponential(2.0, half_life=600))``.
+Nothing is evaluated but calls of known names, numbers, strings, lists and sums.
+"""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import hashlib
+import inspect
+from collections.abc import Mapping
+from functools import cache
+from importlib import import_module
+from typing import Any, ClassVar
+
+import numpy as np
+
+from vqtheory import _check
+
+
+class Configured:
+    """Gives a dataclass the `repr` that `parse` reads: arguments at their default are left out."""
+
+    _positional: ClassVar[int] = 0  # how many leading arguments are written without their name
+
+    def __repr__(self) -> str:
+        arguments = []
+        for position, field in enumerate(dataclasses.fields(self)):  # type: ignore[arg-type]
+            value = getattr(self, field.name)
+            if position < self._positional and _differs(value, field):
+                arguments.append(text(value))
+            elif _differs(value, field):
+                arguments.append(f"{field.name}={text(value)}")
+        return f"{type(self).__name__}({', '.join(arguments)})"
+
+
+def _differs(value: Any, field: dataclasses.Field) -> bool:
+    if isinstance(value, np.ndarray) or field.default is dataclasses.MISSING:
+        return True
+    return type(value) is not type(field.default) or value != field.default
+
+
+def text(value: Any) -> str:
+    """`value` as a configuration writes it; an array by its name, see `array_name`."""
+    if isinstance(value, np.ndarray):
+        return f"array({array_name(value)!r})"
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(text(item) for item in value) + "]"
+    if isinstance(value, np.generic):
+        return repr(value.item())
+    return repr(value)
+
+
+def array_name(array: np.ndarray) -> str:
+    """A name for an array by its content: shape, dtype and the first digits of its SHA-256."""
+    digest = hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()[:16]
+    return f"{'x'.join(map(str, array.shape))}-{array.dtype}-{digest}"
+
+
+def arrays_of(value: Any) -> dict[str, np.ndarray]:
+    """All arrays that the text of `value` names."""
+    if isinstance(value, np.ndarray):
+        return {array_name(value): value}
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        value = [getattr(value, field.name) for field in dataclasses.fields(value)]
+    if isinstance(value, (list, tuple)):
+        return {name: array for item in value for name, array in arrays_of(item).items()}
+    return {}
+
+
+def parse(source: str, arrays: Mapping[str, np.ndarray] | None = None) -> Any:
+    """The object that the text describes.
+
+    Raises `ValueError` for text that is not a call of known names, with the
+    known ones and the nearest.
+    """
+    try:
+        tree = ast.parse(source.strip(), mode="eval")
+    except SyntaxError as error:
+        raise ValueError(f"Cannot read {source!r} as a configuration: {error.msg}.") from None
+    return _build(tree.body, source, arrays or {})
+
+
+@cache
+def known_names() -> dict[str, Any]:
+    """Every name that a configuration may call: the public rules, streams and schedules."""
+    modules = [import_module(f"vqtheory.{name}") for name in ("rules", "streams", "schedules")]
+    return {name: getattr(module, name) for module in modules for name in module.__all__}
+
+
+def _build(node: ast.expr, source: str, arrays: Mapping[str, np.ndarray]) -> Any:
+    match node:
+        case ast.Constant(value=value):
+            return value
+        case ast.UnaryOp(op=ast.USub(), operand=operand):
+            return -_build(operand, source, arrays)
+        case ast.List(elts=items) | ast.Tuple(elts=items):
+            return [_build(item, source, arrays) for item in items]
+        case ast.BinOp(left=left, op=ast.Add(), right=right):
+            return _build(left, source, arrays) + _build(right, source, arrays)
+        case ast.Call(func=ast.Name(id=name), args=args, keywords=keywords):
+            positional = [_build(arg, source, arrays) for arg in args]
+            named = {str(keyword.arg): _build(keyword.value, source, arrays) for keyword in keywords}
+            return _call(name, positional, named, arrays)
+        case _:
+            raise ValueError(f"Cannot read {ast.unparse(node)!r} in {source!r}: only calls of known names, numbers, text and lists.")
+
+
+def _call(name: str, positional: list, named: dict[str, Any], arrays: Mapping[str, np.ndarray]) -> Any:
+    if name == "array":
+        if positional[0] not in arrays:
+            raise ValueError(f"The array {positional[0]!r} is not stored beside this configuration.")
+        return arrays[positional[0]]
+    if name not in known_names():
+        raise ValueError(f"Unknown name {name!r} in a configuration ({_check.nearest(name, known_names())}).")
+    target = known_names()[name]
+    parameters = inspect.signature(target).parameters
+    for keyword in named:
+        if keyword not in parameters:
+            raise ValueError(f"{name} has no parameter {keyword!r} ({_check.nearest(keyword, parameters)}).")
+    try:
+        return target(*positional, **named)
+    except TypeError as error:
+        raise ValueError(f"Cannot make {name}: {error}.") from None

@@ -1,0 +1,114 @@
+"""The nearest code: q(x) = argmin_k |x - c_k|^2, ties to the lowest index.
+
+The squared differences are summed directly, in the order of the dimensions. The
+usual |x|^2 + |c|^2 - 2xc cancels where the mean of the latents is large against
+their spread; in float32 at mean 0.3 and spread 0.004 it misassigns one latent in
+a hundred. Kernels hold the codes transposed, [D, K], so that the sum over the
+dimensions runs for all codes side by side.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from vqtheory import _check
+from vqtheory._jit import inlined_kernel, kernel
+
+
+def nearest(latents: np.ndarray, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Index of each latent's code, and its squared distance to it.
+
+    Parameters
+    ----------
+    latents : float [N, D]
+    codes : float [K, D]
+
+    Returns
+    -------
+    assignment : int64 [N]
+    squared_distance : float [N]
+
+    Raises
+    ------
+    ValueError
+        For values that are not finite and for dimensions that differ.
+
+    Examples
+    --------
+    >>> nearest([[0.1], [0.9], [0.5]], [[0.0], [1.0]])[0]
+    array([0, 1, 0])
+    """
+    codes = _check.matrix("nearest", "codes", codes)
+    latents = _check.matrix("nearest", "latents", latents, columns=codes.shape[1]).astype(codes.dtype, copy=False)
+    assignment, squared = np.empty(len(latents), np.int64), np.empty(len(latents), codes.dtype)
+    _nearest_all(latents, codes.T.copy(), assignment, squared)
+    return assignment, squared
+
+
+class Tally(NamedTuple):
+    """What a call of `advance` counts; becomes its `info`."""
+
+    hits: np.ndarray  # OUT int64 [K], samples won by each code
+    last_hit: np.ndarray  # OUT int64 [K], step of the last win in this call, -1 where there was none
+    assignment: np.ndarray  # OUT int64 [B], of the last batch
+    distortion: np.ndarray  # OUT float [T], sum of w |x - c_q(x)|^2 over each batch before its update
+
+
+def new_tally(x: np.ndarray, codes: np.ndarray) -> Tally:
+    """An empty tally for batches x [T, B, D] and codes [K, D]."""
+    steps, batch_size, _ = x.shape
+    return Tally(
+        np.zeros(len(codes), np.int64), np.full(len(codes), -1), np.zeros(batch_size, np.int64), np.zeros(steps, x.dtype)
+    )
+
+
+def info(tally: Tally, weight: np.ndarray) -> dict[str, np.ndarray]:
+    """The `info` of `advance`: the tally, with the distortion as each batch's mean."""
+    total = weight.sum(axis=1)
+    return tally._asdict() | {"distortion": tally.distortion / np.where(total > 0, total, 1)}
+
+
+@inlined_kernel
+def find_nearest(x, codes_t, distances):
+    """Index of the code nearest to x [D]; fills the squared distances [K] to all codes [D, K]."""
+    dim, num_codes = codes_t.shape
+    for k in range(num_codes):
+        difference = x[0] - codes_t[0, k]
+        distances[k] = difference * difference
+    for d in range(1, dim):
+        for k in range(num_codes):
+            difference = x[d] - codes_t[d, k]
+            distances[k] += difference * difference
+    best, closest = 0, distances[0]
+    for k in range(1, num_codes):
+        if distances[k] < closest:
+            best, closest = k, distances[k]
+    return best
+
+
+@kernel
+def _nearest_all(latents, codes_t, assignment, squared):
+    distances = np.empty(codes_t.shape[1], codes_t.dtype)
+    for n in range(len(latents)):
+        assignment[n] = find_nearest(latents[n], codes_t, distances)
+        squared[n] = distances[assignment[n]]
+
+
+@inlined_kernel
+def sum_cells(x, weight, codes_t, distances, pull, hits, assignment):
+    """Assign one batch x [B, D], sum over its cells, return the sum of w |x - c_q(x)|^2.
+
+    IN x, weight [B], codes_t [D, K]; added to: pull [K, D], the sum of w (x - c_k) in a cell,
+    and hits [K]; OUT assignment [B]; distances [K] is workspace.
+    """
+    error = codes_t.dtype.type(0)
+    for b in range(len(x)):
+        k = find_nearest(x[b], codes_t, distances)
+        for d in range(x.shape[1]):
+            pull[k, d] += weight[b] * (x[b, d] - codes_t[d, k])
+        error += weight[b] * distances[k]
+        hits[k] += 1
+        assignment[b] = k
+    return error

@@ -1,0 +1,151 @@
+"""Plain vector quantization: the winner moves, every other code stays.
+
+Gradient descent on the codebook loss E|sg(x) - c_q(x)|^2 is online k-means (Lu et
+al., arXiv 2602.18896; MacQueen 1967 for one sample at a time):
+
+    c_k <- c_k + eta_t (n_k / B) (mean_k - c_k)
+
+with n_k the number of the batch's B samples that code k wins and mean_k their mean.
+A code with n_k = 0 is not touched, to the bit.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+
+from vqtheory import _check, schedules
+from vqtheory._batches import Batches, checked
+from vqtheory._config import Configured
+from vqtheory._jit import kernel
+from vqtheory.assign import find_nearest, info, new_tally, sum_cells
+from vqtheory.rules._start import check_start, uniform_start
+
+
+@dataclass(frozen=True, repr=False)
+class VQ(Configured):
+    """Online k-means, the codebook of a plain VQ-VAE.
+
+    Parameters
+    ----------
+    step_size : float or schedule, default 0.05
+        eta, the step size in units in which 1 moves a code that wins the whole batch onto
+        its mean. SGD with rate lr on a mean-squared codebook loss of weight alpha is
+        eta = 2 lr alpha / D.
+    clock : {"step", "wins"}, default "step"
+        What a schedule's argument counts: updates of the codebook, or the code's own wins.
+        With "wins" the samples of a batch are taken one after the other, each by the gain
+        at its code's own count, c_k <- c_k + eta(wins_k) (x - c_k), without the 1/B;
+        ``VQ(harmonic(1.0), clock="wins")`` is MacQueen's rule, which leaves every code at
+        the running mean of all that it has won.
+    start : {"matched", "published"}, default "matched"
+        The codes given, or U(-1/K, 1/K) as in the original VQ-VAE code.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from vqtheory import Batches
+    >>> rule = VQ(step_size=0.5)
+    >>> state = rule.init(np.array([[0.0], [1.0]]), seed=0)
+    >>> state, info = rule.advance(state, Batches(np.array([[[0.2]], [[0.1]]])))
+    >>> state.codes.ravel(), info["hits"]
+    (array([0.1, 1. ]), array([2, 0]))
+    """
+
+    step_size: Any = 0.05
+    clock: str = "step"
+    start: str = "matched"
+
+    moves_unselected: ClassVar[bool] = False
+    fixed_point: ClassVar[str | None] = "k-means"
+    equivariances: ClassVar[frozenset[str]] = frozenset({"translation", "rotation", "scaling", "permutation"})
+    tracks_translation: ClassVar[bool] = False
+    lengths: ClassVar[tuple[str, ...]] = ()
+    needs_displacement: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        schedules.check("VQ", "step_size", self.step_size, 0, above=True)
+        _check.choice("VQ", "clock", self.clock, ["step", "wins"])
+        check_start("VQ", self.start)
+
+    def init(self, codes: np.ndarray, seed: int = 0) -> VQState:
+        """The state that starts from codes [K, D]."""
+        codes = _check.matrix("VQ.init", "codes", codes).copy()
+        if self.start == "published":
+            codes = uniform_start(codes, seed, bound=1 / len(codes))
+        return VQState(codes, np.int64(0), np.zeros(len(codes), np.int64))
+
+    def advance(self, state: VQState, batches: Batches) -> tuple[VQState, dict[str, np.ndarray]]:
+        """T updates from batches.x [T, B, D]."""
+        x, weight = checked("VQ.advance", batches, state.codes)
+        steps, batch_size, _ = x.shape
+        codes_t, tally = state.codes.T.copy(), new_tally(x, state.codes)
+        if self.clock == "wins":
+            rates, offsets = _rates_by_wins(self.step_size, state.wins, steps * batch_size)
+            _advance_by_wins(x, weight, rates.astype(x.dtype), offsets, state.step, codes_t, *tally)
+        else:
+            rates = schedules.values(self.step_size, int(state.step), steps) / batch_size
+            _advance(x, weight, rates.astype(x.dtype), state.step, codes_t, *tally)
+        return VQState(codes_t.T.copy(), state.step + steps, state.wins + tally.hits), info(tally, weight)
+
+
+class VQState(NamedTuple):
+    """Codes, updates done, and samples won by each code so far."""
+
+    codes: np.ndarray
+    step: np.int64
+    wins: np.ndarray
+
+
+def _rates_by_wins(schedule: Any, wins: np.ndarray, samples: int) -> tuple[np.ndarray, np.ndarray]:
+    """The gains at every count that can occur in a call, and where each code's own begin.
+
+    Code k meets the counts wins_k .. wins_k + samples - 1 at most. The table is the union of
+    these ranges, so that a code left far behind does not stretch it.
+    """
+    order = np.argsort(wins, kind="stable")
+    lengths = np.append(np.minimum(np.diff(wins[order]), samples), samples)
+    first = np.concatenate([[0], np.cumsum(lengths)])
+    counts = np.concatenate([start + np.arange(length) for start, length in zip(wins[order], lengths, strict=True)])
+    offsets = np.empty(len(wins), np.int64)
+    offsets[order] = first[:-1]
+    return np.broadcast_to(schedule(counts) if callable(schedule) else float(schedule), counts.shape), offsets
+
+
+@kernel
+def _advance(x, weight, rates, step, codes_t, hits, last_hit, assignment, distortion):
+    """IN x, weight, rates [T] (eta / B), step; IN/OUT codes_t; OUT the tally."""
+    steps, batch_size, dim = x.shape
+    distances = np.empty(codes_t.shape[1], x.dtype)
+    pull = np.zeros((codes_t.shape[1], dim), x.dtype)
+    for t in range(steps):
+        distortion[t] = sum_cells(x[t], weight[t], codes_t, distances, pull, hits, assignment)
+        for b in range(batch_size):
+            k = assignment[b]  # a code that won twice is met again with nothing left to add
+            last_hit[k] = step + t
+            for d in range(dim):
+                codes_t[d, k] += rates[t] * pull[k, d]
+                pull[k, d] = 0
+
+
+@kernel
+def _advance_by_wins(x, weight, rates, offsets, step, codes_t, hits, last_hit, assignment, distortion):
+    """IN x, weight, rates (gain by count), offsets [K] (in rates), step; IN/OUT codes_t; OUT the tally."""
+    steps, batch_size, dim = x.shape
+    distances = np.empty(codes_t.shape[1], x.dtype)
+    for t in range(steps):
+        error = codes_t.dtype.type(0)
+        for b in range(batch_size):
+            k = find_nearest(x[t, b], codes_t, distances)
+            assignment[b] = k
+            error += weight[t, b] * distances[k]
+        distortion[t] = error
+        for b in range(batch_size):
+            k = assignment[b]
+            gain = weight[t, b] * rates[offsets[k] + hits[k]]
+            for d in range(dim):
+                codes_t[d, k] += gain * (x[t, b, d] - codes_t[d, k])
+            hits[k] += 1
+            last_hit[k] = step + t
