@@ -1,0 +1,155 @@
+"""A stream: samples of a source, moved by a drift, as a pure function of its arguments."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from vqtheory import _check
+from vqtheory._batches import Batches
+from vqtheory._config import Configured
+from vqtheory._random import Purpose, generator
+from vqtheory.streams._motion import Motion
+from vqtheory.streams.drifts import Drift, Stationary
+from vqtheory.streams.sources import Source
+
+_BLOCK_ELEMENTS = 2**14  # numbers in a block: large against the cost of a generator, small against a chunk
+
+
+@dataclass(frozen=True, repr=False)
+class Stream(Configured):
+    """Latents from a drifting encoder: samples of `source`, mapped by `drift`.
+
+        x_t = m + r_t R_t (s - m) + d_t
+
+    with s a sample of the source, m the source's mean, and the factor r_t, the rotation R_t
+    and the shift d_t of the drift at step t.
+
+    Parameters
+    ----------
+    source : Source
+        Where samples come from before they drift.
+    drift : Drift, default Stationary()
+        How they move, in units per update. Drifts add with ``+``.
+
+    Examples
+    --------
+    >>> from vqtheory.streams import Stream, Translation, Uniform
+    >>> stream = Stream(Uniform(dim=1), Translation(speed=1.0))
+    >>> batches = stream.draw(start=5, steps=2, batch_size=3, seed=0)
+    >>> batches.x.shape, batches.x.astype(int).tolist()
+    ((2, 3, 1), [[[5], [5], [5]], [[6], [6], [6]]])
+    >>> stream.at(5, seed=0).mean
+    array([5.5])
+    """
+
+    source: Source
+    drift: Drift = Stationary()  # noqa: RUF009 - frozen, hence safe to share
+    _positional: ClassVar[int] = 2
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.source, Source):
+            raise _check.fail("Stream", "source", "a source such as Uniform(dim=1)", self.source)
+        if not isinstance(self.drift, Drift):
+            raise _check.fail("Stream", "drift", "a drift such as Translation(speed=1e-5)", self.drift)
+        self.drift.motion(0, 1, self.dim, seed=0)  # refuses a drift that this dimension cannot have
+
+    @property
+    def dim(self) -> int:
+        """D, the dimension of the latents."""
+        return self.source.dim
+
+    def draw(
+        self,
+        start: int,
+        steps: int,
+        batch_size: int,
+        seed: int,
+        dtype: Any = np.float64,
+        displacement: bool = False,
+    ) -> Batches:
+        """Latents of steps ``start .. start + steps - 1``; the same arguments give the same latents.
+
+        Raises `ValueError` for a negative `start` or sizes below 1. `displacement` asks for
+        each sample's own move since the step before (0 at step 0).
+        """
+        start = _check.integer("draw", "start", start, 0)
+        steps, batch_size = _check.integer("draw", "steps", steps), _check.integer("draw", "batch_size", batch_size)
+        pieces = list(self._pieces(start, start + steps, batch_size, seed, displacement))
+        x, moved = (np.concatenate(parts) if parts[0] is not None else None for parts in zip(*pieces, strict=True))
+        return Batches(x.astype(dtype, copy=False), None if moved is None else moved.astype(dtype, copy=False))
+
+    def _pieces(self, start: int, stop: int, batch_size: int, seed: int, displacement: bool) -> Iterator[tuple]:
+        """The blocks that start .. stop touches, cut to it.
+
+        A block is made whole whatever part of it is asked for: its bits cannot depend on the cut.
+        """
+        length = block_steps(batch_size, self.dim)
+        for block in range(start // length, (stop - 1) // length + 1):
+            first = block * length
+            samples = self.source.sample(generator(seed, Purpose.SOURCE, block), length * batch_size)
+            samples = samples.reshape(length, batch_size, self.dim)
+            motion = self.drift.motion(first - 1, length + 1, self.dim, seed)
+            x = motion[1:].apply(samples, self.source.mean)
+            moved = x - motion[:-1].apply(samples, self.source.mean) if displacement else None
+            if moved is not None and first == 0:
+                moved[0] = 0
+            cut = slice(max(start - first, 0), min(stop - first, length))
+            yield x[cut], None if moved is None else moved[cut]
+
+    def at(self, t: int, seed: int = 0) -> Law:
+        """The law of the latents at step t."""
+        t = _check.integer("at", "t", t, 0)
+        return Law(self.source, self.drift.motion(t - 1, 2, self.dim, seed), seed, t)
+
+
+def block_steps(batch_size: int, dim: int) -> int:
+    """Steps in a block: a power of two that depends only on batch size and dimension."""
+    return 1 << max(0, (_BLOCK_ELEMENTS // (batch_size * dim)).bit_length() - 1)
+
+
+@dataclass(frozen=True)
+class Law:
+    """Where a stream is at one step.
+
+    Attributes
+    ----------
+    mean, velocity : float [D]
+        Its mean, and the move of its mean since the step before.
+    """
+
+    source: Source
+    motion: Motion  # of the step before and of this step
+    seed: int
+    step: int
+
+    @property
+    def mean(self) -> np.ndarray:
+        """The mean of the latents, [D]."""
+        return self.motion[1:].apply(self.source.mean[None, None], self.source.mean)[0, 0]
+
+    @property
+    def velocity(self) -> np.ndarray:
+        """The move of the mean since the step before, [D]; 0 at step 0."""
+        if self.step == 0:
+            return np.zeros(self.source.dim)
+        return self.mean - self.motion[:1].apply(self.source.mean[None, None], self.source.mean)[0, 0]
+
+    def sample(self, size: int) -> np.ndarray:
+        """Fresh latents [size, D], none of which a run with this seed meets."""
+        samples = self.source.sample(generator(self.seed, Purpose.PROBE, self.step), size)
+        return self.motion[1:].apply(samples[None], self.source.mean)[0]
+
+    def density(self, x: np.ndarray) -> np.ndarray | None:
+        """The density at x [N, D], [N]; None where the source has none in closed form."""
+        back = self.motion[1:].invert(np.asarray(x, np.float64)[None], self.source.mean)[0]
+        density = self.source.density(back)
+        return None if density is None else density / self.motion[1:].factor[0] ** self.source.dim
+
+    def optimum(self, num_codes: int) -> float | None:
+        """The least distortion that `num_codes` codes can have; None where it is not known (D > 1, no density)."""
+        least = self.source.optimum(num_codes)
+        return None if least is None else least * float(self.motion[1:].factor[0]) ** 2
