@@ -41,12 +41,15 @@ def checked(owner: str, batches: Batches, codes: np.ndarray) -> tuple[np.ndarray
             f"Got latents of shape {x.shape} and codes of shape {codes.shape}."
         )
     if x.dtype != codes.dtype:
-        raise ValueError(f"The 'batches' parameter of {owner} must have the dtype of the codes, {codes.dtype}. Got {x.dtype}.")
+        raise ValueError(
+            f"The 'batches' parameter of {owner} must have the dtype of the codes, {codes.dtype}. Got {x.dtype}."
+        )
     _check.finite(owner, "batches", x)
     if batches.weight is None:
         return np.ascontiguousarray(x), np.ones(x.shape[:2], x.dtype)
     if batches.weight.shape != x.shape[:2] or not (batches.weight >= 0).all():
         raise ValueError(
-            f"The 'weight' of the batches of {owner} must be [T, B] = {x.shape[:2]} and >= 0. Got shape {batches.weight.shape}."
+            f"The 'weight' of the batches of {owner} must be >= 0 and of shape {x.shape[:2]}, [T, B]. "
+            f"Got shape {batches.weight.shape}."
         )
     return np.ascontiguousarray(x), np.ascontiguousarray(_check.finite(owner, "weight", batches.weight), x.dtype)

@@ -54,9 +54,8 @@ def choice(owner: str, name: str, value: Any, options: Iterable[str]) -> str:
     """One of the `options`."""
     options = list(options)
     if value not in options:
-        raise ValueError(
-            f"The {name!r} parameter of {owner} must be one of the known names. Got {value!r} ({nearest(str(value), options)})."
-        )
+        known = nearest(str(value), options)
+        raise ValueError(f"The {name!r} parameter of {owner} must be one of the known names. Got {value!r} ({known}).")
     return str(value)
 
 

@@ -106,7 +106,9 @@ def _build(node: ast.expr, source: str, arrays: Mapping[str, np.ndarray]) -> Any
             named = {str(keyword.arg): _build(keyword.value, source, arrays) for keyword in keywords}
             return _call(name, positional, named, arrays)
         case _:
-            raise ValueError(f"Cannot read {ast.unparse(node)!r} in {source!r}: only calls of known names, numbers, text and lists.")
+            raise ValueError(
+                f"Cannot read {ast.unparse(node)!r} in {source!r}: only calls of known names, numbers, text and lists."
+            )
 
 
 def _call(name: str, positional: list, named: dict[str, Any], arrays: Mapping[str, np.ndarray]) -> Any:

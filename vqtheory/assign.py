@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from vqtheory import _check
+from vqtheory._batches import Batches
 from vqtheory._jit import inlined_kernel, kernel
 
 
@@ -64,10 +65,10 @@ def new_tally(x: np.ndarray, codes: np.ndarray) -> Tally:
     )
 
 
-def info(tally: Tally, weight: np.ndarray) -> dict[str, np.ndarray]:
+def info(tally: Tally, batches: Batches) -> dict[str, np.ndarray]:
     """The `info` of `advance`: the tally, with the distortion as each batch's mean."""
-    total = weight.sum(axis=1)
-    return tally._asdict() | {"distortion": tally.distortion / np.where(total > 0, total, 1)}
+    total = batches.x.shape[1] if batches.weight is None else batches.weight.sum(axis=1)
+    return tally._asdict() | {"distortion": tally.distortion / np.where(total == 0, 1, total).astype(tally.distortion.dtype)}
 
 
 @inlined_kernel

@@ -140,4 +140,4 @@ def check(owner: str, name: str, schedule: Any, low: float = -math.inf, *, above
 def values(schedule: Any, start: int, steps: int) -> np.ndarray:
     """The schedule at steps ``start .. start + steps - 1``, float64."""
     t = np.arange(start, start + steps, dtype=np.float64)
-    return np.ascontiguousarray(np.broadcast_to(schedule(t) if callable(schedule) else float(schedule), (steps,)), np.float64)
+    return np.array(np.broadcast_to(schedule(t) if callable(schedule) else float(schedule), (steps,)), np.float64)

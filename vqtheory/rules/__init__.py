@@ -1,5 +1,10 @@
 """Rules: how a codebook moves after the latents. One file per rule, the rule's whole story."""
 
-from vqtheory.rules.vq import VQ, VQState
+from vqtheory.rules.cosine import CosineVQ
+from vqtheory.rules.ema import EMA
+from vqtheory.rules.nsvq import NSVQ
+from vqtheory.rules.simvq import SimVQ
+from vqtheory.rules.transvq import TransVQ
+from vqtheory.rules.vq import VQ
 
-__all__ = ["VQ", "VQState"]
+__all__ = ["EMA", "NSVQ", "VQ", "CosineVQ", "SimVQ", "TransVQ"]

@@ -88,7 +88,7 @@ class VQ(Configured):
         else:
             rates = schedules.values(self.step_size, int(state.step), steps) / batch_size
             _advance(x, weight, rates.astype(x.dtype), state.step, codes_t, *tally)
-        return VQState(codes_t.T.copy(), state.step + steps, state.wins + tally.hits), info(tally, weight)
+        return VQState(codes_t.T.copy(), state.step + steps, state.wins + tally.hits), info(tally, batches)
 
 
 class VQState(NamedTuple):

@@ -34,11 +34,12 @@ class Motion(NamedTuple):
         """The factor itself, [T]."""
         return np.exp(self.log_factor)
 
-    def __add__(self, other: tuple) -> Motion:  # type: ignore[override]
+    def __add__(self, other: tuple) -> Motion:
         return Motion(*(mine + its for mine, its in zip(self, other, strict=True)))
 
-    def __getitem__(self, steps: slice) -> Motion:  # type: ignore[override]
-        return Motion(*(part[steps] for part in tuple(self)))
+    def split(self) -> tuple[Motion, Motion]:
+        """The motion at the step before each of steps 1 .. T - 1, and at each of them."""
+        return Motion(*(part[:-1] for part in self)), Motion(*(part[1:] for part in self))
 
     def apply(self, samples: np.ndarray, mean: np.ndarray) -> np.ndarray:
         """Samples [T, B, D] of the source, moved."""

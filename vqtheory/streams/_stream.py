@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -78,9 +79,9 @@ class Stream(Configured):
         """
         start = _check.integer("draw", "start", start, 0)
         steps, batch_size = _check.integer("draw", "steps", steps), _check.integer("draw", "batch_size", batch_size)
-        pieces = list(self._pieces(start, start + steps, batch_size, seed, displacement))
-        x, moved = (np.concatenate(parts) if parts[0] is not None else None for parts in zip(*pieces, strict=True))
-        return Batches(x.astype(dtype, copy=False), None if moved is None else moved.astype(dtype, copy=False))
+        x, moved = zip(*self._pieces(start, start + steps, batch_size, seed, displacement), strict=True)
+        join = partial(np.concatenate, dtype=dtype, casting="same_kind")
+        return Batches(join(x), join(moved) if displacement else None)
 
     def _pieces(self, start: int, stop: int, batch_size: int, seed: int, displacement: bool) -> Iterator[tuple]:
         """The blocks that start .. stop touches, cut to it.
@@ -92,9 +93,9 @@ class Stream(Configured):
             first = block * length
             samples = self.source.sample(generator(seed, Purpose.SOURCE, block), length * batch_size)
             samples = samples.reshape(length, batch_size, self.dim)
-            motion = self.drift.motion(first - 1, length + 1, self.dim, seed)
-            x = motion[1:].apply(samples, self.source.mean)
-            moved = x - motion[:-1].apply(samples, self.source.mean) if displacement else None
+            before, now = self.drift.motion(first - 1, length + 1, self.dim, seed).split()
+            x = now.apply(samples, self.source.mean)
+            moved = x - before.apply(samples, self.source.mean) if displacement else None
             if moved is not None and first == 0:
                 moved[0] = 0
             cut = slice(max(start - first, 0), min(stop - first, length))
@@ -103,7 +104,7 @@ class Stream(Configured):
     def at(self, t: int, seed: int = 0) -> Law:
         """The law of the latents at step t."""
         t = _check.integer("at", "t", t, 0)
-        return Law(self.source, self.drift.motion(t - 1, 2, self.dim, seed), seed, t)
+        return Law(self.source, *self.drift.motion(t - 1, 2, self.dim, seed).split(), seed, t)
 
 
 def block_steps(batch_size: int, dim: int) -> int:
@@ -122,34 +123,41 @@ class Law:
     """
 
     source: Source
-    motion: Motion  # of the step before and of this step
+    before: Motion  # of the step before, T = 1
+    now: Motion  # of this step, T = 1
     seed: int
     step: int
 
     @property
     def mean(self) -> np.ndarray:
         """The mean of the latents, [D]."""
-        return self.motion[1:].apply(self.source.mean[None, None], self.source.mean)[0, 0]
+        return self.now.apply(self.source.mean[None, None], self.source.mean)[0, 0]
 
     @property
     def velocity(self) -> np.ndarray:
         """The move of the mean since the step before, [D]; 0 at step 0."""
         if self.step == 0:
             return np.zeros(self.source.dim)
-        return self.mean - self.motion[:1].apply(self.source.mean[None, None], self.source.mean)[0, 0]
+        return self.mean - self.before.apply(self.source.mean[None, None], self.source.mean)[0, 0]
 
     def sample(self, size: int) -> np.ndarray:
         """Fresh latents [size, D], none of which a run with this seed meets."""
         samples = self.source.sample(generator(self.seed, Purpose.PROBE, self.step), size)
-        return self.motion[1:].apply(samples[None], self.source.mean)[0]
+        return self.now.apply(samples[None], self.source.mean)[0]
+
+    @property
+    def support(self) -> np.ndarray | None:
+        """All values [N, D] that a latent can take, if they are finitely many and at hand."""
+        values = self.source.support
+        return None if values is None else self.now.apply(values[None], self.source.mean)[0]
 
     def density(self, x: np.ndarray) -> np.ndarray | None:
         """The density at x [N, D], [N]; None where the source has none in closed form."""
-        back = self.motion[1:].invert(np.asarray(x, np.float64)[None], self.source.mean)[0]
+        back = self.now.invert(np.asarray(x, np.float64)[None], self.source.mean)[0]
         density = self.source.density(back)
-        return None if density is None else density / self.motion[1:].factor[0] ** self.source.dim
+        return None if density is None else density / self.now.factor[0] ** self.source.dim
 
     def optimum(self, num_codes: int) -> float | None:
         """The least distortion that `num_codes` codes can have; None where it is not known (D > 1, no density)."""
         least = self.source.optimum(num_codes)
-        return None if least is None else least * float(self.motion[1:].factor[0]) ** 2
+        return None if least is None else least * float(self.now.factor[0]) ** 2

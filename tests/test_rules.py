@@ -1,0 +1,405 @@
+"""One conformance table that every rule passes, and what each rule is known for."""
+
+import copy
+import dataclasses
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vqtheory import Batches
+from vqtheory._config import parse
+from vqtheory.assign import nearest
+from vqtheory.rules import EMA, NSVQ, VQ, CosineVQ, SimVQ, TransVQ
+from vqtheory.schedules import exponential, harmonic
+
+RULES = [
+    VQ(step_size=0.25),
+    VQ(harmonic(1.0), clock="wins"),
+    VQ(step_size=0.25, start="published"),
+    EMA(decay=0.75),
+    EMA(decay=0.75, smoothing=1e-5),
+    NSVQ(step_size=0.25, bandwidth=exponential(2.0, half_life=3)),
+    NSVQ(step_size=0.25, bandwidth=2.0, form="softmax"),
+    NSVQ(step_size=0.25, bandwidth=2.0, form="propagate"),
+    SimVQ(step_size=0.25),
+    SimVQ(step_size=0.25, bias=False),
+    SimVQ(step_size=0.01, optimizer="adam", start="published"),
+    TransVQ(step_size=0.01, width=8),
+    TransVQ(step_size=0.01, width=8, depth=2, heads=2, positions=False, optimizer="sgd"),
+    CosineVQ(step_size=0.25),
+]
+table = pytest.mark.parametrize("rule", RULES, ids=repr)
+
+
+def batches(rule, steps=8, batch_size=4, dim=2, dtype=np.float64, seed=0):
+    random = np.random.default_rng(seed)
+    x, moved = random.normal(size=(2, steps, batch_size, dim)).astype(dtype)
+    return Batches(x, 0.1 * moved if rule.needs_displacement else None)
+
+
+def codes_for(num_codes=6, dim=2, dtype=np.float64):
+    return np.random.default_rng(1).normal(size=(num_codes, dim)).astype(dtype)
+
+
+def cut(part, steps):
+    return Batches(*(None if array is None else array[steps] for array in part))
+
+
+def assert_equal_states(first, second):
+    for name, one in first._asdict().items():
+        np.testing.assert_array_equal(one, getattr(second, name), err_msg=name)
+
+
+@table
+class TestConformance:
+    def test_state_and_info_have_the_contract_s_shape(self, rule):
+        state = rule.init(codes_for(), seed=3)
+        after, info = rule.advance(state, batches(rule))
+        assert type(after) is type(state)
+        assert after._fields[:2] == ("codes", "step")
+        assert (state.step, after.step) == (0, 8)
+        assert after.codes.shape == (6, 2)
+        assert info["hits"].shape == (6,)
+        assert info["hits"].sum() == 32
+        assert info["distortion"].shape == (8,)
+        np.testing.assert_array_equal(info["last_hit"] >= 0, info["hits"] > 0)
+        assert info["assignment"].shape == (4,)
+
+    def test_is_pure(self, rule):
+        state, part = rule.init(codes_for(), seed=3), batches(rule)
+        kept_state, kept_part, kept_rule = copy.deepcopy(state), copy.deepcopy(part), repr(rule)
+        first, second = rule.advance(state, part), rule.advance(state, part)
+        assert_equal_states(first[0], second[0])
+        assert_equal_states(state, kept_state)
+        np.testing.assert_array_equal(part.x, kept_part.x)
+        assert repr(rule) == kept_rule
+
+    def test_draws_from_no_global_generator(self, rule):
+        before = np.random.get_state()  # noqa: NPY002
+        first = rule.init(codes_for(), seed=3)
+        np.random.seed(5)  # noqa: NPY002
+        assert_equal_states(first, rule.init(codes_for(), seed=3))
+        np.random.set_state(before)  # noqa: NPY002
+
+    @pytest.mark.parametrize("sizes", [[1] * 8, [3, 5], [7, 1]])
+    def test_chunks_do_not_change_a_bit(self, rule, sizes):
+        part = batches(rule)
+        whole, info = rule.advance(rule.init(codes_for(), seed=3), part)
+        state, hits, distortion, start = rule.init(codes_for(), seed=3), 0, [], 0
+        for size in sizes:
+            state, piece = rule.advance(state, cut(part, slice(start, start + size)))
+            hits, start = hits + piece["hits"], start + size
+            distortion.append(piece["distortion"])
+        assert_equal_states(whole, state)
+        np.testing.assert_array_equal(hits, info["hits"])
+        np.testing.assert_array_equal(np.concatenate(distortion), info["distortion"])
+
+    @pytest.mark.parametrize("dtype", [np.float32, np.float64])
+    def test_keeps_the_dtype(self, rule, dtype):
+        state = rule.init(codes_for(dtype=dtype), seed=3)
+        after, info = rule.advance(state, batches(rule, dtype=dtype))
+        assert state.codes.dtype == after.codes.dtype == info["distortion"].dtype == dtype
+
+    def test_assigns_with_the_codes_of_its_state(self, rule):
+        state, part = rule.init(codes_for(), seed=3), batches(rule, steps=1)
+        _, info = rule.advance(state, part)
+        x = rule.project(part.x[0]) if hasattr(rule, "project") else part.x[0]
+        assignment, squared = nearest(x, state.codes)
+        np.testing.assert_array_equal(info["assignment"], assignment)
+        np.testing.assert_allclose(info["distortion"], squared.mean(), rtol=1e-13)
+
+    def test_ties_go_to_the_lowest_index(self, rule):
+        if isinstance(rule, (SimVQ, TransVQ)) or rule.start == "published":
+            pytest.skip("the codes are not the ones given")
+        same = np.tile([[1.0, 0.0]], (4, 1))
+        _, info = rule.advance(rule.init(same), batches(rule, steps=1))
+        assert (info["assignment"] == 0).all()
+
+    def test_weights_count_like_copies(self, rule):
+        """A sample of weight 2 in a batch of 2 pulls like two samples in a batch of 3, up to the 1/B."""
+        if isinstance(rule, VQ) and rule.clock == "wins":
+            pytest.skip("a weight of 2 is one win with twice the gain")
+        x = batches(rule, steps=1, batch_size=2)
+        doubled = Batches(*(None if part is None else part[:, [0, 0, 1]] for part in x))
+        weighted = x._replace(weight=np.array([[2.0, 1.0]]))
+        one, first = rule.advance(rule.init(codes_for(), seed=3), weighted)
+        other, second = rule.advance(rule.init(codes_for(), seed=3), doubled)
+        np.testing.assert_allclose(first["distortion"], second["distortion"], rtol=1e-13)
+        if isinstance(rule, EMA):  # the one rule without a 1/B
+            np.testing.assert_allclose(one.codes, other.codes, rtol=1e-12)
+        if isinstance(rule, VQ) or (isinstance(rule, NSVQ) and rule.form != "propagate"):
+            start = rule.init(codes_for(), seed=3).codes
+            np.testing.assert_allclose(2 * (one.codes - start), 3 * (other.codes - start), rtol=0, atol=1e-13)
+
+    def test_stays_finite_on_equal_latents_and_codes(self, rule):
+        codes = np.ones((6, 2))
+        codes[::2] += 0.5
+        same = batches(rule)._replace(x=np.ones((8, 4, 2)))
+        after, _ = rule.advance(rule.init(codes, seed=3), same)
+        assert np.isfinite(after.codes).all()
+
+    def test_moves_unselected_codes_only_if_it_says_so(self, rule):
+        codes = np.array([[0.0, 1.0], [1.0, 0.0], [-30.0, -40.0]])
+        state = rule.init(codes, seed=3)
+        after, info = rule.advance(state, batches(rule, steps=1, batch_size=1))
+        lost = info["hits"] == 0
+        if not rule.moves_unselected:
+            np.testing.assert_array_equal(after.codes[lost], state.codes[lost])
+
+    def test_repr_is_read_back(self, rule):
+        assert parse(repr(rule)) == rule
+
+    def test_refuses_what_does_not_fit(self, rule):
+        state = rule.init(codes_for(), seed=3)
+        good = batches(rule)
+        bad = good.x.copy()
+        bad[2, 1, 0] = np.nan
+        with pytest.raises(ValueError, match=r"index \(2, 1, 0\)"):
+            rule.advance(state, good._replace(x=bad))
+        with pytest.raises(ValueError, match=r"\(8, 4, 3\) and codes of shape \(6, 2\)"):
+            rule.advance(state, good._replace(x=np.zeros((8, 4, 3))))
+        with pytest.raises(ValueError, match="dtype of the codes, float64. Got float32"):
+            rule.advance(state, good._replace(x=good.x.astype(np.float32)))
+        with pytest.raises(ValueError, match="codes"):
+            rule.init(np.zeros((0, 2)))
+
+
+# Equivariances on a dyadic grid: sums, differences and squares of such numbers are exact, so that
+# a moved copy of the data has the same distances, and the same ties, to the bit.
+def grid(shape):
+    size = int(np.prod(shape))
+    numbers = st.lists(st.integers(-64, 64), min_size=size, max_size=size)
+    return numbers.map(lambda values: np.array(values, float).reshape(shape) / 16)
+
+
+def moved_rule(rule, factor):
+    """The rule with its lengths scaled."""
+    return dataclasses.replace(rule, **{name: _times(getattr(rule, name), factor) for name in rule.lengths})
+
+
+def _times(schedule, factor):
+    return dataclasses.replace(schedule, start=factor * schedule.start) if callable(schedule) else factor * schedule
+
+
+def declared(name):
+    chosen = [rule for rule in RULES if name in rule.equivariances and rule.start == "matched"]
+    return pytest.mark.parametrize("rule", chosen, ids=repr)
+
+
+def run_on(rule, codes, x, moved):
+    part = Batches(x[None], moved[None] if rule.needs_displacement else None)
+    after, info = rule.advance(rule.init(codes, seed=3), part)
+    return after.codes, info["assignment"]
+
+
+def assert_same(actual, expected, scale=1.0):
+    """A few hundred roundings of numbers up to 16 `scale` in size."""
+    np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-12 * scale)
+
+
+def usable(rule, codes):
+    """A start that the rule accepts: some spread for a map, no code of length 0 for the sphere."""
+    return np.ptp(codes) > 0 and (codes.any(axis=1).all() or not isinstance(rule, CosineVQ))
+
+
+examples = given(codes=grid((5, 2)), x=grid((4, 2)), moved=grid((4, 2)), shift=grid((2,)), power=st.integers(-6, 6))
+
+
+class TestEquivariance:
+    @declared("translation")
+    @examples
+    def test_translation(self, rule, codes, x, moved, shift, power):
+        if usable(rule, codes):
+            after, assignment = run_on(rule, codes, x, moved)
+            after_moved, assignment_moved = run_on(rule, codes + shift, x + shift, moved)
+            if assert_comparable(rule, assignment, assignment_moved):
+                assert_same(after_moved, after + shift)
+
+    @declared("scaling")
+    @examples
+    def test_scaling(self, rule, codes, x, moved, shift, power):
+        factor = 2.0**power
+        if usable(rule, codes):
+            after, assignment = run_on(rule, codes, x, moved)
+            scaled, assignment_scaled = run_on(moved_rule(rule, factor), codes * factor, x * factor, moved * factor)
+            if assert_comparable(rule, assignment, assignment_scaled):
+                assert_same(scaled, after * factor, factor)
+
+    @declared("rotation")
+    @pytest.mark.parametrize("turn", [[[0, -1], [1, 0]], [[-1, 0], [0, 1]]], ids=["quarter turn", "mirror"])
+    @examples
+    def test_rotation(self, rule, turn, codes, x, moved, shift, power):
+        turn = np.array(turn, float)
+        if usable(rule, codes):
+            after, assignment = run_on(rule, codes, x, moved)
+            turned, assignment_turned = run_on(rule, codes @ turn, x @ turn, moved @ turn)
+            if no_ties(rule, codes, x):
+                np.testing.assert_array_equal(assignment, assignment_turned)
+                assert_same(turned, after @ turn)
+
+    @declared("permutation")
+    @given(codes=grid((5, 2)), x=grid((4, 2)), moved=grid((4, 2)), order=st.permutations(range(5)))
+    def test_permutation(self, rule, codes, x, moved, order):
+        if usable(rule, codes) and no_ties(rule, codes, x):
+            after, assignment = run_on(rule, codes, x, moved)
+            permuted, assignment_permuted = run_on(rule, codes[list(order)], x, moved)
+            np.testing.assert_array_equal(np.array(order)[assignment_permuted], assignment)
+            assert_same(permuted, after[list(order)])
+
+
+def no_ties(rule, codes, x):
+    """Whether every latent has one nearest code, by more than rounding (the sphere leaves the grid)."""
+    project = getattr(rule, "project", lambda latents: latents)
+    squared = np.sort(((project(x)[:, None] - project(codes)) ** 2).sum(axis=2), axis=1)
+    return (squared[:, 1] - squared[:, 0] > 1e-9).all()
+
+
+def assert_comparable(rule, assignment, other):
+    """On the grid the assignments agree to the bit; a map's codes are not on the grid and may meet a near-tie."""
+    if isinstance(rule, (SimVQ, TransVQ)):
+        return (assignment == other).all()
+    np.testing.assert_array_equal(assignment, other)
+    return True
+
+
+class TestIdentities:
+    """Online k-means, exactly."""
+
+    x = np.random.default_rng(2).normal(size=(1, 64, 3))
+    codes = np.random.default_rng(3).normal(size=(8, 3))
+
+    def lloyd_step(self):
+        assignment, _ = nearest(self.x[0], self.codes)
+        return np.array(
+            [self.x[0][assignment == k].mean(axis=0) if (assignment == k).any() else self.codes[k] for k in range(8)]
+        )
+
+    def test_ema_without_memory_is_a_lloyd_step(self):
+        rule = EMA(decay=0.0)
+        after, _ = rule.advance(rule.init(self.codes), Batches(self.x))
+        np.testing.assert_allclose(after.codes, self.lloyd_step(), rtol=0, atol=1e-14)
+
+    def test_vq_with_a_row_s_own_step_is_a_lloyd_step(self):
+        rule = VQ(step_size=1.0)
+        after, info = rule.advance(rule.init(self.codes), Batches(self.x))
+        share = np.maximum(info["hits"], 1)[:, None] / 64
+        np.testing.assert_allclose(self.codes + (after.codes - self.codes) / share, self.lloyd_step(), rtol=0, atol=1e-13)
+
+    def test_macqueen_leaves_each_code_at_the_mean_of_what_it_won(self):
+        rule, x = VQ(harmonic(1.0), clock="wins"), self.x.reshape(64, 1, 3)
+        state, won = rule.init(self.codes), [[] for _ in range(8)]
+        for sample in x:
+            state, info = rule.advance(state, Batches(sample[None]))
+            won[info["assignment"][0]].append(sample[0])
+        means = [np.mean(samples, axis=0) if samples else code for samples, code in zip(won, self.codes, strict=True)]
+        np.testing.assert_allclose(state.codes, means, rtol=0, atol=1e-14)
+
+    def test_gains_by_wins_need_no_table_from_zero(self):
+        """Codes far apart in their counts: the gains are those of the counts, not of the table's order."""
+        rule = VQ(harmonic(1.0), clock="wins")
+        wins = np.array([10**12, 5, 0, 7, 10**12 + 1, 6, 3, 10**6])
+        state = rule.init(self.codes)._replace(wins=wins)
+        after, info = rule.advance(state, Batches(self.x[:, :1]))
+        k = info["assignment"][0]
+        expected = self.codes[k] + (self.x[0, 0] - self.codes[k]) / (1 + wins[k])
+        np.testing.assert_allclose(after.codes[k], expected, rtol=1e-14)
+
+    def test_one_sample_a_step_equals_steps_of_one_sample(self):
+        rule = VQ(step_size=0.1)
+        online = Batches(self.x.reshape(64, 1, 3))
+        state, _ = rule.advance(rule.init(self.codes), online)
+        codes = self.codes.copy()
+        for sample in self.x[0]:
+            k, _ = nearest(sample[None], codes)
+            codes[k[0]] += 0.1 * (sample - codes[k[0]])
+        np.testing.assert_allclose(state.codes, codes, rtol=0, atol=1e-14)
+
+
+class TestDeadCodes:
+    def dead_run(self, rule, steps):
+        """One code beside the latents and one far from them, which never wins."""
+        x = 5 + 0.1 * np.random.default_rng(0).normal(size=(steps, 8, 1))
+        state, info = rule.advance(rule.init(np.array([[5.0], [1.0]])), Batches(x))
+        assert info["hits"][1] == 0
+        return state
+
+    def test_ema_without_smoothing_leaves_it(self):
+        state = self.dead_run(EMA(decay=0.5), steps=1200)
+        assert state.codes[1, 0] == 1.0
+        assert state.counts[1] == 0.0  # underflown, and no 0/0
+
+    def test_ema_with_smoothing_takes_it_to_the_origin(self):
+        """c(t) = c(0) gamma^t / (gamma^t + eps) (S + K eps) / S: half way after ln(1/eps) / ln(1/gamma)."""
+        half_way = 52
+        state = self.dead_run(EMA(decay=0.8, smoothing=1e-5), steps=half_way)
+        share = 0.8**half_way / (0.8**half_way + 1e-5)
+        total = state.counts.sum()
+        np.testing.assert_allclose(state.codes[1, 0], share * (total + 2e-5) / total, rtol=1e-12)
+        assert abs(self.dead_run(EMA(decay=0.8, smoothing=1e-5), steps=200).codes[1, 0]) < 1e-12
+
+    def test_a_revived_code_jumps_to_what_it_wins(self):
+        rule = EMA(decay=0.5)
+        state = self.dead_run(rule, steps=1200)
+        state, _ = rule.advance(state, Batches(np.array([[[1.5]]])))
+        np.testing.assert_allclose(state.codes[1, 0], 1.5)
+
+
+class TestNSVQ:
+    def test_becomes_vq_as_the_bandwidth_shrinks(self):
+        part, codes = batches(VQ()), codes_for()
+        plain, _ = VQ(0.25).advance(VQ(0.25).init(codes), part)
+        for form in ("gaussian", "softmax"):
+            rule = NSVQ(0.25, bandwidth=1e-6, form=form)
+            narrow, _ = rule.advance(rule.init(codes), part)
+            np.testing.assert_array_equal(narrow.codes, plain.codes)
+
+    def test_propagate_passes_a_rigid_translation_on_whole(self):
+        """All codes move by the encoder's displacement, those that win nothing too, whatever the speed."""
+        rule, speed = NSVQ(1e-9, bandwidth=3.0, form="propagate"), 2.5
+        x = np.random.default_rng(0).normal(size=(20, 16, 2)) + speed * np.arange(20)[:, None, None]
+        moved = np.full_like(x, speed)
+        codes = codes_for() - 2
+        state, _ = rule.advance(rule.init(codes), Batches(x, moved))
+        np.testing.assert_allclose(state.codes, codes + 20 * speed, rtol=1e-7)
+
+    def test_propagate_leaves_a_code_that_no_sample_reaches(self):
+        rule = NSVQ(0.1, bandwidth=0.01, form="propagate")
+        state, _ = rule.advance(rule.init(np.array([[0.0], [1e3]])), Batches(np.zeros((1, 4, 1)), np.ones((1, 4, 1))))
+        np.testing.assert_allclose(state.codes.ravel(), [1.0, 1e3], rtol=1e-15)
+
+    def test_propagate_asks_for_the_displacement(self):
+        rule = NSVQ(form="propagate")
+        with pytest.raises(ValueError, match="displacement"):
+            rule.advance(rule.init(codes_for()), Batches(np.zeros((1, 4, 2))))
+
+    def test_recovers_from_exact_ties(self):
+        """Codes merged to the same bits: one of them wins and parts from the rest; distinct codes grow again."""
+        from vqtheory.measure import distinct
+
+        rule = NSVQ(0.5, bandwidth=exponential(1.0, half_life=50))
+        state = rule.init(np.zeros((8, 2)))
+        x = np.random.default_rng(0).normal(size=(600, 16, 2))
+        state, _ = rule.advance(state, Batches(x))
+        assert distinct(state.codes) == 8
+
+
+BAD = [
+    (lambda: VQ(step_size=0), "The 'step_size' parameter of VQ must be a number > 0. Got 0."),
+    (lambda: VQ(step_size=-1), "The 'step_size' parameter of VQ must be a number > 0. Got -1."),
+    (lambda: VQ(step_size="fast"), "The 'step_size' parameter of VQ must be a number > 0. Got 'fast'."),
+    (lambda: VQ(clock="hits"), "did you mean 'wins'|known: step, wins"),
+    (lambda: EMA(decay=1.0), "The 'decay' parameter of EMA must be a number >= 0 and < 1"),
+    (lambda: NSVQ(bandwidth=0), "The 'bandwidth' parameter of NSVQ must be a number > 0. Got 0."),
+    (lambda: NSVQ(form="gausian"), "did you mean 'gaussian'"),
+    (lambda: NSVQ(strength=-1), "The 'strength' parameter of NSVQ must be a number >= 0. Got -1."),
+    (lambda: CosineVQ(start="random"), "known: matched, published"),
+    (lambda: CosineVQ().init(np.zeros((2, 2))), "length > 0"),
+]
+
+
+@pytest.mark.parametrize(("make", "sentence"), BAD)
+def test_bad_input_gets_one_clear_sentence(make, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        make()

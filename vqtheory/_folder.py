@@ -1,0 +1,96 @@
+"""A run's folder: four files that are replaced together or not at all.
+
+Each file is first written in full beside its place, as `NAME.new`. Renaming the new manifest
+is the moment at which the new files count; they are moved to their places afterwards, and a
+reader that comes in between, or after a kill, takes the `.new` file where that is the one the
+manifest describes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import platform
+import tomllib
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import tomli_w
+
+if TYPE_CHECKING:
+    import polars as pl
+
+MANIFEST = "manifest.json"
+CONFIG, HISTORY, CHECKPOINT = "config.toml", "history.parquet", "checkpoint.npz"
+
+
+def write(folder: Path, config: dict[str, Any], history: pl.DataFrame, checkpoint: dict[str, Any]) -> None:
+    """Replace the folder's files by these."""
+    table, arrays = io.BytesIO(), io.BytesIO()
+    history.write_parquet(table)
+    np.savez(arrays, **{name: np.asarray(value) for name, value in checkpoint.items()})  # type: ignore[arg-type]
+    replace_together(
+        folder, {CONFIG: tomli_w.dumps(config).encode(), HISTORY: table.getvalue(), CHECKPOINT: arrays.getvalue()}
+    )
+
+
+def replace_together(folder: Path, contents: dict[str, bytes]) -> None:
+    """Put the contents in place, all or none, with a manifest of their SHA-256."""
+    folder.mkdir(parents=True, exist_ok=True)
+    manifest = {
+        "files": {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()},
+        "versions": {"python": platform.python_version()} | {name: version(name) for name in ("vqtheory", "numpy", "numba")},
+    }
+    for name, content in (contents | {MANIFEST: json.dumps(manifest, indent=2).encode()}).items():
+        with open(folder / f"{name}.new", "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+    for name in (MANIFEST, *contents):
+        os.replace(folder / f"{name}.new", folder / name)
+
+
+def read(folder: Path) -> tuple[dict[str, Any], pl.DataFrame, dict[str, Any]]:
+    """Configuration, history and checkpoint of a folder; raises `ValueError` naming what is wrong."""
+    import polars as pl
+
+    if not (folder / MANIFEST).is_file():
+        raise ValueError(f"{folder} holds no run: {folder / MANIFEST} is missing.")
+    try:
+        digests = json.loads((folder / MANIFEST).read_bytes())["files"]
+    except (ValueError, KeyError, TypeError):
+        raise ValueError(f"{folder / MANIFEST} is damaged: it is not a manifest of a run.") from None
+    contents = {name: _verified(folder, name, digests.get(name)) for name in (CONFIG, HISTORY, CHECKPOINT)}
+    with np.load(io.BytesIO(contents[CHECKPOINT]), allow_pickle=False) as stored:
+        checkpoint = {name: stored[name][()] for name in stored.files}
+    return tomllib.loads(contents[CONFIG].decode()), pl.read_parquet(io.BytesIO(contents[HISTORY])), checkpoint
+
+
+def _verified(folder: Path, name: str, digest: str | None) -> bytes:
+    """The content of a file, from its place or from beside it, that has the digest."""
+    for path in (folder / name, folder / f"{name}.new"):
+        if path.is_file():
+            content = path.read_bytes()
+            if hashlib.sha256(content).hexdigest() == digest:
+                return content
+    what = "damaged or altered: its SHA-256 is not that of the manifest" if (folder / name).is_file() else "missing"
+    raise ValueError(f"{folder / name} is {what}.")
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The parameters in a TOML file; raises `ValueError` for one that cannot be read."""
+    try:
+        return tomllib.loads(path.read_text())
+    except OSError as error:
+        raise ValueError(f"Cannot read {path}: {error.strerror}.") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is not TOML: {error}.") from None
+
+
+def arrays(checkpoint: dict[str, Any], prefix: str) -> dict[str, Any]:
+    """The entries under a prefix, without it."""
+    return {name.removeprefix(prefix): value for name, value in checkpoint.items() if name.startswith(prefix)}

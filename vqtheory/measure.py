@@ -1,0 +1,134 @@
+"""How well a codebook does: usage, perplexity, distortion, residual, lag, dead codes.
+
+Distortions are mean squared Euclidean distances, summed over the dimensions.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from vqtheory import _check
+from vqtheory.assign import nearest
+
+
+def usage(hits: np.ndarray) -> float:
+    """Fraction of the codes chosen at least once, from the hits [K] of a window.
+
+    >>> usage([3, 0, 1, 0])
+    0.5
+    """
+    return float(np.mean(np.asarray(hits) > 0))
+
+
+def perplexity(hits: np.ndarray) -> float:
+    """exp(-sum_k p_k ln p_k) with p_k the share of the hits [K]; between 1 and K, 0 without hits.
+
+    It weighs how evenly codes are used, and equals K only where all cells have equal mass, which
+    is not where the distortion is least: the optimum gives more codes to the tails.
+
+    >>> perplexity([5, 5, 0, 0])
+    2.0
+    """
+    counts = np.asarray(hits, np.float64)
+    if not counts.any():
+        return 0.0
+    shares = counts[counts > 0] / counts.sum()
+    return float(np.exp(-np.sum(shares * np.log(shares))))
+
+
+def distinct(codes: np.ndarray) -> int:
+    """Number of distinct codes: codes that merged to the same bits count once.
+
+    >>> distinct([[0.0], [1.0], [0.0]])
+    2
+    """
+    return len(np.unique(_check.matrix("distinct", "codes", codes), axis=0))
+
+
+class Cells(NamedTuple):
+    """A sample of latents in the cells of a codebook."""
+
+    hits: np.ndarray  # int64 [K]
+    centroids: np.ndarray  # float64 [K, D], the code itself where the cell is empty
+    error: np.ndarray  # float64 [N, D], x - c_q(x)
+    assignment: np.ndarray  # int64 [N]
+    codes: np.ndarray  # float [K, D]
+
+    @property
+    def distortion(self) -> float:
+        """Mean |x - c_q(x)|^2."""
+        return float(np.mean(np.sum(self.error**2, axis=1)))
+
+    def residual(self, unbiased: bool = False) -> float:
+        """R(C) = sum_k p_k |m_k - c_k|^2, see `residual`."""
+        offset = self.centroids - self.codes
+        total = np.sum(self.hits * np.sum(offset**2, axis=1))
+        if unbiased:  # the spread of a mean of n samples is their variance over n
+            scatter = _sums(np.sum((self.error - offset[self.assignment]) ** 2, axis=1)[:, None], self)[:, 0]
+            total -= np.sum(scatter[self.hits > 1] / (self.hits[self.hits > 1] - 1))
+        return float(total / len(self.error))
+
+    def lag(self, direction: np.ndarray) -> float:
+        """Mean of (x - c_q(x)) . e, see `lag`."""
+        return float(np.mean(self.error @ np.asarray(direction, np.float64)) / np.linalg.norm(direction))
+
+
+def cells(latents: Any, codes: Any) -> Cells:
+    """Sort latents [N, D] into the cells of codes [K, D]; all other measures come from this."""
+    codes = _check.matrix("cells", "codes", codes)
+    latents = _check.matrix("cells", "latents", latents, columns=codes.shape[1]).astype(codes.dtype, copy=False)
+    assignment, _ = nearest(latents, codes)
+    error = latents.astype(np.float64) - codes[assignment]
+    hits = np.bincount(assignment, minlength=len(codes))
+    found = Cells(hits, codes.astype(np.float64), error, assignment, codes)
+    return found._replace(centroids=codes + _sums(error, found) / np.maximum(hits, 1)[:, None])
+
+
+def _sums(values: np.ndarray, found: Cells) -> np.ndarray:
+    """Sums of values [N, D] over the cells, [K, D]."""
+    columns = [np.bincount(found.assignment, weights=column, minlength=len(found.codes)) for column in values.T]
+    return np.stack(columns, axis=1)
+
+
+def distortion(latents: Any, codes: Any) -> float:
+    """Mean squared distance of latents [N, D] to their codes [K, D].
+
+    >>> distortion([[0.0], [2.0]], [[1.0]])
+    1.0
+    """
+    return cells(latents, codes).distortion
+
+
+def residual(latents: Any, codes: Any, unbiased: bool = False) -> float:
+    """R(C) = sum_k p_k |m_k - c_k|^2: how far codes [K, D] are from the centroids of their cells.
+
+    0 exactly at a k-means solution of the latents [N, D]. Where the latents are a sample of a
+    law, the sample's own noise adds about distortion * K / N; `unbiased` takes that off, and the
+    figure can then fall below 0 by the noise that is left.
+
+    >>> residual([[0.0], [2.0]], [[1.5]])
+    0.25
+    """
+    return cells(latents, codes).residual(unbiased)
+
+
+def lag(latents: Any, codes: Any, direction: Any) -> float:
+    """Mean of (x - c_q(x)) . e: how far the codes trail behind along a direction e of drift.
+
+    Under a steady drift of speed v, plain VQ with all K codes alive has K v / eta.
+
+    >>> lag([[1.0], [2.0]], [[1.0]], direction=[1.0])
+    0.5
+    """
+    return cells(latents, codes).lag(direction)
+
+
+def dead(latents: Any, codes: Any) -> np.ndarray:
+    """Which codes no latent chooses, bool [K]; take 200 K latents or more of the law in question.
+
+    >>> dead([[0.0], [0.2]], [[0.1], [5.0]])
+    array([False,  True])
+    """
+    return cells(latents, codes).hits == 0

@@ -1,0 +1,229 @@
+"""What the map rules share: a codebook C = T_theta(C_0), trained through its parameters.
+
+The base C_0 stays as it was drawn; gradient descent moves theta, and with it every
+code, chosen or not. The gradient of the codebook loss E|x - c_q(x)|^2 / 2 is
+
+    G_k = p_k (c_k - m_k)                 [K, D]
+
+with p_k the share of the batch that code k wins and m_k its mean. With J = dC/dtheta
+and J^T G its pullback, a step of SGD is theta <- theta - eta J^T G, so that to first
+order in eta the codes move by -eta J J^T G: J J^T is the tangent kernel, which is the
+identity for plain vector quantization.
+
+All parameters lie in one flat vector theta, in the order of the rule's `Parameters`,
+whose arrays are views of it: an optimizer is then a loop over one vector.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+
+from vqtheory import _check, schedules
+from vqtheory._batches import Batches, checked
+from vqtheory._config import Configured
+from vqtheory._jit import kernel
+from vqtheory._random import Purpose, generator
+from vqtheory.assign import info, new_tally, sum_cells
+from vqtheory.rules._start import check_start
+
+
+class MapState(NamedTuple):
+    """Codes, updates done, and what makes the codes: C = shift + scale * T_theta(base)."""
+
+    codes: np.ndarray  # [K, D], what the rule assigns with
+    step: np.int64
+    base: np.ndarray  # [K, D], C_0
+    theta: np.ndarray  # all parameters
+    first: np.ndarray  # Adam's mean of the gradient, empty with SGD
+    second: np.ndarray  # Adam's mean of its square, empty with SGD
+    shift: np.ndarray  # [D]; shift and scale are constants of the start
+    scale: Any
+
+
+class Flat(NamedTuple):
+    """The vectors that an optimizer works on, each as long as theta (moments: or empty)."""
+
+    theta: np.ndarray
+    gradient: np.ndarray
+    first: np.ndarray
+    second: np.ndarray
+
+
+class MapRule(Configured):
+    """A rule whose codes are a trained map of a frozen base.
+
+    A rule adds the shapes of its parameters, their start, and three kernels.
+    """
+
+    step_size: Any
+    optimizer: str
+    start: str
+
+    moves_unselected: ClassVar[bool] = True
+    tracks_translation: ClassVar[bool] = False
+    lengths: ClassVar[tuple[str, ...]] = ()
+    needs_displacement: ClassVar[bool] = False
+
+    @property
+    def equivariances(self) -> frozenset[str]:
+        """With a matched start the rule works in units of the codes given; the base is drawn without them."""
+        return frozenset({"translation", "scaling"}) if self.start == "matched" else frozenset()
+
+    def __post_init__(self) -> None:
+        owner = type(self).__name__
+        schedules.check(owner, "step_size", self.step_size, 0, above=True)
+        _check.choice(owner, "optimizer", self.optimizer, ["sgd", "adam"])
+        check_start(owner, self.start)
+
+    def init(self, codes: np.ndarray, seed: int = 0) -> MapState:
+        """The state that starts from codes [K, D]; base and parameters are drawn from `seed`.
+
+        Of the codes given a matched start keeps the mean and the spread, a published one
+        the shape and dtype. Raises `ValueError` where a matched start finds no spread.
+        """
+        codes = _check.matrix(f"{type(self).__name__}.init", "codes", codes)
+        seed = _check.integer(f"{type(self).__name__}.init", "seed", seed, 0)
+        num_codes, dim = codes.shape
+        base = generator(seed, Purpose.RULE, 0).normal(0, dim**-0.5, codes.shape).astype(codes.dtype)
+        theta = np.zeros(sum(map(math.prod, self._shapes(num_codes, dim))), codes.dtype)
+        self._draw(self._split(theta, num_codes, dim), generator(seed, Purpose.RULE, 1))
+        moment = np.zeros(len(theta) if self.optimizer == "adam" else 0, codes.dtype)
+        zero, one = np.zeros(dim, codes.dtype), codes.dtype.type(1)
+        state = MapState(codes, np.int64(0), base, theta, moment, moment.copy(), zero, one)
+        if self.start == "matched":
+            shift, scale = _match(f"{type(self).__name__}.init", self._evaluate(state), codes)
+            state = state._replace(shift=shift, scale=scale)
+        return state._replace(codes=self._evaluate(state))
+
+    def advance(self, state: MapState, batches: Batches) -> tuple[MapState, dict[str, np.ndarray]]:
+        """T updates from batches.x [T, B, D]."""
+        x, weight = checked(f"{type(self).__name__}.advance", batches, state.codes)
+        rates = schedules.values(self.step_size, int(state.step), len(x)).astype(x.dtype)
+        flat = Flat(state.theta.copy(), np.empty_like(state.theta), state.first.copy(), state.second.copy())
+        maps = [self._split(vector, *state.codes.shape) for vector in (flat.theta, flat.gradient)]
+        codes_t, tally = np.empty(state.codes.T.shape, x.dtype), new_tally(x, state.codes)
+        constants = (state.shift, x.dtype.type(state.scale))
+        _, _, advance = self._kernels()
+        advance(
+            x, weight, rates, int(state.step), state.base, *maps, self._workspace(state), flat, *constants, codes_t, tally
+        )
+        step = np.int64(state.step + len(x))
+        after = state._replace(codes=codes_t.T.copy(), step=step, theta=flat.theta, first=flat.first, second=flat.second)
+        return after, info(tally, batches)
+
+    def parameters(self, state: MapState) -> dict[str, np.ndarray]:
+        """The parameters by name, as views of ``state.theta``."""
+        return self._split(state.theta, *state.codes.shape)._asdict()
+
+    def pullback(self, state: MapState, gradient: np.ndarray) -> np.ndarray:
+        """J^T G, the gradient of sum(G * C(theta)) in theta, for any G [K, D].
+
+        In the units of the codes, the scale of a matched start included: columns of
+        the tangent kernel J J^T are inner products of pullbacks.
+        """
+        codes, owner = state.codes, f"{type(self).__name__}.pullback"
+        gradient = _check.matrix(owner, "gradient", gradient)
+        if gradient.shape != codes.shape:
+            raise _check.fail(owner, "gradient", f"an array of the codes' shape {codes.shape}", gradient.shape)
+        result, work, raw = np.empty_like(state.theta), self._workspace(state), np.empty_like(codes)
+        theta, pulled = (self._split(vector, *codes.shape) for vector in (state.theta, result))
+        forward, backward, _ = self._kernels()
+        forward(state.base, theta, work, raw)
+        backward(state.base, theta, work, (state.scale * gradient).astype(codes.dtype), pulled)
+        return result
+
+    def _evaluate(self, state: MapState) -> np.ndarray:
+        """The codes that the state's parameters make."""
+        raw, codes_t = np.empty_like(state.base), np.empty(state.base.T.shape, state.base.dtype)
+        forward, _, _ = self._kernels()
+        forward(state.base, self._split(state.theta, *state.base.shape), self._workspace(state), raw)
+        place(raw, state.shift, state.scale, codes_t)
+        return codes_t.T.copy()
+
+    def _split(self, vector: np.ndarray, num_codes: int, dim: int) -> Any:
+        """The rule's `Parameters` as views of a flat vector."""
+        shapes = self._shapes(num_codes, dim)
+        parts = np.split(vector, np.cumsum([math.prod(shape) for shape in shapes])[:-1])
+        return shapes._make(part.reshape(shape) for part, shape in zip(parts, shapes, strict=True))
+
+    def _shapes(self, num_codes: int, dim: int) -> Any:
+        """The rule's `Parameters` with a shape for each array."""
+        raise NotImplementedError
+
+    def _draw(self, parameters: Any, random: np.random.Generator) -> None:
+        """Fill the parameters with their published start."""
+        raise NotImplementedError
+
+    def _workspace(self, state: MapState) -> Any:
+        """The arrays that forward leaves for backward."""
+        raise NotImplementedError
+
+    def _kernels(self) -> tuple:
+        """forward(base, parameters, work, raw), backward(base, parameters, work, gradient of raw, pulled), advance."""
+        raise NotImplementedError
+
+
+def _match(owner: str, raw: np.ndarray, codes: np.ndarray) -> tuple[np.ndarray, Any]:
+    """Shift and scale that give the map's output the mean and the spread of the codes."""
+    if (codes == codes[0]).all():
+        raise ValueError(
+            f"The 'codes' parameter of {owner} must have a spread for start='matched': at least two different codes. "
+            f"Got {len(codes)} equal to {codes[0].tolist()}."
+        )
+    (mean, spread), (raw_mean, raw_spread) = _moments(codes), _moments(raw)
+    scale = spread / raw_spread
+    return (mean - scale * raw_mean).astype(codes.dtype), codes.dtype.type(scale)
+
+
+def _moments(codes: np.ndarray) -> tuple[np.ndarray, float]:
+    """Mean [D], and root mean square distance from it per coordinate."""
+    mean = codes.mean(axis=0, dtype=np.float64)
+    return mean, float(np.sqrt(np.mean((codes - mean) ** 2)))
+
+
+@kernel
+def place(raw, shift, scale, codes_t):
+    """OUT codes_t [D, K]: shift + scale * raw [K, D]."""
+    for k in range(raw.shape[0]):
+        for d in range(raw.shape[1]):
+            codes_t[d, k] = shift[d] + scale * raw[k, d]
+
+
+@kernel
+def find_gradient(x, weight, step, codes_t, scale, distances, gradient, tally):
+    """OUT gradient [K, D] of raw, for the loss in units of scale^2; returns the batch's distortion.
+
+    The pullback brings one factor of scale and the loss two divisions by it: a map whose
+    output is scaled by s moves its codes by s^2 as much per step, which the division undoes,
+    and it leaves Adam's epsilon in the units of the map's own output.
+    """
+    gradient[:] = 0
+    distortion = sum_cells(x, weight, codes_t, distances, gradient, tally.hits, tally.assignment)
+    unit = -1 / (len(x) * scale)
+    for k in range(gradient.shape[0]):
+        for d in range(gradient.shape[1]):
+            gradient[k, d] *= unit
+    for b in range(len(x)):
+        tally.last_hit[tally.assignment[b]] = step
+    return distortion
+
+
+@kernel
+def descend(flat, rate, step):
+    """IN gradient; IN/OUT theta and moments: one step of SGD, or of Adam where there are moments."""
+    theta, gradient, first, second = flat
+    number = theta.dtype.type
+    if len(first) == 0:
+        for i in range(len(theta)):
+            theta[i] -= number(rate) * gradient[i]
+        return
+    keep_first, keep_second, epsilon = number(0.9), number(0.999), number(1e-8)
+    take_first, take_second = number(1 - 0.9), number(1 - 0.999)
+    gain, root = number(rate / (1 - 0.9 ** (step + 1))), number(math.sqrt(1 - 0.999 ** (step + 1)))
+    for i in range(len(theta)):
+        first[i] = keep_first * first[i] + take_first * gradient[i]
+        second[i] = keep_second * second[i] + take_second * gradient[i] * gradient[i]
+        theta[i] -= gain * first[i] / (np.sqrt(second[i]) / root + epsilon)

@@ -1,0 +1,131 @@
+"""Codes and latents on the unit sphere: the quantizer of ViT-VQGAN (Yu et al., arXiv 2110.04627).
+
+Latents are normalised, x^ = x / |x|, the nearest code has the greatest cosine, and gradient
+descent on |x^ - c_q / |c_q||^2 moves a code along the sphere. Here the code is put back to unit
+length after each update:
+
+    c_k <- normalise(c_k + eta (n_k / B) (I - c_k c_k^T) mean_k),   mean_k the mean of the x^ won by k
+
+(In published code the length stays as it grows, and the angular step falls like 1/|c|^2.)
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+
+from vqtheory import _check, schedules
+from vqtheory._batches import Batches, checked
+from vqtheory._config import Configured
+from vqtheory._jit import kernel
+from vqtheory._random import Purpose, generator
+from vqtheory.assign import info, new_tally, sum_cells
+from vqtheory.rules._start import check_start
+
+
+@dataclass(frozen=True, repr=False)
+class CosineVQ(Configured):
+    """Online k-means on the sphere.
+
+    Distortions are of the normalised latents, |x^ - c_q|^2 = 2 - 2 cos. D must be at least 2. A
+    latent of length 0 has no direction; it stays 0 and pulls at nothing.
+
+    Parameters
+    ----------
+    step_size : float or schedule, default 0.05
+        eta, in the units of `VQ`.
+    start : {"matched", "published"}, default "matched"
+        The directions of the codes given, or of N(0, I).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from vqtheory import Batches
+    >>> rule = CosineVQ(step_size=0.1)
+    >>> state = rule.init(np.array([[3.0, 0.0], [0.0, 1.0]]))
+    >>> rule.advance(state, Batches(np.array([[[4.0, 3.0]]])))[0].codes.round(3)
+    array([[0.998, 0.06 ],
+           [0.   , 1.   ]])
+    """
+
+    step_size: Any = 0.05
+    start: str = "matched"
+
+    moves_unselected: ClassVar[bool] = False
+    fixed_point: ClassVar[str | None] = None
+    equivariances: ClassVar[frozenset[str]] = frozenset({"rotation", "permutation"})
+    tracks_translation: ClassVar[bool] = False
+    lengths: ClassVar[tuple[str, ...]] = ()
+    needs_displacement: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        schedules.check("CosineVQ", "step_size", self.step_size, 0, above=True)
+        check_start("CosineVQ", self.start)
+
+    def init(self, codes: np.ndarray, seed: int = 0) -> CosineState:
+        """The state that starts from the directions of codes [K, D]; `ValueError` for D = 1 or a code of length 0."""
+        codes = _check.matrix("CosineVQ.init", "codes", codes)
+        if self.start == "published":
+            codes = generator(seed, Purpose.RULE).standard_normal(codes.shape).astype(codes.dtype)
+        if codes.shape[1] < 2 or not codes.any(axis=1).all():
+            raise ValueError(f"CosineVQ needs codes [K, D >= 2] of length > 0. Got shape {codes.shape}.")
+        return CosineState(self.project(codes), np.int64(0))
+
+    def project(self, latents: np.ndarray) -> np.ndarray:
+        """Latents [..., D] as the rule compares them with its codes: on the unit sphere."""
+        length = np.sqrt(np.sum(latents * latents, axis=-1, keepdims=True))
+        return latents / np.where(length > 0, length, 1).astype(latents.dtype)
+
+    def advance(self, state: CosineState, batches: Batches) -> tuple[CosineState, dict[str, np.ndarray]]:
+        """T updates from batches.x [T, B, D]."""
+        x, weight = checked("CosineVQ.advance", batches, state.codes)
+        steps, batch_size, _ = x.shape
+        rates = schedules.values(self.step_size, int(state.step), steps) / batch_size
+        codes_t, tally = state.codes.T.copy(), new_tally(x, state.codes)
+        _advance(self.project(x), weight, rates.astype(x.dtype), state.step, codes_t, *tally)
+        return CosineState(codes_t.T.copy(), state.step + steps), info(tally, batches)
+
+
+class CosineState(NamedTuple):
+    """Codes of unit length and updates done."""
+
+    codes: np.ndarray
+    step: np.int64
+
+
+@kernel
+def _advance(x, weight, rates, step, codes_t, hits, last_hit, assignment, distortion):
+    """IN x (unit length), weight, rates [T] (eta / B), step; IN/OUT codes_t [D, K]; OUT the tally."""
+    steps, batch_size, dim = x.shape
+    distances = np.empty(codes_t.shape[1], x.dtype)
+    pull = np.zeros((codes_t.shape[1], dim), x.dtype)
+    for t in range(steps):
+        distortion[t] = sum_cells(x[t], weight[t], codes_t, distances, pull, hits, assignment)
+        for b in range(batch_size):
+            k = assignment[b]
+            last_hit[k] = step + t
+            move_on_sphere(codes_t[:, k], pull[k], rates[t])
+            pull[k] = 0
+
+
+@kernel
+def move_on_sphere(code, pull, rate):
+    """IN/OUT code [D]: a step along the part of the pull [D] that is tangent, and back to unit length.
+
+    The pull sums x - c, whose tangent part is that of the x. Nothing to add leaves the code to the bit.
+    """
+    radial = code.dtype.type(0)
+    moved = False
+    for d in range(len(code)):
+        radial += code[d] * pull[d]
+        moved = moved or pull[d] != 0
+    if not moved:
+        return
+    square = code.dtype.type(0)
+    for d in range(len(code)):
+        code[d] += rate * (pull[d] - radial * code[d])
+        square += code[d] * code[d]
+    for d in range(len(code)):
+        code[d] /= np.sqrt(square)

@@ -1,0 +1,215 @@
+"""A closed loop: an encoder that is itself trained through the quantizer, so that its drift answers the codes.
+
+With s a sample of the source, c the code nearest to its latent and sg(.) held constant,
+
+    z = E(s),   z_q = z + sg(c - z),   loss = mean |D(z_q) - s|^2 + beta mean |z - sg(c)|^2
+
+over a batch (van den Oord et al., arXiv 1711.00937). The gradient of the first term passes
+the quantizer as if it were not there (straight through). Encoder E and decoder D have one
+hidden layer each, x -> B tanh(A x + a) + b, and descend by plain SGD.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+
+from vqtheory import _check, schedules
+from vqtheory._batches import Batches
+from vqtheory._config import Configured
+from vqtheory._random import Purpose, generator
+from vqtheory.streams.sources import Source
+
+_MEAN_SAMPLES = 1024  # samples that estimate the mean of a law
+
+
+class LoopState(NamedTuple):
+    """Where a closed loop stands.
+
+    Attributes
+    ----------
+    step : int
+        Steps done.
+    seed : int
+    encoder, decoder : float [P_e], [P_d]
+        Weights as one vector: A by rows, a, B by rows, b.
+    previous : float [P_e]
+        The encoder's weights one step ago.
+    """
+
+    step: Any
+    seed: Any
+    encoder: np.ndarray
+    decoder: np.ndarray
+    previous: np.ndarray
+
+
+@dataclass(frozen=True, repr=False)
+class ClosedLoop(Configured):
+    """Latents of an encoder that learns through the quantizer, one step per update of the codebook.
+
+    Parameters
+    ----------
+    source : Source
+        What the encoder sees.
+    latent_dim : int, default 2
+        D, the dimension of the latents.
+    hidden : int, default 32
+        Width of the hidden layers.
+    step_size : float or schedule, default 0.05
+        SGD step of encoder and decoder. The loss sums over the source's dimensions: with many of
+        them it must be smaller.
+    commitment : float, default 0.25
+        beta, the weight of the term that pulls latents to their codes.
+
+    Examples
+    --------
+    >>> from vqtheory.streams import Uniform
+    >>> loop = ClosedLoop(Uniform(dim=3))
+    >>> state = loop.init(seed=0)
+    >>> state, batches = loop.respond(state, codes=np.zeros((4, 2)), batch_size=5)
+    >>> batches.x.shape, state.step
+    ((1, 5, 2), 1)
+    """
+
+    source: Source
+    latent_dim: int = 2
+    hidden: int = 32
+    step_size: Any = 0.05
+    commitment: float = 0.25
+    _positional: ClassVar[int] = 1
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.source, Source):
+            raise _check.fail("ClosedLoop", "source", "a source such as Uniform(dim=2)", self.source)
+        _check.integer("ClosedLoop", "latent_dim", self.latent_dim)
+        _check.integer("ClosedLoop", "hidden", self.hidden)
+        schedules.check("ClosedLoop", "step_size", self.step_size, 0)
+        _check.real("ClosedLoop", "commitment", self.commitment, 0)
+
+    @property
+    def dim(self) -> int:
+        """D, the dimension of the latents."""
+        return self.latent_dim
+
+    def init(self, seed: int) -> LoopState:
+        """Weights from N(0, 1 / inputs) and biases 0: latents of spread near 1 from samples of spread 1."""
+        seed = _check.integer("ClosedLoop.init", "seed", seed, 0, 2**64 - 1)
+        random = generator(seed, Purpose.LOOP)
+        encoder, decoder = (_start(random, *sizes) for sizes in (self._encoder_sizes, self._decoder_sizes))
+        return LoopState(0, seed, encoder, decoder, encoder)
+
+    def respond(self, state: LoopState, codes: np.ndarray, batch_size: int) -> tuple[LoopState, Batches]:
+        """The latents of a fresh batch, and the state after one SGD step on it through the quantizer at these codes.
+
+        The batch holds x [1, B, D], from before that step, and displacement [1, B, D], how far the
+        step before it moved these samples' latents (0 at step 0); both in the codes' dtype. Raises
+        `ValueError` for codes that are not a finite [K, D] array, and when the weights diverge.
+        """
+        codes = _check.matrix("ClosedLoop.respond", "codes", codes, columns=self.dim)
+        batch_size = _check.integer("ClosedLoop.respond", "batch_size", batch_size)
+        step, seed = int(state.step), int(state.seed)
+        samples = self.source.sample(generator(seed, Purpose.SOURCE, step), batch_size)
+        latents = self.encode(state.encoder, samples)
+        moved = latents - self.encode(state.previous, samples)
+        _, encoder_slope, decoder_slope = self.loss(state, samples, codes)
+        rate = schedules.values(self.step_size, step, 1)[0]
+        after = LoopState(
+            step + 1, seed, state.encoder - rate * encoder_slope, state.decoder - rate * decoder_slope, state.encoder
+        )
+        if not (np.isfinite(after.encoder).all() and np.isfinite(after.decoder).all()):
+            raise ValueError(f"ClosedLoop diverged at step {step}: make its step_size smaller. It was {rate:g}.")
+        return after, Batches(latents[None].astype(codes.dtype), moved[None].astype(codes.dtype))
+
+    def encode(self, encoder: np.ndarray, samples: np.ndarray) -> np.ndarray:
+        """Latents [B, D] of source samples, by these weights of the encoder."""
+        return _forward(encoder, self._encoder_sizes, samples)[0]
+
+    def loss(self, state: LoopState, samples: np.ndarray, codes: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
+        """The loss on source samples, and its gradients by the encoder's and the decoder's weights."""
+        from vqtheory.assign import nearest
+
+        latents, encoder_hidden = _forward(state.encoder, self._encoder_sizes, samples)
+        chosen = codes[nearest(latents, codes)[0]]
+        outputs, decoder_hidden = _forward(state.decoder, self._decoder_sizes, chosen)
+        error, gap = outputs - samples, latents - chosen
+        loss = (np.sum(error**2) + self.commitment * np.sum(gap**2)) / len(samples)
+        d_outputs, d_gap = 2 * error / len(samples), 2 * self.commitment * gap / len(samples)
+        decoder_slope, d_chosen = _backward(state.decoder, self._decoder_sizes, chosen, decoder_hidden, d_outputs)
+        encoder_slope, _ = _backward(state.encoder, self._encoder_sizes, samples, encoder_hidden, d_chosen + d_gap)
+        return float(loss), encoder_slope, decoder_slope
+
+    def at(self, state: LoopState) -> LoopLaw:
+        """The law of the latents that the next response holds."""
+        return LoopLaw(self, state)
+
+    @property
+    def _encoder_sizes(self) -> tuple[int, int, int]:
+        return self.source.dim, self.hidden, self.latent_dim
+
+    @property
+    def _decoder_sizes(self) -> tuple[int, int, int]:
+        return self.latent_dim, self.hidden, self.source.dim
+
+
+@dataclass(frozen=True)
+class LoopLaw:
+    """Where a closed loop is at one step. Its mean and velocity are known from 1024 samples only."""
+
+    loop: ClosedLoop
+    state: LoopState
+
+    @property
+    def mean(self) -> np.ndarray:
+        """The mean of the latents, [D], estimated."""
+        return self.sample(_MEAN_SAMPLES).mean(axis=0)
+
+    @property
+    def velocity(self) -> np.ndarray:
+        """The move of the mean since the step before, [D], estimated on the same samples; 0 at step 0."""
+        return self.mean - self.loop.encode(self.state.previous, self._samples(_MEAN_SAMPLES)).mean(axis=0)
+
+    def sample(self, size: int) -> np.ndarray:
+        """Latents [size, D] of fresh source samples, none of which a run with this seed meets."""
+        return self.loop.encode(self.state.encoder, self._samples(size))
+
+    def density(self, x: np.ndarray) -> None:
+        """Not known in closed form."""
+
+    def optimum(self, num_codes: int) -> None:
+        """Not known."""
+
+    def _samples(self, size: int) -> np.ndarray:
+        return self.loop.source.sample(generator(int(self.state.seed), Purpose.PROBE, int(self.state.step)), size)
+
+
+def _start(random: np.random.Generator, inputs: int, hidden: int, outputs: int) -> np.ndarray:
+    first = random.standard_normal((hidden, inputs)) / np.sqrt(inputs)
+    second = random.standard_normal((outputs, hidden)) / np.sqrt(hidden)
+    return np.concatenate([first.ravel(), np.zeros(hidden), second.ravel(), np.zeros(outputs)])
+
+
+def _layers(weights: np.ndarray, inputs: int, hidden: int, outputs: int) -> tuple[np.ndarray, ...]:
+    """A [hidden, inputs], a [hidden], B [outputs, hidden], b [outputs] of a weight vector."""
+    cuts = np.cumsum([hidden * inputs, hidden, outputs * hidden])
+    first, bias_first, second, bias_second = np.split(weights, cuts)
+    return first.reshape(hidden, inputs), bias_first, second.reshape(outputs, hidden), bias_second
+
+
+def _forward(weights: np.ndarray, sizes: tuple[int, int, int], x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """B tanh(A x + a) + b of x [N, inputs], and the tanh."""
+    first, bias_first, second, bias_second = _layers(weights, *sizes)
+    hidden = np.tanh(x @ first.T + bias_first)
+    return hidden @ second.T + bias_second, hidden
+
+
+def _backward(
+    weights: np.ndarray, sizes: tuple[int, int, int], x: np.ndarray, hidden: np.ndarray, slope: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Gradients by the weights and by x, given that by the outputs, slope [N, outputs]."""
+    first, _, second, _ = _layers(weights, *sizes)
+    inner = (slope @ second) * (1 - hidden**2)
+    parts = (inner.T @ x, inner.sum(axis=0), slope.T @ hidden, slope.sum(axis=0))
+    return np.concatenate([part.ravel() for part in parts]), inner @ first

@@ -1,0 +1,187 @@
+"""Sources made of data: rows of an array, photographs, windows of photographs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from functools import cached_property, lru_cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+
+from vqtheory import _check
+from vqtheory.streams._files import data_set, load_array, load_images
+from vqtheory.streams.sources import Source
+
+
+@dataclass(frozen=True, repr=False, eq=False)  # equal only to itself: an array has no cheap hash
+class Latents(Source):
+    """The rows of an array, each as likely as any other, drawn with replacement.
+
+    Parameters
+    ----------
+    data : array [N, D] or path, optional
+        The rows; or a .npy file; or a .npz file that holds one array, or one named "latents"; or a
+        .parquet file of images in the layout of the Hugging Face hub (column `image`, a struct of
+        bytes and path), of which each, flattened, in [0, 1], is a row. By default the images of
+        train.parquet in the folder that the environment variable VQTHEORY_DATA names. A file is
+        read when it is first needed. An array is not copied: do not change it afterwards.
+
+    Raises
+    ------
+    ValueError
+        For values that are not finite, with the index of the first, and for files that cannot be
+        read, with the damaged image's row.
+    FileNotFoundError
+        For a file that is not there.
+
+    Examples
+    --------
+    >>> source = Latents([[0.0, 1.0], [2.0, 5.0]])
+    >>> source.mean, source.dim
+    (array([1., 3.]), 2)
+    """
+
+    data: Any = None
+    _positional: ClassVar[int] = 1
+
+    def __post_init__(self) -> None:
+        if isinstance(self.data, (str, Path)):
+            if Path(self.data).suffix not in (".npy", ".npz", ".parquet"):
+                raise _check.fail("Latents", "data", "an array or the path of a .npy, .npz or .parquet file", str(self.data))
+            object.__setattr__(self, "data", str(self.data))
+        elif self.data is not None:
+            object.__setattr__(self, "data", _check.matrix("Latents", "data", self.data))
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What a pickle holds: what is read from a file is read again."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    @cached_property
+    def _rows(self) -> tuple[np.ndarray, float]:
+        """The rows, and the number that stands for 1 in them."""
+        if isinstance(self.data, np.ndarray):
+            return self.data, 1.0
+        path = data_set() if self.data is None else self.data
+        if path.endswith(".parquet"):
+            images = load_images(path)
+            return images.reshape(len(images), -1), 255.0
+        return _check.matrix(f"Latents({path!r})", "data", load_array(path)), 1.0
+
+    @property
+    def dim(self) -> int:
+        return self._rows[0].shape[1]
+
+    @cached_property
+    def mean(self) -> np.ndarray:
+        rows, unit = self._rows
+        return rows.mean(axis=0, dtype=np.float64) / unit
+
+    @property
+    def support(self) -> np.ndarray:
+        rows, unit = self._rows
+        return rows if rows.dtype == np.float64 else np.divide(rows, unit, dtype=np.float64)
+
+    def sample(self, generator: np.random.Generator, size: int) -> np.ndarray:
+        rows, unit = self._rows
+        return np.divide(rows[generator.integers(len(rows), size=size)], unit, dtype=np.float64)
+
+    def optimum(self, num_codes: int) -> float | None:
+        """The least distortion of `num_codes` codes on the rows, in 1-D."""
+        return _optimum_of_rows(self, num_codes) if self.dim == 1 else None
+
+
+@lru_cache(maxsize=64)
+def _optimum_of_rows(source: Latents, num_codes: int) -> float:
+    from vqtheory.reference import optimal_1d
+
+    return optimal_1d(source.support[:, 0], num_codes).distortion
+
+
+@dataclass(frozen=True, repr=False)
+class Patches(Source):
+    """Square windows of a photograph, each as likely as any other, minus the photograph's mean.
+
+    A sample is a window's pixels in [0, 1], row by row, minus the mean of all pixels (of each colour
+    its own). D = size^2, or 3 size^2 in colour. Since a pixel near the photograph's border is in
+    fewer windows than one in its middle, `mean` is near 0 and not 0.
+
+    Parameters
+    ----------
+    photograph : path, optional
+        An image file; or a .parquet file of images, as for `Latents`, of which each window is one
+        of a random image. By default the portrait of Grace Hopper that comes with matplotlib.
+    size : int, default 4
+        Pixels along a side.
+    colour : bool, default False
+        Whether to keep the three colours or to turn the photograph grey.
+
+    Raises
+    ------
+    ValueError
+        For a window larger than the photograph, and for files that cannot be read.
+    FileNotFoundError
+        For a file that is not there.
+
+    Examples
+    --------
+    >>> Patches(size=4).dim, Patches(size=4, colour=True).dim
+    (16, 48)
+    >>> abs(Patches(size=4).mean).max() < 0.01
+    np.True_
+    """
+
+    photograph: str | None = None
+    size: int = 4
+    colour: bool = False
+
+    def __post_init__(self) -> None:
+        if isinstance(self.photograph, Path):
+            object.__setattr__(self, "photograph", str(self.photograph))
+        if not isinstance(self.photograph, (str, type(None))):
+            raise _check.fail(
+                "Patches", "photograph", "the path of an image or of a .parquet file of images", self.photograph
+            )
+        _check.integer("Patches", "size", self.size)
+        if not isinstance(self.colour, bool):
+            raise _check.fail("Patches", "colour", "True or False", self.colour)
+
+    @property
+    def dim(self) -> int:
+        return self.size**2 * (3 if self.colour else 1)
+
+    @property
+    def _images(self) -> np.ndarray:
+        """The photographs, uint8 [N, H, W, channels]."""
+        images = load_images(self.photograph or grace_hopper(), "RGB" if self.colour else "L")
+        if min(images.shape[1:3]) < self.size:
+            height, width = images.shape[1:3]
+            raise _check.fail("Patches", "size", f"at most the photograph's {width} x {height} pixels", self.size)
+        return images
+
+    @cached_property
+    def _means(self) -> tuple[np.ndarray, np.ndarray]:
+        """The mean of all pixels, [channels], and that of all windows, [size, size, channels]."""
+        mean = self._images.mean(axis=0, dtype=np.float64) / 255
+        windows = sliding_window_view(mean, (self.size, self.size), axis=(0, 1))
+        return mean.mean(axis=(0, 1)), np.moveaxis(windows.mean(axis=(0, 1)), 0, -1)
+
+    @property
+    def mean(self) -> np.ndarray:
+        of_pixels, of_windows = self._means
+        return (of_windows - of_pixels).reshape(-1)
+
+    def sample(self, generator: np.random.Generator, size: int) -> np.ndarray:
+        windows = sliding_window_view(self._images, (self.size, self.size), axis=(1, 2))
+        image, row, column = (generator.integers(count, size=size) for count in windows.shape[:3])
+        chosen = np.moveaxis(windows[image, row, column], 1, -1)  # the channel last, as in the photograph
+        return (chosen / 255 - self._means[0]).reshape(size, self.dim)
+
+
+def grace_hopper() -> str:
+    """The path of the photograph that comes with matplotlib, which is not imported for it."""
+    package = find_spec("matplotlib")
+    folder = Path(package.origin).parent if package is not None and package.origin else Path("matplotlib")
+    return str(folder / "mpl-data" / "sample_data" / "grace_hopper.jpg")

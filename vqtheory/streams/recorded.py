@@ -1,0 +1,157 @@
+"""Recorded latents: what a real encoder said of the same samples, again and again as it was trained."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from vqtheory import _check
+from vqtheory._batches import Batches
+from vqtheory._config import Configured
+from vqtheory._random import Purpose, generator
+from vqtheory.streams._files import load_array
+from vqtheory.streams._motion import Motion
+from vqtheory.streams._stream import Law, block_steps
+from vqtheory.streams.photographs import Latents
+
+
+@dataclass(frozen=True, repr=False, eq=False)  # equal only to itself, as Latents is
+class Recorded(Configured):
+    """A stream that plays back latents of the same N samples at successive times.
+
+    Step t shows frame t // every. Where `batch_size` is N a batch is the whole frame, in order;
+    otherwise its samples are drawn from the frame's N, with replacement.
+
+    Parameters
+    ----------
+    latents : array [time, N, D] or path
+        Frames, the same sample in the same row of each; or a .npy file of them, which stays on
+        disk. An array is not copied: do not change it afterwards.
+    every : int, default 1
+        Steps for which a frame stands.
+
+    Attributes
+    ----------
+    steps : int
+        How many steps there are: frames times `every`.
+
+    Raises
+    ------
+    ValueError
+        For values that are not finite, with the index of the first.
+
+    Examples
+    --------
+    >>> stream = Recorded(np.arange(6.0).reshape(3, 2, 1), every=2)
+    >>> batches = stream.draw(start=1, steps=2, batch_size=2, seed=0, displacement=True)
+    >>> batches.x.tolist(), batches.displacement.tolist()
+    ([[[0.0], [1.0]], [[2.0], [3.0]]], [[[0.0], [0.0]], [[2.0], [2.0]]])
+    >>> stream.steps
+    6
+    """
+
+    latents: Any
+    every: int = 1
+    _positional: ClassVar[int] = 1
+
+    def __post_init__(self) -> None:
+        _check.integer("Recorded", "every", self.every)
+        if isinstance(self.latents, (str, Path)):
+            object.__setattr__(self, "latents", str(self.latents))
+        else:
+            object.__setattr__(self, "latents", _checked("Recorded", np.asarray(self.latents)))
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What a pickle holds: a file is opened again."""
+        return {"latents": self.latents, "every": self.every}
+
+    @cached_property
+    def _frames(self) -> np.ndarray:
+        if isinstance(self.latents, np.ndarray):
+            return self.latents
+        return _checked(f"Recorded({self.latents!r})", load_array(self.latents, mapped=True))
+
+    @property
+    def dim(self) -> int:
+        """D, the dimension of the latents."""
+        return self._frames.shape[2]
+
+    @property
+    def steps(self) -> int:
+        """How many steps there are."""
+        return len(self._frames) * self.every
+
+    def draw(
+        self,
+        start: int,
+        steps: int,
+        batch_size: int,
+        seed: int,
+        dtype: Any = np.float64,
+        displacement: bool = False,
+    ) -> Batches:
+        """Latents of steps ``start .. start + steps - 1``; the same arguments give the same latents.
+
+        `displacement` asks for each sample's own move since the step before: from frame to frame
+        where the frame changes, and 0 elsewhere and at step 0. Raises `ValueError` for steps beyond the last.
+        """
+        start = _check.integer("draw", "start", start, 0)
+        steps, batch_size = _check.integer("draw", "steps", steps), _check.integer("draw", "batch_size", batch_size)
+        if start + steps > self.steps:
+            raise self._too_far(start + steps - 1)
+        t, rows = np.arange(start, start + steps), self._rows(start, start + steps, batch_size, seed)
+        x = self._latents(t, rows)
+        moved = x - self._latents(np.maximum(t - 1, 0), rows) if displacement else None
+        return Batches(x.astype(dtype), None if moved is None else moved.astype(dtype))
+
+    def _latents(self, t: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """The latents of these rows [T, B] at steps t [T], float64 [T, B, D]."""
+        return self._frames[(t // self.every)[:, None], rows].astype(np.float64)
+
+    def _rows(self, start: int, stop: int, batch_size: int, seed: int) -> np.ndarray:
+        """Which samples are in each batch, [T, B]; drawn in whole blocks, whose bits cannot depend on the cut."""
+        num_rows, length = self._frames.shape[1], block_steps(batch_size, 1)
+        if batch_size == num_rows:
+            return np.broadcast_to(np.arange(num_rows), (stop - start, num_rows))
+        blocks = range(start // length, (stop - 1) // length + 1)
+        drawn = [generator(seed, Purpose.SOURCE, block).integers(num_rows, size=(length, batch_size)) for block in blocks]
+        first = blocks.start * length
+        return np.concatenate(drawn)[start - first : stop - first]
+
+    def at(self, t: int, seed: int = 0) -> Law:
+        """The law of the latents at step t: the rows of its frame. After the last step the last frame stands."""
+        t = _check.integer("at", "t", t, 0)
+        if t > self.steps:
+            raise self._too_far(t)
+        now = min(t, self.steps - 1) // self.every
+        before = max(min(t, self.steps) - 1, 0) // self.every
+        source, still = Latents(self._frames[now]), Motion.none(1, self.dim)
+        moved = self._frames[before].mean(axis=0, dtype=np.float64) - source.mean
+        return Law(source, still._replace(shift=moved[None]), still, seed, t)
+
+    def _too_far(self, step: int) -> ValueError:
+        return ValueError(
+            f"Recorded holds {self.steps} steps, {len(self._frames)} frames of {self.every} each: the last is step "
+            f"{self.steps - 1}. Got step {step}."
+        )
+
+
+def _checked(owner: str, latents: np.ndarray) -> np.ndarray:
+    """The frames themselves, if they are finite."""
+    if latents.ndim != 3 or latents.size == 0 or latents.dtype.kind not in "fiub":
+        raise ValueError(
+            f"The 'latents' parameter of {owner} must be an array [time, samples, dimensions] of numbers that is not empty. "
+            f"Got shape {latents.shape} and dtype {latents.dtype}."
+        )
+    for time, frame in enumerate(latents):  # one by one: a file may be larger than memory
+        if not np.isfinite(frame).all():
+            row, column = np.argwhere(~np.isfinite(frame))[0]
+            raise ValueError(
+                f"The 'latents' parameter of {owner} must be finite. "
+                f"Got {frame[row, column]} at index ({time}, {row}, {column})."
+            )
+    return latents
