@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numba
+from numba.core.caching import IndexDataCacheFile
 
 
 def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -35,9 +36,20 @@ def inlined_kernel(function: Callable[..., Any]) -> Callable[..., Any]:
 def _compiled(function: Callable[..., Any], inline: str) -> Callable[..., Any]:
     compiled = numba.njit(nogil=True, cache=True, error_model="numpy", inline=inline)(function)
     if isinstance(compiled, numba.core.dispatcher.Dispatcher):  # plain Python under NUMBA_DISABLE_JIT
-        index = compiled._cache._cache_file  # the only place where numba keeps the stamp
-        index._source_stamp = (*index._source_stamp, kernel_digest())
+        index = compiled._cache._cache_file
+        name, stamp = index._index_name.removesuffix(".nbi"), (*index._source_stamp, kernel_digest())
+        compiled._cache._cache_file = _Index(index._cache_path, name, stamp)
     return compiled
+
+
+class _Index(IndexDataCacheFile):
+    """numba's index of the compiled versions of one kernel, under our stamp."""
+
+    def _load_index(self) -> dict:
+        try:
+            return super()._load_index()
+        except (AttributeError, ImportError):  # names a class that the package no longer has
+            return {}
 
 
 @cache

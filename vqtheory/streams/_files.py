@@ -32,17 +32,19 @@ def load_array(path: str, mapped: bool = False) -> np.ndarray:
     """
     _must_exist(path)
     try:
-        loaded = np.load(path, mmap_mode="r" if mapped else None, allow_pickle=False)
-        return loaded if isinstance(loaded, np.ndarray) else _only_array(loaded)
+        if mapped and path.endswith(".npy"):
+            return np.load(path, mmap_mode="r", allow_pickle=False)
+        with open(path, "rb") as file:
+            loaded = np.load(file, allow_pickle=False)
+            return loaded if isinstance(loaded, np.ndarray) else _only_array(loaded)
     except Exception as error:  # a damaged file can fail anywhere in its decoder
         raise ValueError(f"Cannot read {path!r} as a NumPy array: {error}") from None
 
 
 def _only_array(archive: Any) -> np.ndarray:
-    with archive:
-        if "latents" not in archive.files and len(archive.files) != 1:
-            raise ValueError(f"it must hold one array, or one named 'latents'; it holds {archive.files}.")
-        return archive["latents" if "latents" in archive.files else archive.files[0]]
+    if "latents" not in archive.files and len(archive.files) != 1:
+        raise ValueError(f"it must hold one array, or one named 'latents'; it holds {archive.files}.")
+    return archive["latents" if "latents" in archive.files else archive.files[0]]
 
 
 def load_images(path: str, mode: str | None = None) -> np.ndarray:

@@ -188,9 +188,12 @@ class Mixture(Source):
         object.__setattr__(self, "means", tuple(map(tuple, means.tolist())))
         _check.real("Mixture", "scale", self.scale, 0, above=True)
         if self.weights is not None:
+            requirement = f"a sequence of {len(means)} numbers >= 0 that are not all 0"
+            if np.shape(self.weights) != (len(means),):
+                raise _check.fail("Mixture", "weights", requirement, self.weights)
             weights = tuple(_check.real("Mixture", "weights", weight, 0) for weight in self.weights)
-            if len(weights) != len(means) or not sum(weights):
-                raise _check.fail("Mixture", "weights", f"{len(means)} numbers >= 0 that are not all 0", self.weights)
+            if not any(weights):
+                raise _check.fail("Mixture", "weights", requirement, self.weights)
             object.__setattr__(self, "weights", weights)
 
     @property

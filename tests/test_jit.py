@@ -1,0 +1,56 @@
+"""The cache of compiled kernels: an edit anywhere among them is noticed, in a copy of the package."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import vqtheory
+
+PROGRAM = """
+import numpy as np, vqtheory as vq
+rule = vq.rules.VQ(0.5)
+state = rule.init(np.array([[0.0], [10.0]]))
+print(rule.advance(state, vq.Batches(np.full((1, 1, 1), 1.0)))[0].codes.ravel())
+"""
+
+
+def copy_package(folder):
+    package = folder / "vqtheory"
+    shutil.copytree(Path(vqtheory.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__"))
+    return package
+
+
+def printed_by(folder, program=PROGRAM):
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("NUMBA")}
+    environment["PYTHONPATH"] = str(folder)
+    done = subprocess.run([sys.executable, "-c", program], cwd=folder, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def edit(path, old, new):
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+
+
+def test_an_edited_callee_in_another_file_is_compiled_anew(tmp_path):
+    package = copy_package(tmp_path)
+    assert printed_by(tmp_path) == "[ 0.5 10. ]"
+    compiled = {path.name: path.stat().st_mtime_ns for path in package.rglob("*.nbc")}
+    assert compiled
+    assert printed_by(tmp_path) == "[ 0.5 10. ]"
+    assert compiled == {path.name: path.stat().st_mtime_ns for path in package.rglob("*.nbc")}  # taken from the disk
+
+    edit(package / "assign.py", "if distances[k] < closest:", "if distances[k] > closest:")  # the farthest code
+    assert printed_by(tmp_path) == "[0.  5.5]"
+
+
+def test_a_cache_that_names_a_class_of_another_version_is_not_used(tmp_path):
+    package = copy_package(tmp_path)
+    program = PROGRAM.replace("VQ(0.5)", "SimVQ(0.5)").replace(".codes.ravel()", ".codes.shape")
+    assert printed_by(tmp_path, program) == "(2, 1)"
+    edit(package / "rules" / "simvq.py", "Parameters", "Renamed")
+    assert printed_by(tmp_path, program) == "(2, 1)"

@@ -1,0 +1,361 @@
+"""Ground truth of quantization: the least distortion that K codes can have.
+
+Distortion is the mean squared Euclidean distance E|x - c_q(x)|^2, summed over the
+dimensions and not divided by their number, here and in the whole package.
+
+==================  =========================================  ==============================
+`lloyd_max`         a density on the line                      exact
+`optimal_1d`        samples on the line                        exact
+`lloyd`             samples in any dimension                   best of many starts
+`panter_dite`       a density on the line, K -> infinity       exact asymptote
+`zador`             a density in any dimension, K -> infinity  asymptote, up to a constant
+==================  =========================================  ==============================
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from typing import Any, NamedTuple
+
+import numpy as np
+from scipy import linalg
+
+from vqtheory import _check
+from vqtheory._partition import best_partition
+from vqtheory._quadrature import Cells, Density, refine, spread_nodes
+from vqtheory._random import Purpose, generator
+from vqtheory.assign import nearest
+
+MOST_STEPS = 1000  # of Newton's method; it takes fewer than twenty, forty for a histogram
+
+
+class Optimum(NamedTuple):
+    """The best codes, float64 [K, D], and their distortion E|x - c_q(x)|^2."""
+
+    codes: np.ndarray
+    distortion: float
+
+
+def lloyd_max(distribution: Any, num_codes: int) -> Optimum:
+    """The optimal scalar quantizer of a density on the line (Lloyd 1982, Max 1960).
+
+    It is centroidal: with borders b_k midway between the codes, each code is the mean of
+    its cell,
+
+        g_k = integral over (b_(k-1), b_k) of (c_k - x) f(x) dx = 0.
+
+    The start is the global optimum on a grid of at least 32 K pieces of the line, found by
+    dynamic programming. From there Newton's method solves g = 0; its Hessian has the
+    diagonal p_k - (h_(k-1) f(b_(k-1)) + h_k f(b_k)) / 4 and beside it -h_k f(b_k) / 4, with
+    gaps h_k = c_(k+1) - c_k. A step that leaves the codes out of order or raises the
+    distortion is shortened, and where the Hessian is not positive definite it is Lloyd's.
+
+    If f is log-concave the centroidal codebook is unique (Fleischer 1964; Kieffer 1983).
+    For any other f several can exist, and the best one is returned; one that is missed has
+    a distortion within the square of the grid's pieces per cell, a part in a thousand at
+    most. Means of cells are met to a few units in the last place. The codes are as exact as
+    the Hessian is regular: to about 1e-8 of the deviation for the Laplace density and even
+    K, where it is singular, to rounding for smooth densities.
+
+    Parameters
+    ----------
+    distribution : frozen continuous distribution of scipy.stats
+        Its `pdf`, `cdf`, `support`, `mean` and `var` are used. The density may have jumps,
+        kinks, integrable singularities, gaps and power-law tails.
+    num_codes : int
+        K >= 1.
+
+    Returns
+    -------
+    Optimum
+        Codes [K, 1], ascending, and the distortion.
+
+    Raises
+    ------
+    ValueError
+        For what is not a continuous distribution of one number, for a variance that is not
+        finite, and where density and variance contradict one another.
+
+    Examples
+    --------
+    >>> from scipy import stats
+    >>> codes, distortion = lloyd_max(stats.norm(), 2)
+    >>> codes.ravel().round(6), round(distortion, 6)
+    (array([-0.797885,  0.797885]), 0.36338)
+    """
+    num_codes = _check.integer("lloyd_max", "num_codes", num_codes)
+    density = Density("lloyd_max", distribution)
+    codes, cells = _settle(density, _best_on_grid(density, num_codes))
+    return Optimum(codes[:, None], cells.distortion)
+
+
+def optimal_1d(samples: np.ndarray, num_codes: int) -> Optimum:
+    """The optimal k-means solution of samples on the line, by dynamic programming.
+
+    O(K N log N) time and 4 K N bytes for N distinct samples (Wu 1991; Gronlund et al.,
+    arXiv 1701.07204). Exact up to rounding: among partitions whose distortions differ by
+    less than about 1e-16 times the samples' variance any may be returned, always the same
+    one; of exact ties, the one with the lowest borders.
+
+    Parameters
+    ----------
+    samples : float [N] or [N, 1]
+    num_codes : int
+        K, at most the number of distinct samples.
+
+    Returns
+    -------
+    Optimum
+        Codes [K, 1], ascending, and the mean squared distance of the samples to them.
+
+    Raises
+    ------
+    ValueError
+        For samples that are not finite, and for more codes than distinct samples.
+
+    Examples
+    --------
+    >>> optimal_1d([0.0, 1.0, 10.0, 12.0, 20.0], 3)
+    Optimum(codes=array([[ 0.5], [11. ], [20. ]]), distortion=0.5)
+    """
+    samples = np.asarray(samples)
+    samples = _check.matrix("optimal_1d", "samples", samples[:, None] if samples.ndim == 1 else samples, columns=1)
+    points, counts = np.unique(samples.astype(np.float64), return_counts=True)
+    num_codes = _at_most_distinct("optimal_1d", num_codes, len(points), "samples")
+    weights = counts.astype(np.float64)
+    begins = best_partition(points, weights, num_codes, inward=False)
+    sizes = np.diff(begins, append=len(points))
+    offsets = points - np.repeat(points[begins], sizes)  # so that a far cell's mean keeps the digits of its width
+    codes = points[begins] + np.add.reduceat(weights * offsets, begins) / np.add.reduceat(weights, begins)
+    return Optimum(codes[:, None], float(weights @ (points - np.repeat(codes, sizes)) ** 2 / len(samples)))
+
+
+def lloyd(latents: np.ndarray, num_codes: int, restarts: int = 10, seed: int = 0) -> Optimum:
+    """The best of several runs of Lloyd's algorithm from k-means++ starts (scikit-learn's KMeans).
+
+    Each run goes on until no latent changes its cell. That is a centroidal codebook, and in
+    general not the optimum: the distortion is an upper bound of the least one.
+
+    Parameters
+    ----------
+    latents : float [N, D]
+    num_codes : int
+        K, at most the number of distinct latents.
+    restarts : int, default 10
+    seed : int, default 0
+        The same seed gives the same bits: the runs use one thread.
+
+    Returns
+    -------
+    Optimum
+        Codes [K, D] in lexicographic order, and the mean squared distance of the latents to
+        them, by `vqtheory.assign.nearest`.
+
+    Raises
+    ------
+    ValueError
+        For latents that are not finite, and for more codes than distinct latents.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> lloyd(np.array([[0.0, 0.0], [0.0, 1.0], [5.0, 5.0]]), 2)
+    Optimum(codes=array([[0. , 0.5], [5. , 5. ]]), distortion=0.166...)
+    """
+    latents = _check.matrix("lloyd", "latents", latents).astype(np.float64)
+    num_codes = _at_most_distinct("lloyd", num_codes, len(np.unique(latents, axis=0)), "latents")
+    restarts = _check.integer("lloyd", "restarts", restarts)
+    seeds = generator(_check.integer("lloyd", "seed", seed, low=0), Purpose.START).integers(2**31, size=restarts)
+    runs = [_lloyd_run(latents, num_codes, int(each)) for each in seeds]
+    best = min(runs, key=lambda run: run.distortion)
+    return Optimum(best.codes[np.lexsort(best.codes.T[::-1])], best.distortion)
+
+
+def panter_dite(distribution: Any, num_codes: int) -> float:
+    """The least distortion on the line as K -> infinity (Panter and Dite 1951).
+
+        (1/12) (integral of f^(1/3))^3 K^-2
+
+    Parameters
+    ----------
+    distribution : frozen continuous distribution of scipy.stats
+        As for `lloyd_max`.
+    num_codes : int
+        K >= 1.
+
+    Raises
+    ------
+    ValueError
+        As `lloyd_max`, and for a tail near |x|^-3, whose integral is not reached in floating point.
+
+    Examples
+    --------
+    >>> from scipy import stats
+    >>> round(panter_dite(stats.norm(), 1), 6), round(3**0.5 * np.pi / 2, 6)
+    (2.720699, 2.720699)
+    """
+    num_codes = _check.integer("panter_dite", "num_codes", num_codes)
+    density = Density("panter_dite", distribution)
+    edges = refine(lambda x: np.cbrt(density.pdf(x)), density.edges)
+    x, width = spread_nodes(edges[:-1], edges[1:])
+    total = float(np.sum(width * np.cbrt(density.pdf(x))))
+    ends = edges[[0, -1]]
+    beyond = np.cbrt(density.pdf(ends)) * np.abs(ends - density.mean) * np.isinf(density.support)
+    if np.max(beyond) > 1e-9 * total:
+        raise ValueError(
+            "The 'distribution' parameter of panter_dite must have a tail whose integral of f^(1/3) converges within "
+            f"floating point. Got {total:.3g} up to {np.max(np.abs(ends)):.1g}, and rising."
+        )
+    return total**3 / (12 * num_codes**2)
+
+
+def zador(density_norm: float, num_codes: int, dim: int, moment: float | None = None) -> float:
+    """The least distortion in D dimensions as K -> infinity (Zador 1982, Gersho 1979).
+
+        D G_D ||f||_(D/(D+2)) K^(-2/D),     ||f||_a = (integral of f^a)^(1/a)
+
+    For D = 1 this is `panter_dite`. Where cells are near-isotropic but not optimal, their
+    own second moment in place of G_D gives their distortion.
+
+    Parameters
+    ----------
+    density_norm : float
+        ||f||_(D/(D+2)), in units of length^2: 1 for the unit cube, `gaussian_norm` for a normal law.
+    num_codes : int
+        K >= 1.
+    dim : int
+        D >= 1.
+    moment : float, optional
+        G_D; `cell_moment(dim)` by default.
+
+    Examples
+    --------
+    >>> zador(1.0, num_codes=10, dim=1) == 1 / 1200
+    True
+    """
+    density_norm = _check.real("zador", "density_norm", density_norm, 0, above=True)
+    num_codes, dim = _check.integer("zador", "num_codes", num_codes), _check.integer("zador", "dim", dim)
+    moment = cell_moment(dim) if moment is None else _check.real("zador", "moment", moment, 0, above=True)
+    return dim * moment * density_norm * num_codes ** (-2 / dim)
+
+
+def gaussian_norm(dim: int, scale: float = 1.0) -> float:
+    """||f||_(D/(D+2)) of the normal law N(0, scale^2 I) in D dimensions.
+
+        2 pi scale^2 ((D+2)/D)^((D+2)/2)
+
+    Examples
+    --------
+    >>> round(zador(gaussian_norm(1), num_codes=1, dim=1), 6)
+    2.720699
+    """
+    dim = _check.integer("gaussian_norm", "dim", dim)
+    scale = _check.real("gaussian_norm", "scale", scale, 0, above=True)
+    return 2 * math.pi * scale**2 * ((dim + 2) / dim) ** ((dim + 2) / 2)
+
+
+def cell_moment(dim: int) -> float:
+    """G_D, the second moment per dimension of the best cell, for unit volume.
+
+    Exact for D = 1 (1/12) and D = 2 (hexagons, 5/(36 sqrt 3); Fejes Toth 1959). D = 3 is the
+    body-centred cubic lattice, 19/(192 2^(1/3)), the best lattice (Barnes and Sloane 1983).
+    Beyond that G_D is not known, and this is the lower of `cell_moment_bounds`; the best
+    known lattices lie 2 % above it (0.076603 for D = 4, 0.071682 for D = 8).
+
+    >>> [round(cell_moment(dim), 5) for dim in (1, 2, 3, 4)]
+    [0.08333, 0.08019, 0.07854, 0.07503]
+    """
+    known = {1: 1 / 12, 2: 5 / (36 * math.sqrt(3)), 3: 19 / (192 * 2 ** (1 / 3))}
+    return known.get(dim) or cell_moment_bounds(dim)[0]
+
+
+def cell_moment_bounds(dim: int) -> tuple[float, float]:
+    """Zador's bounds on G_D: the moment of a ball, and that of random codes.
+
+        Gamma(D/2+1)^(2/D) / ((D+2) pi)  <=  G_D  <=  Gamma(D/2+1)^(2/D) Gamma(1+2/D) / (D pi)
+
+    Both tend to 1/(2 pi e) as D -> infinity.
+
+    >>> [round(bound, 5) for bound in cell_moment_bounds(8)]
+    [0.07045, 0.07982]
+    """
+    dim = _check.integer("cell_moment_bounds", "dim", dim)
+    ball = math.exp(2 / dim * math.lgamma(dim / 2 + 1)) / math.pi
+    return ball / (dim + 2), ball * math.gamma(1 + 2 / dim) / dim
+
+
+def _best_on_grid(density: Density, num_codes: int) -> np.ndarray:
+    """The best codes whose cells are unions of pieces of a grid."""
+    x, mass, width = density.at(np.empty(0))
+    # Half of the pieces have equal masses, half follow f^(1/3), as the codes do for large K: a heavy
+    # tail holds many codes and next to no mass, and the f^(1/3) of a narrow peak is next to nothing.
+    cube_root = np.cbrt(mass * width**2)
+    level = np.cumsum(mass) / np.sum(mass) + np.cumsum(cube_root) / np.sum(cube_root)
+    pieces = max(4096, 32 * num_codes)
+    borders = np.unique(np.interp(np.linspace(0, level[-1], pieces + 1)[1:-1], level, x))
+    x, mass, _ = density.at(borders)
+    piece = np.searchsorted(borders, x)
+    weights, moments = np.bincount(piece, mass), np.bincount(piece, mass * x)
+    weights, moments = weights[weights > 0], moments[weights > 0]
+    begins = best_partition(moments / weights, weights, num_codes, inward=True)
+    return np.add.reduceat(moments, begins) / np.add.reduceat(weights, begins)
+
+
+def _settle(density: Density, codes: np.ndarray) -> tuple[np.ndarray, Cells]:
+    """The centroidal codebook that Newton's method reaches from `codes` without a rise of the distortion."""
+    cells, last = density.cells(codes), math.inf
+    for _ in range(MOST_STEPS):
+        lloyd_step = cells.pull / cells.mass
+        residual = np.max(np.abs(lloyd_step) / (density.deviation + np.abs(codes)))
+        if residual < 2e-16 or last / 2 < residual < 1e-12:
+            return codes, cells
+        last = residual
+        codes, cells = _step(density, codes, cells, lloyd_step)
+    raise RuntimeError(f"The codes of lloyd_max did not settle: after {MOST_STEPS} steps they still move by {last:.1e}.")
+
+
+def _step(density: Density, codes: np.ndarray, cells: Cells, lloyd_step: np.ndarray) -> tuple[np.ndarray, Cells]:
+    newton_step = _newton_step(density, codes, cells)
+    shortened = [] if newton_step is None else [newton_step / 2**halvings for halvings in range(4)]
+    for step in shortened:
+        moved = codes + step
+        if np.all(np.diff(moved) > 0):
+            after = density.cells(moved)
+            if np.all(after.mass > 0) and after.distortion <= cells.distortion * (1 + 1e-14):
+                return moved, after
+    return codes + lloyd_step, density.cells(codes + lloyd_step)
+
+
+def _newton_step(density: Density, codes: np.ndarray, cells: Cells) -> np.ndarray | None:
+    """The step to g = 0 by the tridiagonal Hessian, or None if that is not positive definite."""
+    coupling = density.pdf((codes[:-1] + codes[1:]) / 2) * np.diff(codes) / 4
+    diagonal = cells.mass - np.append(coupling, 0) - np.append(0, coupling)
+    try:
+        factor = linalg.cholesky_banded(np.stack([diagonal, np.append(-coupling, 0)]), lower=True)
+    except (linalg.LinAlgError, ValueError):  # ValueError: a border on a singularity, where f is infinite
+        return None
+    return linalg.cho_solve_banded((factor, True), cells.pull)
+
+
+def _lloyd_run(latents: np.ndarray, num_codes: int, seed: int) -> Optimum:
+    from sklearn.cluster import KMeans
+    from sklearn.exceptions import ConvergenceWarning
+    from threadpoolctl import threadpool_limits
+
+    means = KMeans(num_codes, n_init=1, max_iter=100_000, tol=0, algorithm="lloyd", random_state=seed)
+    with warnings.catch_warnings(), threadpool_limits(1):  # threads add up in the order in which they finish
+        warnings.simplefilter("error", ConvergenceWarning)
+        try:
+            codes = means.fit(latents).cluster_centers_
+        except ConvergenceWarning:
+            requirement = "at most the number of latents that differ by more than rounding"
+            raise _check.fail("lloyd", "num_codes", requirement, num_codes) from None
+    return Optimum(codes, float(np.mean(nearest(latents, codes)[1])))
+
+
+def _at_most_distinct(owner: str, num_codes: int, distinct: int, name: str) -> int:
+    num_codes = _check.integer(owner, "num_codes", num_codes)
+    if num_codes > distinct:
+        raise _check.fail(owner, "num_codes", f"at most {distinct}, the number of distinct {name}", num_codes)
+    return num_codes
