@@ -49,6 +49,13 @@ def test_rows_are_equally_likely():
     assert Latents(ROWS).support is ROWS
 
 
+def test_the_optimum_on_a_line():
+    rows = np.array([[0.0], [1.0], [10.0], [12.0], [20.0], [20.0]])
+    assert Latents(rows).optimum(3) == pytest.approx((0.5 + 2) / 6)
+    assert Latents(rows).optimum(5) == Latents(rows).optimum(6) == 0
+    assert Latents(ROWS).optimum(3) is None
+
+
 def test_an_array_is_named_in_a_configuration():
     source = Latents(ROWS)
     assert text(source).startswith("Latents(array('30x3-float64-")

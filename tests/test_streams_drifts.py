@@ -30,6 +30,14 @@ def test_scaling_stops_at_its_limit(rate, limit):
     assert (np.diff(factor) * np.sign(rate) >= 0).all()
 
 
+@pytest.mark.parametrize("rate", [1.0, -1.0])
+def test_scaling_on_and_on_stays_finite(rate):
+    stream = Stream(Gaussian(1), Scaling(rate))
+    assert np.isfinite(stream.draw(0, 5000, 1, seed=0, displacement=True).x ** 2).all()
+    law = stream.at(5000)
+    assert 0 < law.density(law.mean[None])[0] < np.inf
+
+
 def test_scaling_scales_the_optimum_by_its_square():
     source = Uniform(1)
     object.__setattr__(source, "optimum", lambda num_codes: 1 / (12 * num_codes**2))  # known, without computing it

@@ -44,19 +44,24 @@ class constant(_Schedule):
 
 @dataclass(frozen=True, repr=False)
 class harmonic(_Schedule):
-    """``start / (1 + t)``: the sum diverges, the sum of squares does not (Robbins and Monro).
+    """``start / (1 + t / delay)``: the sum diverges, the sum of squares does not (Robbins and Monro).
+
+    With `delay` above 1 the steps begin to fall only after about that many updates: a rate
+    c / t with c = start * delay large enough to converge, and a first step that is not too large.
 
     >>> harmonic(1.0)(3)
     0.25
     """
 
     start: float
+    delay: float = 1.0
 
     def __post_init__(self) -> None:
         _check.real("harmonic", "start", self.start)
+        _check.real("harmonic", "delay", self.delay, 0, above=True)
 
     def __call__(self, t: Any) -> Any:
-        return self.start / (1.0 + t)
+        return self.start / (1.0 + t / self.delay)
 
 
 @dataclass(frozen=True, repr=False)

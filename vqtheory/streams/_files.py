@@ -97,7 +97,7 @@ def _image_bytes(path: str) -> list[bytes | None]:
         schema = pl.read_parquet_schema(path)
         kind = schema.get("image")
         rows = pl.read_parquet(path, columns=["image"], glob=False)["image"] if kind is not None else None
-    except Exception as error:  # as above
+    except (Exception, pl.exceptions.PanicException) as error:  # as above, and polars panics at some damage
         raise ValueError(f"Cannot read {path!r} as a parquet file: {error}") from None
     if (
         rows is None

@@ -90,6 +90,9 @@ class Translation(Drift):
         return along(self, distance, self.direction, dim)
 
 
+_LOG_FACTORS = 300  # logarithm of the largest factor of a cloud that grows on and on
+
+
 @dataclass(frozen=True, repr=False)
 class Scaling(Drift):
     """The cloud grows about its mean by the factor r_t = exp(rate t), or shrinks if `rate` is negative.
@@ -99,8 +102,8 @@ class Scaling(Drift):
     rate : float
         Relative growth per update.
     limit : float, optional
-        The factor at which it stops: >= 1 for a cloud that grows, in (0, 1] for one that shrinks. It
-        never stops by default.
+        The factor at which it stops: >= 1 for a cloud that grows, in (0, 1] for one that shrinks. By
+        default it goes on to exp(300) or exp(-300), whose squares a float can still hold.
 
     Examples
     --------
@@ -115,15 +118,13 @@ class Scaling(Drift):
         _check.real("Scaling", "rate", self.rate)
         if self.limit is not None:
             _check.real("Scaling", "limit", self.limit, 0, above=True)
-            if math.log(self.limit) * self.rate < 0:
+            if (self.limit - 1) * self.rate < 0:
                 side = "<= 1 where the rate is negative" if self.rate < 0 else ">= 1 where the rate is positive"
                 raise _check.fail("Scaling", "limit", side, self.limit)
 
     def motion(self, start: int, steps: int, dim: int, seed: int) -> Motion:
-        log_factor = self.rate * _time(start, steps)
-        if self.limit is not None:
-            last = math.log(self.limit)
-            log_factor = np.clip(log_factor, min(last, 0.0), max(last, 0.0))
+        last = math.copysign(_LOG_FACTORS, self.rate) if self.limit is None else math.log(self.limit)
+        log_factor = np.clip(self.rate * _time(start, steps), min(last, 0.0), max(last, 0.0))
         return Motion.none(steps, dim)._replace(log_factor=log_factor)
 
 

@@ -89,7 +89,7 @@ class Latents(Source):
         return np.divide(rows[generator.integers(len(rows), size=size)], unit, dtype=np.float64)
 
     def optimum(self, num_codes: int) -> float | None:
-        """The least distortion of `num_codes` codes on the rows, in 1-D."""
+        """The least distortion of `num_codes` codes on the rows, in 1-D; 0 where each has its own code."""
         return _optimum_of_rows(self, num_codes) if self.dim == 1 else None
 
 
@@ -97,7 +97,8 @@ class Latents(Source):
 def _optimum_of_rows(source: Latents, num_codes: int) -> float:
     from vqtheory.reference import optimal_1d
 
-    return optimal_1d(source.support[:, 0], num_codes).distortion
+    rows = np.unique(source.support[:, 0])
+    return optimal_1d(source.support[:, 0], num_codes).distortion if num_codes < len(rows) else 0.0
 
 
 @dataclass(frozen=True, repr=False)

@@ -1,0 +1,6 @@
+"""One file per figure: each a pure function of a results table.
+
+Draw them from the checkout: ``python -m paper_figures``; simulations that are missing are run first.
+"""
+
+FIGURES = ("toy", "toy_usage", "toy_animation", "shrinking", "convergence", "drift")

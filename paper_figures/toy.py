@@ -1,0 +1,70 @@
+"""The toy over time: where latents and codes are, for each rule, while the encoder translates and after."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import polars as pl
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+
+import vqtheory as vq
+from paper_figures.style import COLORS
+from simulations.toy import DRIFTING, POINTS, STEPS, drifts
+from vqtheory.streams import Latents, Stream
+
+TABLE, SUFFIX = "toy", ".png"
+RULES = ("VQ", "EMA", "NSVQ", "TransVQ")
+
+
+def draw(table: pl.DataFrame, drift: str = "translating", step_size: float = 4.0) -> Callable[[Path], None]:
+    """Rows: rules; columns: updates."""
+    steps = [nearest_record(table, step) for step in (0, DRIFTING // 2, DRIFTING, STEPS // 2, STEPS)]
+    figure, grid = plt.subplots(len(RULES), len(steps), figsize=(11, 6.4), sharex=True, sharey=True, layout="constrained")
+    for row, rule in zip(grid, RULES, strict=True):
+        for axes, step in zip(row, steps, strict=True):
+            draw_panel(axes, *moment(table, rule, drift, step_size, step))
+        row[0].set_ylabel(rule, fontsize=11, color=COLORS[rule])
+    for axes, step in zip(grid[0], steps, strict=True):
+        axes.set_title(f"update {step}{', drifting' if 0 < step < DRIFTING else ''}", fontsize=9)
+    figure.suptitle(f"The encoder's output {moves(drift)} until update {DRIFTING}, then stands still")
+    figure.legend(handles=legend(), loc="outside lower center", ncol=3)
+    return lambda path: figure.savefig(path)
+
+
+def moves(drift: str) -> str:
+    """The drift as a verb."""
+    return {"translating": "translates", "shrinking": "shrinks", "expanding": "expands"}[drift]
+
+
+def nearest_record(table: pl.DataFrame, step: int) -> int:
+    """The recorded update nearest to `step`."""
+    return min(table["step"].unique().to_list(), key=lambda recorded: (abs(recorded - step), recorded))
+
+
+def moment(table: pl.DataFrame, rule: str, drift: str, step_size: float, step: int) -> tuple[np.ndarray, np.ndarray]:
+    """Points and codes at one record."""
+    chosen = {"rule": rule, "drift": drift, "step_size": step_size, "step": step, "seed": 0}
+    codes = table.row(by_predicate=pl.all_horizontal(pl.col(k) == v for k, v in chosen.items()), named=True)["codes"]
+    points = Stream(Latents(POINTS), drifts()[drift]).at(step).support
+    assert points is not None
+    return points, np.reshape(codes, (-1, 2))
+
+
+def draw_panel(axes: Axes, points: np.ndarray, codes: np.ndarray) -> None:
+    """The cloud, its living codes and its dead ones."""
+    alive = vq.measure.cells(points, codes).hits > 0
+    axes.plot(*points[::4].T, ".", ms=1, color="0.82", zorder=0)
+    axes.plot(*codes[~alive].T, "x", ms=5, mew=1.3, color="#c0392b")
+    axes.plot(*codes[alive].T, "o", ms=3.5, color="#1b1b1b")
+    axes.text(0.98, 0.95, f"{alive.sum()} of {len(codes)}", transform=axes.transAxes, ha="right", va="top", fontsize=8)
+    axes.set_aspect("equal")
+
+
+def legend() -> list[Line2D]:
+    """What the marks are."""
+    marks = (("latents", ".", "0.7"), ("codes that are chosen", "o", "#1b1b1b"), ("dead codes", "x", "#c0392b"))
+    return [Line2D([], [], ls="", marker=marker, color=color, label=label) for label, marker, color in marks]

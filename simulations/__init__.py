@@ -1,0 +1,6 @@
+"""One file per experiment: each runs a grid of simulations and writes one table.
+
+Run them from the checkout: ``python -m simulations``, or one: ``python -m simulations toy``.
+"""
+
+EXPERIMENTS = ("toy", "shrinking", "convergence", "drift")

@@ -1,0 +1,36 @@
+"""`python -m simulations`: run the experiments and write their tables."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import tyro
+
+from simulations import EXPERIMENTS
+from simulations.tables import RESULTS, path_of, table
+
+
+def main(
+    names: tyro.conf.Positional[tuple[str, ...]] = EXPERIMENTS,
+    /,
+    fast: bool = False,
+    anew: bool = False,
+    results: Path = RESULTS,
+) -> None:
+    """Run experiments and write one table each, as parquet. Tables that are there already are kept.
+
+    Args:
+        names: Which experiments; all by default.
+        fast: Fewer seeds and shorter runs, to see that it works.
+        anew: Run even where the table is there.
+        results: The folder of the tables.
+    """
+    for name in names:
+        if name not in EXPERIMENTS:
+            raise SystemExit(f"There is no experiment {name!r}; there are {', '.join(EXPERIMENTS)}.")
+        rows = len(table(name, fast, results, anew))
+        print(f"{path_of(name, fast, results)}: {rows} rows")
+
+
+if __name__ == "__main__":
+    tyro.cli(main, prog="python -m simulations")

@@ -1,0 +1,94 @@
+"""The paper's toy: 16 codes in the plane, and an encoder whose output translates, shrinks or expands.
+
+A cloud of 4,000 points drifts over the first third of 200 updates of batch 128 and then stands
+still (Lu et al., arXiv 2602.18896, the 2-D figure). One row per record: which codes are alive, that
+is nearest to one of the points where they are at that update, and the distortion over the best of
+30 Lloyd runs on them.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import cache
+from itertools import product
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+import vqtheory as vq
+from simulations.tables import run_all
+from vqtheory.rules import EMA, NSVQ, VQ, TransVQ
+from vqtheory.schedules import exponential
+from vqtheory.streams import Latents, Scaling, Stream, Translation
+
+CODES, STEPS, BATCH, DRIFTING = 16, 200, 128, 66
+SPEED, RATE = 0.1, 0.03  # standard deviations, and logarithms of the factor, per update
+POINTS = np.random.default_rng(7).normal(size=(4000, 2))
+
+
+def drifts(drifting: int = DRIFTING, rate: float = RATE) -> dict[str, Any]:
+    """The encoder's three ways to drift."""
+    return {
+        "translating": Translation(speed=SPEED, limit=SPEED * drifting),
+        "shrinking": Scaling(rate=-rate, limit=math.exp(-rate * drifting)),
+        "expanding": Scaling(rate=rate, limit=math.exp(rate * drifting)),
+    }
+
+
+def rules(step_size: float, drifting: int = DRIFTING, steps: int = STEPS) -> dict[str, Any]:
+    """The rules at one step size; EMA at the decay that moves a code of average mass as far.
+
+    The bandwidth of NSVQ shrinks after the drift, by eleven halvings, to below a thousandth of the
+    points' first spread. Adam's steps do not shrink with the gradient, so TransVQ's are made to.
+    """
+    half_life = (steps - drifting) / 11
+    return {
+        "VQ": VQ(step_size),
+        "EMA": EMA(decay=1 - step_size / CODES),
+        "NSVQ": NSVQ(step_size, bandwidth=exponential(2.0, half_life=half_life, begin=drifting)),
+        "TransVQ": TransVQ(exponential(5e-4 * step_size, half_life=2.5 * half_life, begin=drifting)),
+    }
+
+
+def run(fast: bool = False) -> pl.DataFrame:
+    """The table, one row per rule, drift, step size, seed and record."""
+    seeds = range(1 if fast else 5)
+    tasks = product(("VQ", "EMA", "NSVQ", "TransVQ"), drifts(), (4.0, 1.0), seeds, [50 if fast else 100])
+    return run_all(simulate, list(tasks), "toy")
+
+
+def simulate(rule: str, drift: str, step_size: float, seed: int, records: int) -> list[dict]:
+    """The records of one run; the codes themselves for the first seed, which is the one that is drawn."""
+    stream = Stream(Latents(POINTS), drifts()[drift])
+    task = {"rule": rule, "drift": drift, "step_size": step_size, "seed": seed}
+    return [task | row for row in follow(rules(step_size)[rule], stream, STEPS, seed, records, keep_codes=seed == 0)]
+
+
+def follow(rule: Any, stream: Stream, steps: int, seed: int, records: int, keep_codes: bool = False) -> list[dict]:
+    """What becomes of the codes, record by record."""
+    rows = []
+
+    def on_record(step: int, codes: np.ndarray, row: dict) -> None:
+        points = stream.at(step, seed).support
+        assert points is not None
+        found = vq.measure.cells(points, codes)
+        least = best_lloyd() * spread(points) / spread(POINTS)  # all three drifts keep the cloud's shape
+        kept = codes.ravel().tolist() if keep_codes else None
+        rows.append({"step": step, "alive": int((found.hits > 0).sum()), "ratio": found.distortion / least, "codes": kept})
+
+    vq.simulate(
+        rule, stream, codes=CODES, steps=steps, batch_size=BATCH, seed=seed, records=records, progress=False, on_record=on_record
+    )
+    return rows
+
+
+def spread(points: np.ndarray) -> float:
+    """Mean squared distance from the mean."""
+    return float(points.var(axis=0).sum())
+
+
+@cache
+def best_lloyd() -> float:
+    """The distortion of the best of 30 Lloyd runs on the points before they drift."""
+    return vq.reference.lloyd(POINTS, CODES, restarts=30, seed=0).distortion
