@@ -7,6 +7,7 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import polars as pl
+from matplotlib.ticker import NullLocator
 
 from paper_figures.style import COLORS
 from paper_figures.toy import RULES
@@ -17,6 +18,7 @@ TABLE, SUFFIX = "shrinking", ".png"
 
 def draw(table: pl.DataFrame) -> Callable[[Path], None]:
     """Left: living codes; right: distortion over the best Lloyd."""
+    rates = sorted(table["rate"].unique().to_list())
     figure, (left, right) = plt.subplots(1, 2, figsize=(8, 3.4), layout="constrained")
     for axes, column in ((left, "alive"), (right, "ratio")):
         for rule in RULES:
@@ -24,7 +26,9 @@ def draw(table: pl.DataFrame) -> Callable[[Path], None]:
             median = of_rule.group_by("rate").agg(pl.col(column).median()).sort("rate")
             axes.plot(median["rate"], median[column], "-", color=COLORS[rule], label=rule)
             axes.plot(of_rule["rate"], of_rule[column], "o", ms=3, color=COLORS[rule], alpha=0.5)
-        axes.set(xscale="log", xlabel="shrinking per update, ln")
+        axes.set(xscale="log", xlabel="shrinking per update, percent")
+        axes.set_xticks(rates, [f"{100 * rate:g}" for rate in rates])
+        axes.xaxis.set_minor_locator(NullLocator())
     left.set(ylabel=f"living codes of {CODES} at the end", ylim=(0, CODES + 1))
     right.set(ylabel="distortion / best Lloyd at the end", yscale="log")
     left.legend()

@@ -75,8 +75,8 @@ def naive_dynamic_program(samples, num_codes):
 
 
 def rounding(samples):
-    """What running sums of N squares can lose of a distortion."""
-    return 8 * len(samples) * EPSILON * np.ptp(samples) ** 2 + 1e-300
+    """What running sums of N squares, and means that are rounded, can change a distortion by."""
+    return 8 * len(samples) * EPSILON * np.ptp(samples) ** 2 + (8 * EPSILON * np.max(np.abs(samples))) ** 2
 
 
 # --- lloyd_max -------------------------------------------------------------------------------------------------------
@@ -235,6 +235,7 @@ def test_lloyd_max_moves_and_scales_with_the_density(loc, scale, num_codes):
         (stats.cauchy(), "finite mean and a finite variance"),
         (stats.norm(scale=-1), "finite mean and a finite variance"),
         (stats.t(2.01), "integrates to 1 and to the variance 201. Got 1 and .*tail is too heavy"),
+        (stats.norm(1e15), "integrates to 1 and to the variance 1. .*too far from 0"),
     ],
 )
 def test_an_unsuitable_distribution_is_refused_in_a_sentence(distribution, message):

@@ -9,6 +9,10 @@ import numpy as np
 from vqtheory import _check
 
 
+class Diverged(ValueError):
+    """A closed loop whose encoder has run away; `simulate` ends the run there and says so."""
+
+
 class Batches(NamedTuple):
     """Latents for T updates of the codebook, from B samples each.
 

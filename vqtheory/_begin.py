@@ -28,15 +28,16 @@ def begin(config: Config) -> tuple[Any, Any]:
 
 def _draw_codes(law: Any, num_codes: int, seed: int, init: str) -> np.ndarray:
     """`num_codes` distinct latents of a law, at random or by k-means++."""
-    support = getattr(law, "support", None)
-    pool = law.sample(max(20 * num_codes, 1000)) if support is None else support
-    distinct = np.unique(pool, axis=0)
+    random, support = generator(seed, Purpose.START), getattr(law, "support", None)
+    pool = law.sample(max(20 * num_codes, 1000)) if support is None else random.permutation(support)
+    distinct = np.unique(pool[: max(20 * num_codes, 1000)], axis=0)
+    if len(distinct) < num_codes:  # many latents twice: look at all of them
+        distinct = np.unique(pool, axis=0)
     if len(distinct) < num_codes:
         raise ValueError(
             "The 'codes' parameter of simulate must be at most the number of distinct latents, "
             f"{len(distinct)}. Got {num_codes}."
         )
-    random = generator(seed, Purpose.START)
     if init == "kmeans++":
         from sklearn.cluster import kmeans_plusplus
 

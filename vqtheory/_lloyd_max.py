@@ -11,7 +11,7 @@ import numpy as np
 from scipy import linalg
 
 from vqtheory._partition import best_partition
-from vqtheory._quadrature import Cells, Density
+from vqtheory._quadrature import EPSILON, Cells, Density
 
 MOST_STEPS = 1000  # fewer than ten are needed for a smooth density, fewer than a hundred for a histogram
 
@@ -49,11 +49,13 @@ def settle(density: Density, codes: np.ndarray) -> tuple[np.ndarray, Cells]:
 def _step(density: Density, codes: np.ndarray, cells: Cells, lloyd_step: np.ndarray) -> tuple[np.ndarray, Cells]:
     newton_step = _newton_step(density, codes, cells)
     shortened = [] if newton_step is None else [newton_step / 2**halvings for halvings in range(4)]
+    # Near the optimum the distortion no longer tells: x is rounded, by eps |x|, in every (x - c)^2.
+    rounding = 16 * EPSILON * (cells.distortion + np.max(np.abs(codes)) * math.sqrt(cells.distortion))
     for step in shortened:
         moved = codes + step
         if np.all(np.diff(moved) > 0):
             after = density.cells(moved)
-            if np.all(after.mass > 0) and after.distortion <= cells.distortion * (1 + 1e-14):
+            if np.all(after.mass > 0) and after.distortion <= cells.distortion + rounding:
                 return moved, after
     return codes + lloyd_step, density.cells(codes + lloyd_step)
 

@@ -92,7 +92,7 @@ class Density:
             raise ValueError(
                 f"The 'distribution' parameter of {owner} must have a density that integrates to 1 and to the variance "
                 f"{self.variance:.9g}. Got {total:.9g} and {variance:.9g}: pdf, cdf and variance contradict one another, "
-                "or the tail is too heavy to be integrated."
+                "the tail is too heavy, or the mean is too far from 0 for floating point to resolve the density around it."
             )
 
 

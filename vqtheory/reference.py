@@ -226,6 +226,11 @@ def zador(density_norm: float, num_codes: int, dim: int, moment: float | None = 
     moment : float, optional
         G_D; `cell_moment(dim)` by default.
 
+    Raises
+    ------
+    ValueError
+        For numbers that are not positive and finite.
+
     Examples
     --------
     >>> round(12 * zador(1.0, num_codes=10, dim=1), 12)

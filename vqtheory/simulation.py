@@ -13,7 +13,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
-from vqtheory._batches import Batches
+from vqtheory._batches import Batches, Diverged
 from vqtheory._begin import begin
 from vqtheory.measure import cells, perplexity
 from vqtheory.run import Config, Run
@@ -151,7 +151,10 @@ def _advance_chunk(run: Run, most: int) -> Run:
     config = run.config
     steps = 1 if run.loop is not None else min(most, max(1, _CHUNK_ELEMENTS // (config.batch_size * config.stream.dim)))
     while True:
-        loop, batches = _draw(run, steps)
+        try:
+            loop, batches = _draw(run, steps)
+        except Diverged:
+            return replace(run, status="diverged")
         state, info = config.rule.advance(run.state, batches)
         if np.isfinite(state.codes).all():
             return run.advanced(state, loop, info, steps)
@@ -201,4 +204,4 @@ def _probe(run: Run, law: Any) -> dict[str, Any]:
     if project is None and hasattr(law, "velocity") and law.velocity.any():
         row["lag"] = found.lag(law.velocity)
     optimum = law.optimum(len(run.codes)) if project is None and hasattr(law, "optimum") else None
-    return row if optimum is None else row | {"distortion_over_optimum": found.distortion / optimum}
+    return row if not optimum else row | {"distortion_over_optimum": found.distortion / optimum}

@@ -17,7 +17,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 
 from vqtheory import _check, schedules
-from vqtheory._batches import Batches
+from vqtheory._batches import Batches, Diverged
 from vqtheory._config import Configured
 from vqtheory._random import Purpose, generator
 from vqtheory.streams.sources import Source
@@ -106,7 +106,8 @@ class ClosedLoop(Configured):
 
         The batch holds x [1, B, D], from before that step, and displacement [1, B, D], how far the
         step before it moved these samples' latents (0 at step 0); both in the codes' dtype. Raises
-        `ValueError` for codes that are not a finite [K, D] array, and when the weights diverge.
+        `ValueError` for codes that are not a finite [K, D] array, and `Diverged`, which is one, when
+        the weights diverge.
         """
         codes = _check.matrix("ClosedLoop.respond", "codes", codes, columns=self.dim)
         batch_size = _check.integer("ClosedLoop.respond", "batch_size", batch_size)
@@ -121,7 +122,7 @@ class ClosedLoop(Configured):
             step + 1, seed, state.encoder - rate * encoder_slope, state.decoder - rate * decoder_slope, state.encoder
         )
         if not (np.isfinite(after.encoder).all() and np.isfinite(after.decoder).all()):
-            raise ValueError(f"ClosedLoop diverged at step {step}: make its step_size smaller. It was {rate:g}.")
+            raise Diverged(f"ClosedLoop diverged at step {step}: make its step_size smaller. It was {rate:g}.")
         return after, Batches(latents[None].astype(codes.dtype), moved[None].astype(codes.dtype))
 
     def encode(self, encoder: np.ndarray, samples: np.ndarray) -> np.ndarray:
