@@ -1,0 +1,40 @@
+"""Every law of the theory and every claim of the paper, as objects that can fail.
+
+One file per law. `verify` runs them; the same objects feed the command line, the tests and the figures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from functools import cache
+from importlib import import_module
+
+from vqtheory import _check
+from vqtheory.claims._claim import Claim, Effort, Exact, Interval, Limit, Range, Scaling, Verdict
+
+LAWS: tuple[str, ...] = ()
+
+__all__ = ["LAWS", "Claim", "Effort", "Exact", "Interval", "Limit", "Range", "Scaling", "Verdict", "all_claims", "verify"]
+
+
+@cache
+def all_claims() -> dict[str, Claim]:
+    """All claims by key, in the order of the laws."""
+    claims = [claim for law in LAWS for claim in import_module(f"vqtheory.claims.{law}").CLAIMS]
+    return {claim.key: claim for claim in claims}
+
+
+def verify(keys: Iterable[str] = (), effort: Effort = "quick", seed: int = 0) -> Iterator[Verdict]:
+    """Verdicts of the claims with these keys, all by default, as they come in, on all cores.
+
+    Raises `ValueError` for a key that is not known.
+    """
+    from joblib import Parallel, delayed
+
+    _check.choice("verify", "effort", effort, ["quick", "full"])
+    names = [_check.choice("verify", "keys", key, all_claims()) for key in keys] or list(all_claims())
+    yield from Parallel(n_jobs=-1, return_as="generator_unordered")(delayed(_verify)(key, effort, seed) for key in names)
+
+
+def _verify(key: str, effort: Effort, seed: int) -> Verdict:
+    return all_claims()[key].verify(effort, seed)
