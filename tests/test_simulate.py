@@ -42,6 +42,27 @@ class TestBits:
             monkeypatch.setattr(simulation, "_CHUNK_ELEMENTS", elements)
             assert_same_run(run(rule), whole)
 
+    def test_interrupted_between_records(self, rule, tmp_path, monkeypatch):
+        """What was done is kept, to the last call of `advance`."""
+        monkeypatch.setattr(simulation, "_CHUNK_ELEMENTS", 8 * 7)
+        kwargs = {"records": 1, "steps": 100}
+        whole, calls = run(rule, **kwargs), [0]
+
+        class Stopping(type(rule)):
+            def advance(self, state, batches):
+                calls[0] += 1
+                if calls[0] == 5:
+                    raise KeyboardInterrupt
+                return rule.advance(state, batches)
+
+            def __repr__(self):
+                return repr(rule)
+
+        with pytest.raises(KeyboardInterrupt):
+            run(Stopping(**vars(rule)), save=tmp_path, **kwargs)
+        assert 0 < vq.Run.load(tmp_path).step < 100
+        assert_same_run(vq.resume(tmp_path, progress=False), whole)
+
     def test_resumed_at_every_record(self, rule, tmp_path, monkeypatch):
         monkeypatch.setattr(simulation, "_SECONDS_BETWEEN_CHECKPOINTS", 0.0)
         whole = run(rule)
@@ -284,8 +305,8 @@ BAD = [
     ({"init": "kmeans"}, r"did you mean 'kmeans\+\+'"),
     ({"dtype": "float16"}, "known: float32, float64"),
     ({"rule": VQ(1.5), "batch_size": 1}, "The 'step_size' parameter of VQ must be at most 1 at batch size 1. Got 1.5."),
-    ({"rule": "VQ"}, "The 'rule' parameter of simulate must be a rule, with a method 'init'. Got 'VQ'."),
-    ({"stream": Uniform(1)}, "The 'stream' parameter of simulate must be a stream"),
+    ({"rule": "VQ"}, "The 'rule' parameter of simulate must be a rule such as .* with a method 'init'. Got 'VQ'."),
+    ({"stream": Uniform(1)}, "The 'stream' parameter of simulate must be a stream such as"),
 ]
 
 

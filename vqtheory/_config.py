@@ -79,16 +79,21 @@ def parse(source: str, arrays: Mapping[str, np.ndarray] | None = None) -> Any:
     """
     try:
         tree = ast.parse(source.strip(), mode="eval")
+        return _build(tree.body, source, arrays or {})
     except SyntaxError as error:
         raise ValueError(f"Cannot read {source!r} as a configuration: {error.msg}.") from None
-    return _build(tree.body, source, arrays or {})
+    except TypeError as error:  # a sign before a text, a sum of things that do not add
+        raise ValueError(f"Cannot read {source!r} as a configuration: {error}.") from None
 
 
 @cache
 def known_names() -> dict[str, Any]:
     """Every name that a configuration may call: the public rules, streams and schedules."""
     modules = [import_module(f"vqtheory.{name}") for name in ("rules", "streams", "schedules")]
-    return {name: getattr(module, name) for module in modules for name in module.__all__}
+    public = {name: getattr(module, name) for module in modules for name in module.__all__}
+    return {
+        name: thing for name, thing in public.items() if dataclasses.is_dataclass(thing) and issubclass(thing, Configured)
+    }
 
 
 def _build(node: ast.expr, source: str, arrays: Mapping[str, np.ndarray]) -> Any:
@@ -113,8 +118,8 @@ def _build(node: ast.expr, source: str, arrays: Mapping[str, np.ndarray]) -> Any
 
 def _call(name: str, positional: list, named: dict[str, Any], arrays: Mapping[str, np.ndarray]) -> Any:
     if name == "array":
-        if positional[0] not in arrays:
-            raise ValueError(f"The array {positional[0]!r} is not stored beside this configuration.")
+        if len(positional) != 1 or positional[0] not in arrays:
+            raise ValueError(f"The array {', '.join(map(repr, positional))} is not stored beside this configuration.")
         return arrays[positional[0]]
     if name not in known_names():
         raise ValueError(f"Unknown name {name!r} in a configuration ({_check.nearest(name, known_names())}).")

@@ -61,7 +61,7 @@ def read(folder: Path) -> tuple[dict[str, Any], pl.DataFrame, dict[str, Any]]:
     if not (folder / MANIFEST).is_file():
         raise ValueError(f"{folder} holds no run: {folder / MANIFEST} is missing.")
     try:
-        digests = json.loads((folder / MANIFEST).read_bytes())["files"]
+        digests = dict(json.loads((folder / MANIFEST).read_bytes())["files"])
     except (ValueError, KeyError, TypeError):
         raise ValueError(f"{folder / MANIFEST} is damaged: it is not a manifest of a run.") from None
     contents = {name: _verified(folder, name, digests.get(name)) for name in (CONFIG, HISTORY, CHECKPOINT)}

@@ -49,9 +49,9 @@ class Config:
         owner = "simulate"
         for name in ("init", "advance"):
             if not callable(getattr(self.rule, name, None)):
-                raise _check.fail(owner, "rule", f"a rule, with a method {name!r}", self.rule)
+                raise _check.fail(owner, "rule", f"a rule such as VQ(step_size=0.05), with a method {name!r}", self.rule)
         if not hasattr(self.stream, "draw") and not hasattr(self.stream, "respond"):
-            raise _check.fail(owner, "stream", "a stream, with a method 'draw'", self.stream)
+            raise _check.fail(owner, "stream", "a stream such as Stream(Uniform(dim=1)), with a method 'draw'", self.stream)
         _check.integer(owner, "steps", self.steps)
         _check.integer(owner, "batch_size", self.batch_size)
         _check.integer(owner, "seed", self.seed, 0, 2**64 - 1)

@@ -106,44 +106,46 @@ def carry_on(
             total=run.config.steps, initial=run.step, unit=" updates", unit_scale=True, delay=2, disable=not progress
         ) as bar,
     ):
-        for run in _play(run):  # noqa: B020 - each is the one before, further on
-            bar.update(run.step - bar.n)
-            bar.set_postfix_str(f"used {run.row['used']} of {len(run.codes)}", refresh=False)
-            if on_record is not None:
-                on_record(run.step, run.codes, run.row)
-            if save is not None and time.monotonic() - saved > _SECONDS_BETWEEN_CHECKPOINTS:
+        try:
+            for run, recorded in _play(run):  # noqa: B020 - each is the one before, further on
+                bar.set_postfix_str(f"used {(run.since_record.hits > 0).sum()} of {len(run.codes)}", refresh=False)
+                bar.update(run.step - bar.n)
+                if recorded and on_record is not None:
+                    on_record(run.step, run.codes, run.row)
+                if save is not None and time.monotonic() - saved > _SECONDS_BETWEEN_CHECKPOINTS:
+                    run.save(save)
+                    saved = time.monotonic()
+        finally:  # also when it is stopped from the keyboard
+            if save is not None:
                 run.save(save)
-                saved = time.monotonic()
-    if save is not None:
-        run.save(save)
     return run
 
 
-def _play(run: Run) -> Iterator[Run]:
-    """Go from record to record; yields the run at each."""
+def _play(run: Run) -> Iterator[tuple[Run, bool]]:
+    """Go on to the last step; yields the run after each call of `advance`, and whether it has just been recorded."""
     config = run.config
     points = config.record_steps()
     probed = _probe_points(config, points, len(run.codes), run.codes.shape[1])
-    if run.step == 0 and run.history.is_empty():
+    if run.step == 0 and not run.rows:
         run = run.recorded(_measure(run, True))
-        yield run
+        yield run, True
     for stop in points[1:]:
         if stop <= run.step or run.status == "diverged":
             continue
-        run = _advance_to(run, stop)
+        while run.step < stop and run.status != "diverged":
+            run = _advance_towards(run, stop)
+            if run.step < stop and run.status != "diverged":
+                yield run, False
         run = run.recorded(_measure(run, stop in probed or run.status == "diverged"))
-        yield run
+        yield run, True
 
 
-def _advance_to(run: Run, stop: int) -> Run:
-    """Update until a step; the window in which `usage` is counted may begin on the way."""
+def _advance_towards(run: Run, stop: int) -> Run:
+    """One call of `advance`, not beyond `stop` nor over the update at which the window of `usage` begins."""
     window = run.config.window_start
-    while run.step < stop and run.status != "diverged":
-        if run.step == window:
-            run = replace(run, hits=np.zeros_like(run.hits), hits_since=run.step)
-        limit = min(stop, window) if run.step < window else stop
-        run = _advance_chunk(run, limit - run.step)
-    return run
+    if run.step == window:
+        run = replace(run, hits=np.zeros_like(run.hits), hits_since=run.step)
+    return _advance_chunk(run, (min(stop, window) if run.step < window else stop) - run.step)
 
 
 def _advance_chunk(run: Run, most: int) -> Run:

@@ -1,0 +1,6 @@
+"""`python -m vqtheory`: the same as the command `vqtheory`."""
+
+from vqtheory.cli import main
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,230 @@
+"""The command `vqtheory`. A subcommand is a function under `@command`: its docstring and parameters are its help.
+
+Only what a subcommand needs is imported, and inside it, so that `--help` is there at once.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import tyro
+
+if TYPE_CHECKING:
+    from vqtheory.run import Run
+
+Folder = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FOLDER")]
+COMMANDS: dict[str, Callable[..., None]] = {}
+DEFAULTS: dict[str, Any] = {
+    "rule": "VQ(step_size=0.05)",
+    "stream": "Stream(Uniform(dim=1), Translation(speed=1e-5))",
+    "codes": 64,
+    "steps": 200_000,
+}
+
+
+def command(function: Callable[..., None]) -> Callable[..., None]:
+    """Make a function a subcommand of its name."""
+    COMMANDS[function.__name__] = function
+    return function
+
+
+def main() -> int:
+    """Run the subcommand that the arguments name; returns the exit status."""
+    arguments = sys.argv[1:] or ["--help"]
+    if arguments == ["--version"]:
+        from vqtheory import __version__
+
+        print(f"vqtheory {__version__}")
+        return 0
+    try:
+        _call(arguments)
+    except KeyboardInterrupt as stop:
+        return _refuse(f"Stopped. {stop}".rstrip(), 130)
+    except BrokenPipeError:  # of `vqtheory show myrun | head`: no one reads on, and nothing is left to be said
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        return _refuse(f"{error.strerror}: {error.filename}" if error.strerror else str(error))
+    except (ValueError, MemoryError) as error:
+        return _refuse(str(error))
+    return 0
+
+
+def _call(arguments: list[str]) -> None:
+    try:
+        tyro.extras.subcommand_cli_from_dict(COMMANDS, prog="vqtheory", description=_about(arguments), args=arguments)
+    finally:
+        sys.stdout.flush()  # here, where a pipe that is closed can be caught
+
+
+def _refuse(sentence: str, status: int = 2) -> int:
+    print(f"vqtheory: {' '.join(sentence.split())}", file=sys.stderr)
+    return status
+
+
+def _about(arguments: list[str]) -> str:
+    """The text of `--help`, written only when it is asked for."""
+    if arguments[0] not in ("-h", "--help"):
+        return ""
+    from vqtheory._help import description
+
+    return description()
+
+
+def _option(metavar: str, default: str = "") -> Any:
+    """An option that is a text until `simulate` checks it, so that whatever is wrong is told in one form."""
+    return tyro.conf.arg(metavar=metavar, help_behavior_hint=f"(default: {default})" if default else "")
+
+
+@command
+def simulate(
+    *,
+    rule: Annotated[str | None, _option("TEXT", DEFAULTS["rule"])] = None,
+    stream: Annotated[str | None, _option("TEXT", DEFAULTS["stream"])] = None,
+    codes: Annotated[str | None, _option("INT|FILE.npy", str(DEFAULTS["codes"]))] = None,
+    steps: Annotated[str | None, _option("INT", str(DEFAULTS["steps"]))] = None,
+    batch_size: Annotated[str | None, _option("INT", "1")] = None,
+    seed: Annotated[str | None, _option("INT", "0")] = None,
+    init: Annotated[str | None, _option("{latents,kmeans++}", "latents")] = None,
+    dtype: Annotated[str | None, _option("{float64,float32}", "float64")] = None,
+    records: Annotated[str | None, _option("INT", "100")] = None,
+    config: Annotated[Path | None, _option("FILE.toml")] = None,
+    save: Annotated[Path | None, _option("FOLDER")] = None,
+    picture: Annotated[Path | None, _option("FILE.png", "run.png in the folder, else vqtheory-run.png")] = None,
+) -> None:
+    """Let a rule follow a stream, and tell which codes survive.
+
+    Args:
+        rule: How the codebook moves, e.g. "EMA(decay=0.99)"; all rules by name: vqtheory --help.
+        stream: What it follows, e.g. "Stream(Gaussian(dim=2), Rotation(rate=1e-4))"; all by name: vqtheory --help.
+        codes: How many codes, or a file that holds them, [K, D].
+        steps: Updates of the codebook.
+        batch_size: Latents in an update; 1 is online k-means.
+        seed: The same seed gives the same run, and the same latents and first codes to every rule.
+        init: How the first codes are chosen among latents of step 0.
+        dtype: Precision of codes and latents.
+        records: Rows of the history.
+        config: Take what is not given here from this file, such as the config.toml of a saved run.
+        save: Keep the run in this folder, up to date while it goes on, for resume and show.
+        picture: Where to draw the run; .pdf, .svg and .jpg too.
+    """
+    target = _picture(picture, save)
+    given = {"rule": rule, "stream": stream, "init": init, "dtype": dtype, "codes": codes}
+    given |= {"steps": steps, "batch_size": batch_size, "seed": seed, "records": records}
+    parameters = DEFAULTS | _configured(config) | {name: value for name, value in given.items() if value is not None}
+    import vqtheory as vq
+
+    parameters = {name: _read(name, value) for name, value in parameters.items()}
+    run = _interruptible(save, lambda: vq.simulate(**parameters, save=save))
+    _end(run, target, save)
+
+
+@command
+def resume(
+    folder: Folder,
+    /,
+    *,
+    steps: Annotated[str | None, _option("INT")] = None,
+    picture: Annotated[Path | None, _option("FILE.png", "run.png in the folder")] = None,
+) -> None:
+    """Continue a saved run, as if it had not stopped.
+
+    Args:
+        folder: The --save folder of simulate.
+        steps: A new number of updates, to go further than was asked for, or less far.
+        picture: Where to draw the run.
+    """
+    target = _picture(picture, folder)
+    import vqtheory as vq
+
+    total = None if steps is None else _read("steps", steps)
+    _end(_interruptible(folder, lambda: vq.resume(folder, total)), target, folder)
+
+
+@command
+def show(
+    folder: Folder,
+    /,
+    *,
+    picture: Annotated[Path | None, _option("FILE.png", "run.png in the folder")] = None,
+) -> None:
+    """Tell what came out of a saved run, without running.
+
+    Args:
+        folder: The --save folder of simulate.
+        picture: Where to draw the run.
+    """
+    target = _picture(picture, folder)
+    import vqtheory as vq
+
+    _end(vq.Run.load(folder), target, folder)
+
+
+def _configured(path: Path | None) -> dict[str, Any]:
+    if path is None:
+        return {}
+    from vqtheory.run import read_config
+
+    return read_config(path)
+
+
+def _read(name: str, value: Any) -> Any:
+    """The parameter that a text of the command line stands for."""
+    if not isinstance(value, str) or name in ("init", "dtype"):
+        return value
+    if name in ("rule", "stream"):
+        from vqtheory._config import parse
+
+        return parse(value)
+    number = _whole(value)
+    if name != "codes" or not isinstance(number, str):
+        return number
+    from vqtheory.streams._files import load_array
+
+    return load_array(value)
+
+
+def _whole(text: str) -> int | str:
+    """12, 1_000_000 or 1e6 as an int; anything else as it is, to be refused by whoever checks it."""
+    for kind in (int, float):
+        try:
+            number = kind(text)
+        except ValueError:
+            continue
+        return int(number) if number == number // 1 else text
+    return text
+
+
+def _picture(path: Path | None, folder: Path | None) -> Path:
+    """Where the picture goes; refused before the run and not after it."""
+    target = path or (Path("vqtheory-run.png") if folder is None else folder / "run.png")
+    if target.suffix.lower() not in (".png", ".pdf", ".svg", ".jpg") or target.is_dir():
+        raise ValueError(f"The picture must be a .png, .pdf, .svg or .jpg file. Got {str(target)!r}.")
+    return target
+
+
+def _interruptible(folder: Path | None, play: Callable[[], Run]) -> Run:
+    """Play; whoever stops it is told how to go on."""
+    try:
+        return play()
+    except KeyboardInterrupt:
+        if folder is not None and (folder / "manifest.json").exists():
+            raise KeyboardInterrupt(f"Go on with: vqtheory resume {shlex.quote(str(folder))}") from None
+        raise KeyboardInterrupt("Nothing was kept: --save FOLDER makes a run that can be resumed.") from None
+
+
+def _end(run: Run, picture: Path, folder: Path | None) -> None:
+    """What is printed and drawn when a run is over."""
+    from vqtheory._ending import sentences, table
+
+    print(f"{sentences(run)}\n\n{table(run)}\n")
+    picture.parent.mkdir(parents=True, exist_ok=True)
+    run.plot().savefig(picture, dpi=150)
+    print(f"Picture: {picture}")
+    if folder is not None:
+        further = {"running": "; to go on", "finished": "; to go further, with --steps", "diverged": ""}[run.status]
+        print(f"Run: {folder}{further and f'{further}: vqtheory resume {shlex.quote(str(folder))}'}")
