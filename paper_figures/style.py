@@ -8,6 +8,7 @@ from pathlib import Path
 
 COLORS = {
     "VQ": "#c0392b",
+    "VQ by wins": "#7b241c",
     "EMA": "#e08e1b",
     "NSVQ": "#1f77b4",
     "NSVQ softmax": "#6baed6",

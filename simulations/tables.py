@@ -40,7 +40,8 @@ def table(name: str, fast: bool = False, results: Path = RESULTS, anew: bool = F
 def write(path: Path, frame: pl.DataFrame, seconds: float) -> None:
     """Write a table with its record, under a temporary name that is then renamed."""
     packages = {name: version(name) for name in ("vqtheory", "numpy", "numba", "scipy")}
-    record = {"command": " ".join(sys.argv), "seconds": f"{seconds:.1f}", "python": platform.python_version(), **packages}
+    command = ["python", "-m", Path(sys.argv[0]).parent.name, *sys.argv[1:]]
+    record = {"command": " ".join(command), "seconds": f"{seconds:.1f}", "python": platform.python_version(), **packages}
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f"{path.name}.{os.getpid()}.new")
     frame.write_parquet(beside, metadata=record)

@@ -1,18 +1,14 @@
 """One conformance table that every rule passes, and what each rule is known for."""
 
-import copy
-import dataclasses
-
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from vqtheory import Batches
 from vqtheory._config import parse
 from vqtheory.assign import nearest
 from vqtheory.rules import EMA, NSVQ, VQ, CosineVQ, SimVQ, TransVQ
 from vqtheory.schedules import exponential, harmonic
+from vqtheory.testing import check_rule
 
 RULES = [
     VQ(step_size=0.25),
@@ -43,17 +39,12 @@ def codes_for(num_codes=6, dim=2, dtype=np.float64):
     return np.random.default_rng(1).normal(size=(num_codes, dim)).astype(dtype)
 
 
-def cut(part, steps):
-    return Batches(*(None if array is None else array[steps] for array in part))
-
-
-def assert_equal_states(first, second):
-    for name, one in first._asdict().items():
-        np.testing.assert_array_equal(one, getattr(second, name), err_msg=name)
-
-
 @table
 class TestConformance:
+    def test_keeps_its_contract_and_its_claims(self, rule):
+        report = check_rule(rule)
+        assert report.ok, report
+
     def test_state_and_info_have_the_contract_s_shape(self, rule):
         state = rule.init(codes_for(), seed=3)
         after, info = rule.advance(state, batches(rule))
@@ -66,56 +57,6 @@ class TestConformance:
         assert info["distortion"].shape == (8,)
         np.testing.assert_array_equal(info["last_hit"] >= 0, info["hits"] > 0)
         assert info["assignment"].shape == (4,)
-
-    def test_is_pure(self, rule):
-        state, part = rule.init(codes_for(), seed=3), batches(rule)
-        kept_state, kept_part, kept_rule = copy.deepcopy(state), copy.deepcopy(part), repr(rule)
-        first, second = rule.advance(state, part), rule.advance(state, part)
-        assert_equal_states(first[0], second[0])
-        assert_equal_states(state, kept_state)
-        np.testing.assert_array_equal(part.x, kept_part.x)
-        assert repr(rule) == kept_rule
-
-    def test_draws_from_no_global_generator(self, rule):
-        before = np.random.get_state()  # noqa: NPY002
-        first = rule.init(codes_for(), seed=3)
-        np.random.seed(5)  # noqa: NPY002
-        assert_equal_states(first, rule.init(codes_for(), seed=3))
-        np.random.set_state(before)  # noqa: NPY002
-
-    @pytest.mark.parametrize("sizes", [[1] * 8, [3, 5], [7, 1]])
-    def test_chunks_do_not_change_a_bit(self, rule, sizes):
-        part = batches(rule)
-        whole, info = rule.advance(rule.init(codes_for(), seed=3), part)
-        state, hits, distortion, start = rule.init(codes_for(), seed=3), 0, [], 0
-        for size in sizes:
-            state, piece = rule.advance(state, cut(part, slice(start, start + size)))
-            hits, start = hits + piece["hits"], start + size
-            distortion.append(piece["distortion"])
-        assert_equal_states(whole, state)
-        np.testing.assert_array_equal(hits, info["hits"])
-        np.testing.assert_array_equal(np.concatenate(distortion), info["distortion"])
-
-    @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-    def test_keeps_the_dtype(self, rule, dtype):
-        state = rule.init(codes_for(dtype=dtype), seed=3)
-        after, info = rule.advance(state, batches(rule, dtype=dtype))
-        assert state.codes.dtype == after.codes.dtype == info["distortion"].dtype == dtype
-
-    def test_assigns_with_the_codes_of_its_state(self, rule):
-        state, part = rule.init(codes_for(), seed=3), batches(rule, steps=1)
-        _, info = rule.advance(state, part)
-        x = rule.project(part.x[0]) if hasattr(rule, "project") else part.x[0]
-        assignment, squared = nearest(x, state.codes)
-        np.testing.assert_array_equal(info["assignment"], assignment)
-        np.testing.assert_allclose(info["distortion"], squared.mean(), rtol=1e-13)
-
-    def test_ties_go_to_the_lowest_index(self, rule):
-        if isinstance(rule, (SimVQ, TransVQ)) or rule.start == "published":
-            pytest.skip("the codes are not the ones given")
-        same = np.tile([[1.0, 0.0]], (4, 1))
-        _, info = rule.advance(rule.init(same), batches(rule, steps=1))
-        assert (info["assignment"] == 0).all()
 
     def test_weights_count_like_copies(self, rule):
         """A sample of weight 2 in a batch of 2 pulls like two samples in a batch of 3, up to the 1/B."""
@@ -133,21 +74,6 @@ class TestConformance:
             start = rule.init(codes_for(), seed=3).codes
             np.testing.assert_allclose(2 * (one.codes - start), 3 * (other.codes - start), rtol=0, atol=1e-13)
 
-    def test_stays_finite_on_equal_latents_and_codes(self, rule):
-        codes = np.ones((6, 2))
-        codes[::2] += 0.5
-        same = batches(rule)._replace(x=np.ones((8, 4, 2)))
-        after, _ = rule.advance(rule.init(codes, seed=3), same)
-        assert np.isfinite(after.codes).all()
-
-    def test_moves_unselected_codes_only_if_it_says_so(self, rule):
-        codes = np.array([[0.0, 1.0], [1.0, 0.0], [-30.0, -40.0]])
-        state = rule.init(codes, seed=3)
-        after, info = rule.advance(state, batches(rule, steps=1, batch_size=1))
-        lost = info["hits"] == 0
-        if not rule.moves_unselected:
-            np.testing.assert_array_equal(after.codes[lost], state.codes[lost])
-
     def test_repr_is_read_back(self, rule):
         assert parse(repr(rule)) == rule
 
@@ -164,104 +90,6 @@ class TestConformance:
             rule.advance(state, good._replace(x=good.x.astype(np.float32)))
         with pytest.raises(ValueError, match="codes"):
             rule.init(np.zeros((0, 2)))
-
-
-# Equivariances on a dyadic grid: sums, differences and squares of such numbers are exact, so that
-# a moved copy of the data has the same distances, and the same ties, to the bit.
-def grid(shape):
-    size = int(np.prod(shape))
-    numbers = st.lists(st.integers(-64, 64), min_size=size, max_size=size)
-    return numbers.map(lambda values: np.array(values, float).reshape(shape) / 16)
-
-
-def moved_rule(rule, factor):
-    """The rule with its lengths scaled."""
-    return dataclasses.replace(rule, **{name: _times(getattr(rule, name), factor) for name in rule.lengths})
-
-
-def _times(schedule, factor):
-    return dataclasses.replace(schedule, start=factor * schedule.start) if callable(schedule) else factor * schedule
-
-
-def declared(name):
-    chosen = [rule for rule in RULES if name in rule.equivariances and rule.start == "matched"]
-    return pytest.mark.parametrize("rule", chosen, ids=repr)
-
-
-def run_on(rule, codes, x, moved):
-    part = Batches(x[None], moved[None] if rule.needs_displacement else None)
-    after, info = rule.advance(rule.init(codes, seed=3), part)
-    return after.codes, info["assignment"]
-
-
-def assert_same(actual, expected, scale=1.0):
-    """A few hundred roundings of numbers up to 16 `scale` in size."""
-    np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-12 * scale)
-
-
-def usable(rule, codes):
-    """A start that the rule accepts: some spread for a map, no code of length 0 for the sphere."""
-    return np.ptp(codes) > 0 and (codes.any(axis=1).all() or not isinstance(rule, CosineVQ))
-
-
-examples = given(codes=grid((5, 2)), x=grid((4, 2)), moved=grid((4, 2)), shift=grid((2,)), power=st.integers(-6, 6))
-
-
-class TestEquivariance:
-    @declared("translation")
-    @examples
-    def test_translation(self, rule, codes, x, moved, shift, power):
-        if usable(rule, codes):
-            after, assignment = run_on(rule, codes, x, moved)
-            after_moved, assignment_moved = run_on(rule, codes + shift, x + shift, moved)
-            if assert_comparable(rule, assignment, assignment_moved):
-                assert_same(after_moved, after + shift)
-
-    @declared("scaling")
-    @examples
-    def test_scaling(self, rule, codes, x, moved, shift, power):
-        factor = 2.0**power
-        if usable(rule, codes):
-            after, assignment = run_on(rule, codes, x, moved)
-            scaled, assignment_scaled = run_on(moved_rule(rule, factor), codes * factor, x * factor, moved * factor)
-            if assert_comparable(rule, assignment, assignment_scaled):
-                assert_same(scaled, after * factor, factor)
-
-    @declared("rotation")
-    @pytest.mark.parametrize("turn", [[[0, -1], [1, 0]], [[-1, 0], [0, 1]]], ids=["quarter turn", "mirror"])
-    @examples
-    def test_rotation(self, rule, turn, codes, x, moved, shift, power):
-        turn = np.array(turn, float)
-        if usable(rule, codes):
-            after, assignment = run_on(rule, codes, x, moved)
-            turned, assignment_turned = run_on(rule, codes @ turn, x @ turn, moved @ turn)
-            if no_ties(rule, codes, x):
-                np.testing.assert_array_equal(assignment, assignment_turned)
-                assert_same(turned, after @ turn)
-
-    @declared("permutation")
-    @given(codes=grid((5, 2)), x=grid((4, 2)), moved=grid((4, 2)), order=st.permutations(range(5)))
-    def test_permutation(self, rule, codes, x, moved, order):
-        if usable(rule, codes) and no_ties(rule, codes, x):
-            after, assignment = run_on(rule, codes, x, moved)
-            permuted, assignment_permuted = run_on(rule, codes[list(order)], x, moved)
-            np.testing.assert_array_equal(np.array(order)[assignment_permuted], assignment)
-            assert_same(permuted, after[list(order)])
-
-
-def no_ties(rule, codes, x):
-    """Whether every latent has one nearest code, by more than rounding (the sphere leaves the grid)."""
-    project = getattr(rule, "project", lambda latents: latents)
-    squared = np.sort(((project(x)[:, None] - project(codes)) ** 2).sum(axis=2), axis=1)
-    return (squared[:, 1] - squared[:, 0] > 1e-9).all()
-
-
-def assert_comparable(rule, assignment, other):
-    """On the grid the assignments agree to the bit; a map's codes are not on the grid and may meet a near-tie."""
-    if isinstance(rule, (SimVQ, TransVQ)):
-        return (assignment == other).all()
-    np.testing.assert_array_equal(assignment, other)
-    return True
 
 
 class TestIdentities:

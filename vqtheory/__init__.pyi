@@ -3,6 +3,8 @@ from . import reference as reference
 from . import rules as rules
 from . import schedules as schedules
 from . import streams as streams
+from . import testing as testing
+from . import theory as theory
 from ._batches import Batches as Batches
 from .run import Run as Run
 from .run import resume as resume

@@ -44,7 +44,7 @@ def revivals(effort: Effort, seed: int) -> list[float]:
 CLAIMS = [
     Claim(
         "out-of-reach-stays-dead",
-        "A code out of reach by the lemma wins nothing and does not move, to the bit, while the cloud moves away (hits and moves)",
+        "A code out of reach by the lemma stays, to the bit, and wins nothing while the cloud moves away (hits and moves)",
         "Lu et al., arXiv 2602.18896, made exact here",
         LAW,
         Exact(worst=True),

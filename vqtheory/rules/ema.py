@@ -67,7 +67,6 @@ class EMA(Configured):
     smoothing: float = 0.0
     start: str = "matched"
 
-    fixed_point: ClassVar[str | None] = "k-means"
     tracks_translation: ClassVar[bool] = False
     needs_displacement: ClassVar[bool] = False
     lengths: ClassVar[tuple[str, ...]] = ()
@@ -78,6 +77,11 @@ class EMA(Configured):
             raise _check.fail("EMA", "decay", "a number >= 0 and < 1, or a schedule that starts there", self.decay)
         _check.real("EMA", "smoothing", self.smoothing, 0)
         check_start("EMA", self.start)
+
+    @property
+    def fixed_point(self) -> str:
+        """Smoothing shares mass between unequal codes: at rest c_k = m_k N_k / (N_k + eps) (S + K eps) / S."""
+        return "k-means as smoothing -> 0" if self.smoothing > 0 else "k-means"
 
     @property
     def moves_unselected(self) -> bool:

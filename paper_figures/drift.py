@@ -1,0 +1,83 @@
+"""Every rule on patches of a photograph that drifts and then stands: living codes, perplexity, distortion."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import polars as pl
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+
+from paper_figures.style import COLORS
+from simulations.drift import BATCH, CODES, RULES
+
+TABLE, SUFFIX = "drift", ".png"
+MEASURES = {
+    f"living codes of {CODES}": CODES - pl.col("dead"),
+    "perplexity": pl.col("perplexity"),
+    "distortion / best Lloyd": pl.col("ratio"),
+}
+STYLES = {
+    "NSVQ softmax": "--",
+    "NSVQ propagate": (0, (4, 1, 1, 1)),
+    "SimVQ without bias": "--",
+    "EMA": "--",
+    "CosineVQ": ":",
+}
+WORST = 30  # the top of the axis of distortions: one code that is left behind may have any
+
+
+def draw(table: pl.DataFrame) -> Callable[[Path], None]:
+    """Columns: drifts, faster to the right; rows: measures."""
+    drifts = table.select("drift", "speed").unique(maintain_order=True).rows()
+    figure, grid = plt.subplots(
+        3,
+        len(drifts),
+        figsize=(max(2.5 * len(drifts), 8.5) + 1, 8.5),
+        sharex=True,
+        sharey="row",
+        layout="constrained",
+        squeeze=False,
+    )
+    for column, (drift, speed) in zip(grid.T, drifts, strict=True):
+        for axes, value in zip(column, MEASURES.values(), strict=True):
+            draw_panel(axes, table.filter(drift=drift, speed=speed), value)
+        column[0].set_title(title(drift, speed))
+        column[-1].set_xlabel(f"updates of batch {BATCH}")
+    for axes, label in zip(grid[:, 0], MEASURES, strict=True):
+        axes.set_ylabel(label)
+    grid[0, 0].set(ylim=(0, CODES + 2), yticks=range(0, CODES + 1, 16))
+    grid[1, 0].set(ylim=(0, None))
+    grid[2, 0].set(yscale="log", ylim=(0.95, WORST), yticks=[1, 2, 5, 10, 20], yticklabels=["1", "2", "5", "10", "20"])
+    grid[2, 0].minorticks_off()
+    figure.suptitle(
+        "While the encoder drifts (shaded) VQ and EMA lose codes for good. NSVQ crowds its codes and has them all back\n"
+        "afterwards (softmax: after slow drifts). NSVQ propagate and TransVQ follow a shift; where the cloud shrinks they lose codes"
+    )
+    figure.legend(handles=legend(), loc="outside lower center", ncol=5)
+    return lambda path: figure.savefig(path)
+
+
+def title(drift: str, speed: float) -> str:
+    """What the encoder does."""
+    return f"shifts by {speed:g} per update" if drift == "brighter" else f"shrinks by {100 * speed:g} % per update"
+
+
+def draw_panel(axes: Axes, table: pl.DataFrame, value: pl.Expr) -> None:
+    """One measure for all rules: the median over the seeds, and their range."""
+    table = table.with_columns(value=value).drop_nulls("value")
+    found = pl.col("value")
+    summary = table.group_by("rule", "step").agg(median=found.median(), low=found.min(), high=found.max()).sort("step")
+    axes.axvspan(0, table["drifting"][0], color="0.93", lw=0, zorder=0)
+    for rule in RULES:
+        of_rule = summary.filter(rule=rule)
+        axes.fill_between(of_rule["step"], of_rule["low"], of_rule["high"], color=COLORS[rule], alpha=0.13, lw=0)
+        axes.plot(of_rule["step"], of_rule["median"], color=COLORS[rule], ls=STYLES.get(rule, "-"), lw=1.5)
+    axes.margins(x=0.02)
+
+
+def legend() -> list[Line2D]:
+    """The rules' lines."""
+    return [Line2D([], [], color=COLORS[rule], ls=STYLES.get(rule, "-"), label=rule) for rule in RULES]

@@ -1,0 +1,23 @@
+"""The pages of `docs`: their code runs, in order, and prints what stands below it."""
+
+import contextlib
+import io
+import re
+from pathlib import Path
+
+import pytest
+
+PAGES = sorted((Path(__file__).parent.parent / "docs").glob("*.md"))
+BLOCK = re.compile(r"^```(python|text)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_code_runs_and_prints_what_the_page_says(page):
+    namespace, printed = {"__name__": "page"}, io.StringIO()
+    for kind, content in BLOCK.findall(page.read_text()):
+        if kind == "text":
+            assert printed.getvalue() == content
+            continue
+        printed = io.StringIO()
+        with contextlib.redirect_stdout(printed):
+            exec(compile(content, str(page), "exec"), namespace)

@@ -1,0 +1,14 @@
+"""Test a rule of your own: hypothesis strategies, and `check_rule`, which holds a rule to its contract.
+
+This is the one part of the package that needs hypothesis.
+"""
+
+try:
+    import hypothesis as _hypothesis  # noqa: F401
+except ImportError:
+    raise ImportError("vqtheory.testing needs hypothesis. Install it: pip install 'hypothesis>=6.100'.") from None
+
+from vqtheory.testing._report import Failure, Report, check_rule
+from vqtheory.testing.strategies import codebooks, drifts, latents, schedules
+
+__all__ = ["Failure", "Report", "check_rule", "codebooks", "drifts", "latents", "schedules"]

@@ -1,0 +1,178 @@
+"""`check_rule`: every contract, every claim that is declared, and a report that can be read."""
+
+from __future__ import annotations
+
+import textwrap
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from hypothesis import HealthCheck, Phase, Verbosity, given, settings
+from hypothesis import strategies as st
+from hypothesis.errors import Flaky, HypothesisException, Unsatisfiable
+
+from vqtheory import _check
+from vqtheory.testing import _claims, _contracts
+from vqtheory.testing._trial import Broken, Trial
+
+CONTRACTS: dict[str, Callable[[Trial], None]] = {
+    "state": _contracts.state,
+    "info": _contracts.info,
+    "nearest code": _contracts.nearest_code,
+    "distortion": _contracts.distortion,
+    "purity": _contracts.purity,
+    "determinism": _contracts.determinism,
+    "global randomness": _contracts.global_randomness,
+    "chunks": _contracts.chunks,
+    "dtype": _contracts.dtype,
+    "finite": _contracts.finite,
+}
+REFUSED = "no example that the rule accepts was found"
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A check that a rule does not pass: its name, and what was wrong with the smallest example found."""
+
+    check: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.check}: {self.text}"
+
+
+@dataclass(frozen=True)
+class Report:
+    """What `check_rule` found.
+
+    Attributes
+    ----------
+    rule : str
+        Its repr.
+    checked : tuple of str
+        The checks that were made, in order.
+    failures : tuple of Failure
+        One for each that failed.
+    """
+
+    rule: str
+    checked: tuple[str, ...]
+    failures: tuple[Failure, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether no check failed."""
+        return not self.failures
+
+    def __str__(self) -> str:
+        what = f"{len(self.failures)} of {len(self.checked)} checks failed" if self.failures else "ok"
+        failures = [textwrap.indent(str(failure), "  ") for failure in self.failures]
+        return "\n".join([f"{self.rule}: {what}", *failures, f"  checked: {', '.join(self.checked)}"])
+
+
+def check_rule(rule: Any, *, examples: int = 30) -> Report:
+    """Hold a rule to its contract, and to what it claims of itself.
+
+    Checked of every rule: the shapes of its state and its info; that it assigns to the nearest code of
+    its state, ties to the lowest index, and that the distortion, if it states one, is of that; that it
+    changes nothing that it is given; the same bits for the same arguments; no use of the global random
+    generators; the same bits however the updates are cut into calls; the dtype; no NaN on equal latents
+    and equal codes. And of what it declares as attributes:
+
+    ===================  ==========================================================================
+    moves_unselected     False: a code that wins nothing stays, to the bit
+    fixed_point          "k-means": where each code is the mean of what it wins, the mean motion is 0;
+                         "k-means as FIELD -> 0": it goes to 0 with that field of the rule
+    equivariances        of "translation", "rotation", "scaling", "permutation": the image of the data
+                         gives the image of the codes
+    lengths              fields that are scaled with the data in the check of "scaling"
+    needs_displacement   False, or not declared: the samples' own moves make no difference
+    tracks_translation   True: a fast rigid translation takes every code along
+    ===================  ==========================================================================
+
+    Examples are drawn by hypothesis, always the same ones, and the smallest one that fails is in the report.
+
+    Parameters
+    ----------
+    rule : rule
+        A frozen dataclass with `init` and `advance`; see `vqtheory.rules`.
+    examples : int, default 30
+        Tried in each check. The package's own rules take a few seconds at most.
+
+    Examples
+    --------
+    >>> from vqtheory.rules import VQ
+    >>> report = check_rule(VQ(step_size=0.5), examples=10)
+    >>> print(report)
+    VQ(step_size=0.5): ok
+      checked: state, info, nearest code, distortion, purity, determinism, global randomness, chunks, dtype, finite,
+      declarations, displacement, unselected codes, fixed point, translation, rotation, scaling, permutation
+    """
+    for name in ("init", "advance"):
+        if isinstance(rule, type) or not callable(getattr(rule, name, None)):
+            raise _check.fail("check_rule", "rule", f"a rule, an object with a method {name!r}", rule)
+    _check.integer("check_rule", "examples", examples)
+    if not _accepts(rule):
+        text = f"init refuses every codebook; the last with: {Trial.refusal}"
+        return Report(repr(rule), ("init",), (Failure("init", text),))
+    problem = _claims.problem_with_declarations(rule)
+    found = {name: _run(check, rule, examples) for name, check in CONTRACTS.items()} | {"declarations": problem}
+    if not problem:
+        found |= {name: _run(check, rule, examples) for name, check in _declared(rule).items()}
+    return Report(repr(rule), tuple(found), tuple(Failure(name, text) for name, text in found.items() if text))
+
+
+def _accepts(rule: Any) -> bool:
+    """Whether there are codes that a rule can start from."""
+    return _run(lambda trial: trial.start(trial.codes(), trial.seed()), rule, 1) != REFUSED
+
+
+def _declared(rule: Any) -> dict[str, Callable[[Trial], None]]:
+    """The checks of what the rule declares."""
+    chosen = {
+        "displacement": (not getattr(rule, "needs_displacement", False), _contracts.displacement),
+        "unselected codes": (getattr(rule, "moves_unselected", None) is False, _claims.unselected),
+        "fixed point": (getattr(rule, "fixed_point", None) is not None, _claims.fixed_point),
+    }
+    for name in _claims.EQUIVARIANCES:
+        chosen[name] = (name in getattr(rule, "equivariances", ()), getattr(_claims, name))
+    chosen["tracks translation"] = (bool(getattr(rule, "tracks_translation", False)), _claims.tracks_translation)
+    return {name: check for name, (declared, check) in chosen.items() if declared}
+
+
+def _run(check: Callable[[Trial], None], rule: Any, examples: int) -> str:
+    """What is wrong with the smallest example that fails, "" if none does."""
+
+    @settings(
+        max_examples=examples,
+        derandomize=True,
+        database=None,
+        deadline=None,
+        verbosity=Verbosity.quiet,
+        report_multiple_bugs=False,
+        suppress_health_check=list(HealthCheck),
+        phases=(Phase.generate, Phase.shrink),
+    )
+    @given(st.data())
+    def attempt(data: Any) -> None:
+        trial = Trial(rule, data.draw)
+        try:
+            check(trial)
+        except (Broken, HypothesisException):
+            raise
+        except Exception as error:
+            raise Broken(trial.text(f"{type(error).__name__}: {error}")) from error
+
+    try:
+        with warnings.catch_warnings(), np.errstate(all="ignore"):
+            warnings.simplefilter("ignore")  # what a rule warns of is not what is asked here, whatever the filters
+            attempt()
+    except Broken as broken:
+        return str(broken)
+    except Unsatisfiable:
+        return REFUSED
+    except Flaky as flaky:
+        return f"fails at one time and not at another, on the same example: {flaky}"
+    return ""

@@ -1,0 +1,376 @@
+"""Codebooks that are made by a map, C = T_theta(C_0): what a gradient step on theta does to the codes.
+
+To first order in the step size eta, and exactly for a linear map, gradient descent on theta moves
+the codes by
+
+    Delta C = -eta Theta G,    Theta = J J^T [KD, KD],    J = dC / dtheta,    G_k = p_k (c_k - m_k)
+
+Theta is the tangent kernel; plain vector quantization has Theta = I. In a standing encoder the loss
+L = E|x - c_q|^2 / 2 falls as dL/dt = -|J^T G|^2 <= -lambda_min |G|^2: where Theta stays positive
+definite, a codebook at rest is a k-means solution. Rank alone does not say how fast, so the spectrum
+is reported whole. Under a steady drift of velocity v e the codes can only follow with
+Theta G = -(v / eta) (1 (x) e), and the mean of the samples' lag behind their codes is
+
+    sum_k p_k (m_k - c_k) . e = (v / eta) (1 (x) e)^T Theta^-1 (1 (x) e),    K v / eta for Theta = I
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy.linalg import eigh, eigh_tridiagonal, eigvalsh
+
+from vqtheory import _check
+from vqtheory._batches import Batches
+
+_JACOBIAN = 2**27  # entries of J [KD, P] that are held in memory, 1 GB
+_DENSE = 5000  # rows of the largest matrix that is diagonalised, a minute
+_DIFFERENCE = 1e-4  # parameters are moved by this part of their norm for a derivative
+
+
+@dataclass(frozen=True, repr=False)
+class TangentKernel:
+    """Theta = J J^T of a map rule, in units in which a step of SGD moves the codes by -eta Theta G.
+
+    With a matched start that scales the map's output by s, the rule's own division of the step by
+    s^2 is in it: Theta is that of the map's output before the scaling.
+
+    Attributes
+    ----------
+    num_codes, dim, num_parameters : int
+        K, D, and the length of theta.
+    method : str
+        "identity", "exact", "gram" or "lanczos", see `tangent_kernel`.
+    trace : float
+        The sum of the eigenvalues. trace / (KD) is the mean step of a code that wins, in units of
+        plain VQ's: compare rules at equal trace.
+    lambda_min, lambda_max : float
+        The extreme eigenvalues.
+    rank : int or None
+        Eigenvalues above the tolerance; None with "lanczos".
+    effective_rank : float
+        (sum lambda)^2 / sum lambda^2, the number of equal eigenvalues that would have the same two sums.
+    shift_gain : float
+        u^T Theta u for a shift of all codes together, u = 1 (x) e / sqrt(K), mean over the axes e. 1 for
+        plain VQ, 1 + beta K for Theta = I + beta 1 1^T.
+    scaling_gain : float
+        u^T Theta u for u = C - mean, normalised: how fast the codebook's spread changes. nan without spread.
+    shift_lag : float or None
+        (1 (x) e)^T Theta^+ (1 (x) e) / K, mean over the axes: the lag under a steady drift over plain
+        VQ's. At least 1 / shift_gain; inf for a map that cannot shift its codes. None with "gram" and "lanczos".
+    eigenvalues : float [min(KD, P)] or None
+        Ascending; the other KD - P of a map with fewer parameters than that are 0. None with "lanczos".
+    matrix : float [KD, KD] or None
+        Theta itself, row k D + d for coordinate d of code k. None where it is not held in memory.
+    """
+
+    num_codes: int
+    dim: int
+    num_parameters: int
+    method: str
+    trace: float
+    lambda_min: float
+    lambda_max: float
+    rank: int | None
+    effective_rank: float
+    shift_gain: float
+    scaling_gain: float
+    shift_lag: float | None = None
+    eigenvalues: np.ndarray | None = None
+    matrix: np.ndarray | None = None
+
+    def lag(self, speed: Any, step_size: Any) -> Any:
+        """The mean of (x - c_q(x)) . e under a steady drift of this speed: (K v / eta) shift_lag, of a living codebook."""
+        if self.shift_lag is None:
+            raise ValueError(f"The lag needs a kernel with method='exact'. This one has method={self.method!r}.")
+        return self.num_codes * np.asarray(speed) / np.asarray(step_size) * self.shift_lag
+
+    def __repr__(self) -> str:
+        rank = "rank unknown" if self.rank is None else f"rank {self.rank:,} of {self.num_codes * self.dim:,}"
+        return (
+            f"TangentKernel({self.num_codes} codes in {self.dim} dimensions, {self.num_parameters:,} parameters: {rank}, "
+            f"effective {self.effective_rank:.4g}, lambda {self.lambda_min:.3g} to {self.lambda_max:.3g}, "
+            f"mean {self.trace / (self.num_codes * self.dim):.3g}, gain {self.shift_gain:.3g} on a shift and "
+            f"{self.scaling_gain:.3g} on scaling; {self.method})"
+        )
+
+
+def tangent_kernel(
+    rule: Any, state: Any, *, method: str = "auto", tolerance: float | None = None, steps: int = 100, seed: int = 0
+) -> TangentKernel:
+    """The tangent kernel of a rule at a state, with its spectrum and its gains.
+
+    Parameters
+    ----------
+    rule : map rule or VQ
+        `TransVQ`, `SimVQ`, or any rule with a ``pullback(state, gradient)`` whose state has a field
+        `theta` (and whose `advance` makes the codes anew from it). Plain VQ has the identity.
+    state : NamedTuple
+        Of the rule, at which the kernel is taken.
+    method : {"auto", "exact", "gram", "lanczos"}, default "auto"
+        "exact": Theta from KD pullbacks, J in memory, then all eigenvalues. "gram": J^T J [P, P] for a map
+        with few parameters P, which has the same eigenvalues but for zeros. "lanczos": matrix-free, for
+        the rest: `steps` products with Theta. There lambda_max and the gains are good to many digits;
+        lambda_min is an upper bound, which falls to the eigenvalue as `steps` grows (0 where P < KD);
+        trace and effective rank are Hutchinson estimates of relative standard deviation about
+        sqrt(2 / (effective rank * steps)). "auto" takes the first that fits into 1 GB and a minute.
+    tolerance : float, optional
+        Eigenvalues above tolerance * lambda_max count as rank; by default KD times the rounding unit.
+    steps : int, default 100
+        Products with Theta, for "lanczos".
+    seed : int, default 0
+        Of the random vectors of "lanczos".
+
+    Notes
+    -----
+    J^T g is the rule's own pullback, exact to rounding. J v, which "gram" and "lanczos" need, is a
+    difference of fourth order along v, good to about 1e-9 of its size; "exact" does without it. All
+    is done in float64, also for a state in float32.
+
+    Raises
+    ------
+    ValueError
+        For a rule that is neither plain VQ nor made by a map.
+
+    Examples
+    --------
+    A linear map without bias moves 8 codes in the plane by four numbers:
+
+    >>> import numpy as np
+    >>> from vqtheory.rules import SimVQ, VQ
+    >>> codes = np.random.default_rng(0).normal(size=(8, 2))
+    >>> rule = SimVQ(bias=False)
+    >>> kernel = tangent_kernel(rule, rule.init(codes))
+    >>> kernel.rank, kernel.shift_lag
+    (4, inf)
+    >>> kernel = tangent_kernel(VQ(), VQ().init(codes))
+    >>> kernel.rank, kernel.shift_gain, kernel.trace
+    (16, 1.0, 16.0)
+    """
+    _check.choice("tangent_kernel", "method", method, ["auto", "exact", "gram", "lanczos"])
+    _check.integer("tangent_kernel", "steps", steps, 2)
+    if not hasattr(rule, "pullback"):
+        return _identity(rule, state)
+    jacobian = _Jacobian(rule, state)
+    if method == "auto":
+        method = _affordable(jacobian)
+    if method == "lanczos":
+        return _by_lanczos(jacobian, steps, np.random.default_rng(seed))
+    if tolerance is None:
+        tolerance = jacobian.rows * float(np.finfo(np.float64).eps)
+    _check.real("tangent_kernel", "tolerance", tolerance, 0)
+    return _exact(jacobian, tolerance) if method == "exact" else _by_gram(jacobian, tolerance)
+
+
+def shared_shift_gain(beta: Any, num_codes: Any) -> Any:
+    """1 + beta K: the factor by which a shared shift, Theta = I + beta 1 1^T, multiplies the critical speed.
+
+    Exact in the fluid limit. With v_c ~ K^-3 for plain VQ a shared shift makes that K^-2; it does not
+    make drift harmless. Broadcasts.
+
+    >>> shared_shift_gain(0.1, [10, 100]).tolist()
+    [2.0, 11.0]
+    """
+    return 1 + np.asarray(beta) * np.asarray(num_codes)
+
+
+def rigid_lag(speed: Any, step_size: Any, width: Any = 1.0) -> Any:
+    """How far a codebook that can only shift as a whole, Theta = 1 1^T, trails a drifting cloud.
+
+    Uniform cloud of this width on the line, many codes evenly over the same width. Only the samples
+    that stick out by up to the lag pull, with lag^2 / (2 width) in sum, so that
+
+        lag = sqrt(2 v width / eta)    up to v / eta = width / 2,    v / eta + width / 2 beyond
+
+    A code is in use where there are still samples: 1 - lag / width of them, see `rigid_usage`. Exact in
+    the fluid limit up to a part of order 1/K. A kernel beta 1 1^T has step size beta eta. Broadcasts.
+
+    >>> rigid_lag([0.005, 0.02, 1.0], step_size=1.0).round(12).tolist()
+    [0.1, 0.2, 1.5]
+    """
+    pull, width = np.asarray(speed, np.float64) / np.asarray(step_size), np.asarray(width, np.float64)
+    return np.where(2 * pull <= width, np.sqrt(2 * pull * width), pull + width / 2)
+
+
+def rigid_usage(speed: Any, step_size: Any, width: Any = 1.0) -> Any:
+    """Fraction of the codes of a rigid codebook that are in use during a steady drift: max(0, 1 - lag / width).
+
+    >>> float(rigid_usage(0.02, step_size=1.0))
+    0.8
+    """
+    return np.maximum(0.0, 1 - rigid_lag(speed, step_size, width) / width)
+
+
+class _Jacobian:
+    """J of a map and its transpose, in float64 and in the units of the map's own output."""
+
+    def __init__(self, rule: Any, state: Any) -> None:
+        self.rule, self.codes = rule, np.asarray(state.codes, np.float64)
+        plain = {name: np.asarray(value, np.float64) for name, value in state._asdict().items() if _is_float(value)}
+        if "scale" in plain and "shift" in plain:
+            plain |= {"shift": np.zeros_like(plain["shift"]), "scale": np.float64(1)}
+        self.state = state._replace(**plain)
+        self.num_codes, self.dim = self.codes.shape
+        self.rows, self.columns = self.codes.size, len(state.theta)
+
+    def pull(self, vector: np.ndarray) -> np.ndarray:
+        """J^T g [P], for g [KD]."""
+        return self.rule.pullback(self.state, np.ascontiguousarray(vector.reshape(self.codes.shape)))
+
+    def push(self, direction: np.ndarray) -> np.ndarray:
+        """J v [KD], for v [P], by differences of fourth order."""
+        length = np.linalg.norm(direction)
+        if length == 0:
+            return np.zeros(self.rows)
+        step = _DIFFERENCE * max(float(np.linalg.norm(self.state.theta)), 1e-12) / length
+        ahead = [self._at(sign * step * direction) for sign in (1, -1, 2, -2)]
+        return (8 * (ahead[0] - ahead[1]) - (ahead[2] - ahead[3])) / (12 * step)
+
+    def apply(self, vector: np.ndarray) -> np.ndarray:
+        """Theta g."""
+        return self.push(self.pull(vector))
+
+    def gain(self, vector: np.ndarray) -> float:
+        """g^T Theta g / |g|^2 = |J^T g|^2 / |g|^2."""
+        square = float(np.sum(vector**2))
+        return float(np.sum(self.pull(vector) ** 2)) / square if square > 0 else float("nan")
+
+    def _at(self, offset: np.ndarray) -> np.ndarray:
+        """The codes [KD] with the parameters moved; an advance over no updates makes them."""
+        nothing = Batches(np.empty((0, 1, self.dim)))
+        return self.rule.advance(self.state._replace(theta=self.state.theta + offset), nothing)[0].codes.ravel()
+
+
+def _is_float(value: Any) -> bool:
+    return np.asarray(value).dtype.kind == "f"
+
+
+def _affordable(jacobian: _Jacobian) -> str:
+    if jacobian.rows <= _DENSE and jacobian.rows * jacobian.columns <= _JACOBIAN:
+        return "exact"
+    return "gram" if jacobian.columns <= min(_DENSE, jacobian.rows) else "lanczos"
+
+
+def _shifts(num_codes: int, dim: int) -> np.ndarray:
+    """1 (x) e for every axis e, [KD, D]."""
+    return np.kron(np.ones((num_codes, 1)), np.eye(dim))
+
+
+def _gains(jacobian: _Jacobian) -> dict[str, float]:
+    """The gains on shifting and on scaling, from pullbacks alone."""
+    shifts = [jacobian.gain(column) for column in _shifts(jacobian.num_codes, jacobian.dim).T]
+    return {
+        "shift_gain": float(np.mean(shifts)),
+        "scaling_gain": jacobian.gain((jacobian.codes - jacobian.codes.mean(axis=0)).ravel()),
+    }
+
+
+def _summary(jacobian: _Jacobian, eigenvalues: np.ndarray, tolerance: float) -> dict[str, Any]:
+    """What all eigenvalues that can differ from 0, ascending, say."""
+    values = np.maximum(eigenvalues, 0)  # rounding leaves some below
+    return {
+        "num_codes": jacobian.num_codes,
+        "dim": jacobian.dim,
+        "num_parameters": jacobian.columns,
+        "trace": float(values.sum()),
+        "lambda_min": float(values[0]) if len(values) == jacobian.rows else 0.0,
+        "lambda_max": float(values[-1]),
+        "rank": int((values > tolerance * values[-1]).sum()),
+        "effective_rank": float(values.sum() ** 2 / np.sum(values**2)) if values[-1] > 0 else 0.0,
+        "eigenvalues": values[-min(jacobian.rows, jacobian.columns) :],
+        **_gains(jacobian),
+    }
+
+
+def _exact(jacobian: _Jacobian, tolerance: float) -> TangentKernel:
+    rows = np.stack([jacobian.pull(unit) for unit in np.eye(jacobian.rows)])
+    matrix = rows @ rows.T
+    values, vectors = eigh(matrix)
+    lag = _shift_lag(values, vectors, jacobian.num_codes, jacobian.dim, tolerance)
+    return TangentKernel(method="exact", shift_lag=lag, matrix=matrix, **_summary(jacobian, values, tolerance))
+
+
+def _shift_lag(values: np.ndarray, vectors: np.ndarray, num_codes: int, dim: int, tolerance: float) -> float:
+    """(1 (x) e)^T Theta^+ (1 (x) e) / K, mean over the axes; inf for a shift outside of the range of Theta."""
+    parts = (vectors.T @ _shifts(num_codes, dim)) ** 2 / num_codes  # shares [KD, D], each column sums to 1
+    kept = values > tolerance * values[-1]
+    if parts[~kept].sum() > 1e-9:
+        return float("inf")
+    return float(np.sum(parts[kept] / values[kept, None]) / dim)
+
+
+def _by_gram(jacobian: _Jacobian, tolerance: float) -> TangentKernel:
+    matrix = np.stack([jacobian.pull(jacobian.push(unit)) for unit in np.eye(jacobian.columns)])
+    values = eigvalsh((matrix + matrix.T) / 2)
+    # the differences in J v are good to 1e-9, below which nothing counts as rank
+    return TangentKernel(method="gram", **_summary(jacobian, values[-jacobian.rows :], max(tolerance, 1e-8)))
+
+
+def _by_lanczos(jacobian: _Jacobian, steps: int, random: np.random.Generator) -> TangentKernel:
+    lowest, highest = lanczos_extremes(jacobian.apply, random.normal(size=jacobian.rows), steps)
+    signs = random.choice([-1.0, 1.0], size=(max(2, steps // 4), jacobian.rows))
+    pulled = [jacobian.pull(sign) for sign in signs]
+    trace = float(np.mean([np.sum(p**2) for p in pulled]))
+    squares = float(np.mean([np.sum(jacobian.push(p) ** 2) for p in pulled]))
+    return TangentKernel(
+        num_codes=jacobian.num_codes,
+        dim=jacobian.dim,
+        num_parameters=jacobian.columns,
+        method="lanczos",
+        trace=trace,
+        lambda_min=0.0 if jacobian.columns < jacobian.rows else max(lowest, 0.0),
+        lambda_max=highest,
+        rank=None,
+        effective_rank=trace**2 / squares,
+        **_gains(jacobian),
+    )
+
+
+def lanczos_extremes(apply: Callable[[np.ndarray], np.ndarray], start: np.ndarray, steps: int) -> tuple[float, float]:
+    """Extreme Ritz values of a symmetric operator; both lie within its spectrum and go to its ends with `steps`.
+
+    Every new vector is made orthogonal to all before it, twice: without that the extremes come back as copies.
+    """
+    basis, diagonal, beside = [start / np.linalg.norm(start)], [], []
+    for _ in range(min(steps, len(start))):
+        vector = apply(basis[-1])
+        diagonal.append(float(vector @ basis[-1]))
+        known = np.array(basis)
+        for _ in range(2):
+            vector = vector - known.T @ (known @ vector)
+        length = float(np.linalg.norm(vector))
+        if length <= 1e-9 * max(map(abs, diagonal)):  # an invariant space: nothing is left to find from this start
+            break
+        beside.append(length)
+        basis.append(vector / length)
+    values = eigh_tridiagonal(diagonal, beside[: len(diagonal) - 1], eigvals_only=True)
+    return float(values[0]), float(values[-1])
+
+
+def _identity(rule: Any, state: Any) -> TangentKernel:
+    from vqtheory.rules import VQ
+
+    if not isinstance(rule, VQ) or rule.clock != "step":
+        requirement = "a map rule, with a method 'pullback', or VQ, whose kernel is the identity"
+        raise _check.fail("tangent_kernel", "rule", requirement, rule)
+    num_codes, dim = state.codes.shape
+    size, small = num_codes * dim, num_codes * dim <= _DENSE
+    return TangentKernel(
+        num_codes=num_codes,
+        dim=dim,
+        num_parameters=size,
+        method="identity",
+        trace=float(size),
+        lambda_min=1.0,
+        lambda_max=1.0,
+        rank=size,
+        effective_rank=float(size),
+        shift_gain=1.0,
+        scaling_gain=1.0,
+        shift_lag=1.0,
+        eigenvalues=np.ones(size),
+        matrix=np.eye(size) if small else None,
+    )

@@ -1,0 +1,257 @@
+"""The mean-field equations: the rules with all samples of a step replaced by their mean.
+
+In 1-D, in the frame of a cloud that moves by v(t) per update, u = c - int v dt, with p_k the mass and m_k
+the centroid of code k's cell:
+
+    VQ          du_k/dt = eta p_k (m_k - u_k) - v
+    NSVQ        du_k/dt = eta p_k (m_k - u_k) - v + eta E[w_k(x) (x - u_k), x outside of cell k]
+                gaussian   w_k = kappa exp(-(x - u_k)^2 / 2 sigma^2)
+                softmax    w_k = min(1, kappa K softmax_k(-(x - u_k)^2 / tau)),  tau = sigma^2
+                propagate  du_k/dt = eta p_k (m_k - u_k) - (1 - kappa) v
+    EMA         a map, one step per update: N_k <- gamma N_k + (1 - gamma) p_k,
+                u_k <- u_k + (1 - gamma) (p_k / N_k) (m_k - u_k) - v
+
+They are the limit of a simulation as the step size goes to 0 at fixed eta t (VQ, NSVQ), or as the batch grows
+(EMA), and say at once what a run does on average: transients, steady drift, and what is left after it. A code is
+where it is when samples are assigned. The propagate form is exact for codes that some sample reaches in floating
+point, within 38 sigma.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+from scipy import integrate
+
+from vqtheory import _check, schedules
+from vqtheory.rules.ema import EMA
+from vqtheory.rules.nsvq import NSVQ
+from vqtheory.rules.vq import VQ
+from vqtheory.theory._attraction import attraction
+from vqtheory.theory._line import Line, line
+
+TOLERANCE = {"rtol": 1e-9, "atol": 1e-12}
+MOST_NEWTON_STEPS = 500
+Velocity = Callable[[float, np.ndarray], np.ndarray]
+
+
+class MeanMotion(NamedTuple):
+    """A codebook under the mean-field equations, in the frame of the cloud."""
+
+    times: np.ndarray  # [R], in updates
+    codes: np.ndarray  # [R, K], in the order in which they were given
+    masses: np.ndarray  # [R, K], the mass of each cell
+    alive: np.ndarray  # bool [R, K]: the mass is at least 1 / (200 K)
+
+
+def mean_motion(
+    rule: VQ | EMA | NSVQ,
+    density: Any,
+    codes: np.ndarray,
+    steps: float,
+    *,
+    speed: Any = 0.0,
+    records: int = 100,
+    counts: np.ndarray | None = None,
+) -> MeanMotion:
+    """Where the mean motion takes a codebook whose law drifts.
+
+    Exact for the equations above up to the integrator's tolerance, 1e-9 per step; asymptotic for a simulation,
+    which comes to it as eta -> 0 (VQ, NSVQ) or B -> infinity (EMA). A code that a bounded law has left behind
+    has mass 0 and falls back by v per update.
+
+    Parameters
+    ----------
+    rule : VQ, EMA or NSVQ
+        A rule of the simulator. Schedules are functions of the update, as there.
+    density : frozen continuous distribution of scipy.stats, or 1-D source
+        The law at update 0. Every length is in its unit.
+    codes : float [K] or [K, 1]
+        The start, all different, in any order.
+    steps : float
+        Updates; an int for EMA.
+    speed : float or schedule, default 0
+        v, the distance that the law moves per update; negative is to the left.
+    records : int, default 100
+        Records after the first, at equal distances in time; for EMA at the nearest update.
+    counts : float [K], optional
+        EMA's running counts at the start, as shares of a batch; the masses of the cells by default.
+
+    Raises
+    ------
+    ValueError
+        For parameters out of range, rules without mean-field equations here (a clock that counts wins,
+        smoothing), codes that coincide, and laws that `vqtheory.reference.lloyd_max` refuses.
+
+    Examples
+    --------
+    Half as fast again as four codes can follow, and one of them is left behind:
+
+    >>> from scipy import stats
+    >>> from vqtheory.rules import VQ
+    >>> motion = mean_motion(VQ(0.1), stats.uniform(), [0.1, 0.4, 0.6, 0.9], 20_000, speed=7e-4)
+    >>> motion.alive[[0, -1]].sum(axis=1), motion.codes[-1].round(4)
+    (array([4, 3]), array([-13.6049,   0.0925,   0.3928,   0.7752]))
+    """
+    law, codes = line("mean_motion", density), _start("mean_motion", codes, rule)
+    steps = _check.real("mean_motion", "steps", steps, 0, above=True)
+    records = _check.integer("mean_motion", "records", records)
+    schedules.check("mean_motion", "speed", speed)
+    times = np.linspace(0, steps, records + 1)
+    if isinstance(rule, EMA):
+        times = np.unique(np.rint(times))
+        path = _iterate(rule, law, codes, times, speed, counts)
+    else:
+        path = _integrate(rule, law, codes, times, speed)
+    masses = np.array([_sorted(law, each)[0] for each in path])
+    return MeanMotion(times, path, masses, masses >= 1 / (200 * len(codes)))
+
+
+def fixed_point(rule: VQ | EMA | NSVQ, density: Any, codes: np.ndarray, *, speed: float = 0.0) -> np.ndarray:
+    """The codes [K] at which the mean motion stands still in the frame of the cloud.
+
+    Newton's method on implicit time steps that grow as the motion dies down (pseudo-transient continuation):
+    at first it follows the motion from `codes`, at last it solves for rest. The motion per unit of eta (of
+    1 - gamma for EMA) is then below 1e-14 of the law's standard deviation.
+
+    Parameters
+    ----------
+    rule : VQ, EMA or NSVQ
+        With constant hyperparameters.
+    density, codes
+        As for `mean_motion`.
+    speed : float, default 0
+        v; the fixed point is then the steady state of the drift.
+
+    Raises
+    ------
+    ValueError
+        As `mean_motion`; for schedules; and where no fixed point is reached, as for a speed that not all
+        codes can follow.
+
+    Examples
+    --------
+    The pull of the wide kernel contracts the codebook:
+
+    >>> from scipy import stats
+    >>> from vqtheory.rules import NSVQ
+    >>> fixed_point(NSVQ(bandwidth=0.1), stats.uniform(), [0.2, 0.8]).round(6)
+    array([0.25..., 0.74...])
+    """
+    law, codes = line("fixed_point", density), _start("fixed_point", codes, rule)
+    speed = _check.real("fixed_point", "speed", speed)
+    for name in ("step_size", "bandwidth", "decay"):
+        _check.real("fixed_point", f"rule.{name}", getattr(rule, name, 1.0))
+    gain = 1 - rule.decay if isinstance(rule, EMA) else rule.step_size
+    velocity = _velocity(rule, law, speed)
+    return _settle(lambda u: velocity(0.0, u) / gain, codes, law.deviation)
+
+
+def _start(owner: str, codes: Any, rule: Any) -> np.ndarray:
+    """The codes as [K], for a rule that has mean-field equations."""
+    if not isinstance(rule, (VQ, EMA, NSVQ)):
+        raise _check.fail(owner, "rule", "a VQ, EMA or NSVQ", rule)
+    if getattr(rule, "clock", "step") != "step" or getattr(rule, "smoothing", 0) != 0:
+        raise _check.fail(owner, "rule", "one whose step depends on the update alone (clock='step', smoothing=0)", rule)
+    codes = np.asarray(codes)
+    codes = _check.matrix(owner, "codes", codes[:, None] if codes.ndim == 1 else codes, columns=1)[:, 0]
+    if len(np.unique(codes)) < len(codes):
+        raise _check.fail(owner, "codes", "numbers that all differ", codes.tolist())
+    return codes.astype(np.float64)
+
+
+def _integrate(rule: VQ | NSVQ, law: Line, codes: np.ndarray, times: np.ndarray, speed: Any) -> np.ndarray:
+    """The codes [R, K] at the times."""
+    scheduled = any(map(callable, (speed, rule.step_size, getattr(rule, "bandwidth", None))))
+    longest = times[1] if scheduled else np.inf  # a pulse in a schedule is not to be stepped over
+    solution = integrate.solve_ivp(
+        _velocity(rule, law, speed), times[[0, -1]], codes, "LSODA", t_eval=times, max_step=longest, **TOLERANCE
+    )
+    if not solution.success:
+        raise RuntimeError(f"The mean motion was not integrated beyond update {solution.t[-1]:g}: {solution.message}")
+    return solution.y.T
+
+
+def _iterate(rule: EMA, law: Line, codes: np.ndarray, times: np.ndarray, speed: Any, counts: Any) -> np.ndarray:
+    """The codes [R, K] at the times, by EMA's own map."""
+    counts = _sorted(law, codes)[0] if counts is None else _counts(counts, codes)
+    path, steps = [codes], int(times[-1])
+    gains = 1 - schedules.values(rule.decay, 0, steps)
+    for t, (gain, v) in enumerate(zip(gains, schedules.values(speed, 0, steps), strict=True)):
+        mass, pull = _sorted(law, codes)
+        counts = counts + gain * (mass - counts)
+        codes = codes + gain * np.divide(pull, counts, out=np.zeros_like(pull), where=mass > 0) - v
+        if t + 1 == times[len(path)]:
+            path.append(codes)
+    return np.array(path)
+
+
+def _counts(counts: Any, codes: np.ndarray) -> np.ndarray:
+    given = np.asarray(counts, np.float64)
+    if given.shape != codes.shape or not (np.isfinite(given).all() and (given >= 0).all()):
+        raise _check.fail("mean_motion", "counts", f"{len(codes)} finite numbers >= 0, one per code", counts)
+    return given
+
+
+def _at(schedule: Any, t: float) -> float:
+    return float(schedule(t) if callable(schedule) else schedule)
+
+
+def _velocity(rule: VQ | EMA | NSVQ, law: Line, speed: Any) -> Velocity:
+    """du/dt as a function of time and codes; EMA's with its counts at rest."""
+    if isinstance(rule, EMA):
+        return lambda t, u: (1 - _at(rule.decay, t)) * _offsets(law, u) - _at(speed, t)
+    if isinstance(rule, VQ):
+        return lambda t, u: _at(rule.step_size, t) * _sorted(law, u)[1] - _at(speed, t)
+    if rule.form == "propagate":
+        left = 1 - rule._strength  # of the drift
+        return lambda t, u: _at(rule.step_size, t) * _sorted(law, u)[1] - left * _at(speed, t)
+
+    def velocity(t: float, u: np.ndarray) -> np.ndarray:
+        order = np.argsort(u, kind="stable")
+        pull = np.empty_like(u)
+        pull[order] = law.cells(u[order])[1] + attraction(rule, law, u[order], _at(rule.bandwidth, t))
+        return _at(rule.step_size, t) * pull - _at(speed, t)
+
+    return velocity
+
+
+def _sorted(law: Line, codes: np.ndarray) -> np.ndarray:
+    """Masses and pulls [2, K] of codes in any order."""
+    order = np.argsort(codes, kind="stable")
+    found = np.empty((2, len(codes)))
+    found[:, order] = law.cells(codes[order])
+    return found
+
+
+def _offsets(law: Line, codes: np.ndarray) -> np.ndarray:
+    """m_k - u_k, 0 where the cell is empty."""
+    mass, pull = _sorted(law, codes)
+    return np.divide(pull, mass, out=np.zeros_like(pull), where=mass > 0)
+
+
+def _settle(function: Callable[[np.ndarray], np.ndarray], codes: np.ndarray, unit: float) -> np.ndarray:
+    """The zero of a motion that it leads to from `codes`; a step in which codes overtake one another is too long."""
+    order, value, time_step = np.argsort(codes), function(codes), 1.0
+    for _ in range(MOST_NEWTON_STEPS):
+        residual = np.max(np.abs(value))
+        if residual <= 1e-14 * unit:
+            return codes
+        moved = codes + np.linalg.solve(np.eye(len(codes)) / time_step - _jacobian(function, codes, value, unit), value)
+        after = function(moved)
+        growth = np.max(np.abs(after)) / residual
+        if growth > 2 or np.any(np.diff(moved[order]) <= 0):
+            time_step /= 4
+        else:
+            codes, value, time_step = moved, after, time_step * 2 / max(growth, 1e-9)
+    raise ValueError(
+        f"fixed_point found no codes at rest: they still move by {residual:.2g} after {MOST_NEWTON_STEPS} Newton steps. "
+        "A speed that not all codes can follow has none; other codes to start from, or fewer, may have one."
+    )
+
+
+def _jacobian(function: Callable, codes: np.ndarray, value: np.ndarray, unit: float) -> np.ndarray:
+    nudges = 1e-7 * unit * np.eye(len(codes))
+    return np.array([function(codes + nudge) - value for nudge in nudges]).T / (1e-7 * unit)
