@@ -10,7 +10,7 @@ import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
@@ -162,6 +162,35 @@ def show(
     import vqtheory as vq
 
     _end(vq.Run.load(folder), target, folder)
+
+
+@command
+def verify(
+    keys: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="CLAIM")] = (),
+    /,
+    *,
+    effort: Literal["quick", "full"] = "quick",
+    seed: int = 0,
+) -> None:
+    """Measure what the theory claims, and judge it. Exit status 1 if a claim is refuted, or undecided at full effort.
+
+    Args:
+        keys: Which claims; all of them if none is named.
+        effort: How much evidence: quick takes a minute or two, full much longer.
+        seed: Of all experiments.
+    """
+    from tqdm import tqdm
+
+    from vqtheory.claims import all_claims
+    from vqtheory.claims import verify as verdicts_of
+    from vqtheory.claims._table import table
+
+    order = list(all_claims())
+    found = list(tqdm(verdicts_of(keys, effort, seed), total=len(keys) or len(order), unit=" claims"))
+    print(table(sorted(found, key=lambda verdict: order.index(verdict.key))))
+    failing = {"refuted"} | ({"undecided"} if effort == "full" else set())
+    if any(verdict.outcome in failing for verdict in found):
+        raise SystemExit(1)
 
 
 def _configured(path: Path | None) -> dict[str, Any]:

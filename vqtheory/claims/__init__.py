@@ -12,7 +12,7 @@ from importlib import import_module
 from vqtheory import _check
 from vqtheory.claims._claim import Claim, Effort, Exact, Interval, Limit, Range, Scaling, Verdict
 
-LAWS: tuple[str, ...] = ()
+LAWS = ("online_kmeans", "standing_encoder", "dead_codes")
 
 __all__ = ["LAWS", "Claim", "Effort", "Exact", "Interval", "Limit", "Range", "Scaling", "Verdict", "all_claims", "verify"]
 

@@ -118,12 +118,15 @@ class Claim:
         """Run the experiment and judge it."""
         predicted, found = self.predict(), self.experiment(effort, seed)
         measured, interval, details = estimate(self.kind, found)
-        outcome = judge(predicted, interval, self.resolution)
+        every = isinstance(self.kind, Exact) and self.kind.worst
+        outcome = judge(predicted, interval, self.resolution, every)
         return Verdict(self.key, self.statement, predicted, measured, interval, outcome, details)
 
 
-def judge(predicted: float | Range, interval: Interval, resolution: float) -> Outcome:
+def judge(predicted: float | Range, interval: Interval, resolution: float, every: bool = False) -> Outcome:
     """The outcome for a prediction and an interval of what was measured.
+
+    With `every` the interval spans single replicates, each of which must be as predicted.
 
     >>> judge(1.0, Interval(0.9, 1.05), resolution=0.2), judge(1.0, Interval(1.1, 1.2), resolution=0.2)
     ('holds', 'refuted')
@@ -132,11 +135,11 @@ def judge(predicted: float | Range, interval: Interval, resolution: float) -> Ou
     """
     low, high = interval
     region = predicted if isinstance(predicted, Range) else Range(predicted, predicted)
-    if np.isnan(low) or np.isnan(high) or high < region.low or low > region.high:
+    contained = region.low <= low and high <= region.high
+    if np.isnan(low) or np.isnan(high) or high < region.low or low > region.high or (every and not contained):
         return "refuted"
     if high - low > resolution:
         return "undecided"
-    contained = region.low <= low and high <= region.high
     return "holds" if contained or not isinstance(predicted, Range) else "undecided"
 
 
