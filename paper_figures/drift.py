@@ -54,7 +54,7 @@ def draw(table: pl.DataFrame) -> Callable[[Path], None]:
     grid[2, 0].minorticks_off()
     figure.suptitle(
         "While the encoder drifts (shaded) VQ and EMA lose codes for good. NSVQ crowds its codes and has them all back\n"
-        "afterwards (softmax: after slow drifts). NSVQ propagate and TransVQ follow a shift; where the cloud shrinks they lose codes"
+        "afterwards (softmax: after slow drifts). NSVQ propagate and TransVQ follow a shift, and lose codes where it shrinks"
     )
     figure.legend(handles=legend(), loc="outside lower center", ncol=5)
     return lambda path: figure.savefig(path)

@@ -94,6 +94,11 @@ class UsesPythonRandomness(Good):
         return State(codes + 1e-6 * random.random(), 0)
 
 
+class UsesEntropy(Good):
+    def init(self, codes, seed):
+        return State(codes + 1e-6 * np.random.default_rng().random(), 0)
+
+
 class SeedsGlobalRandomness(Good):
     def init(self, codes, seed):
         np.random.seed(seed)  # noqa: NPY002
@@ -226,6 +231,7 @@ BAD = [
     (DependsOnChunking(), "chunks", "'codes' after 2 updates differs from that after 1 and 1"),
     (UsesGlobalRandomness(), "global randomness", "The rule draws from a global random generator"),
     (UsesPythonRandomness(), "global randomness", "The rule draws from a global random generator"),
+    (UsesEntropy(), "determinism", "init gives another 'codes' for the same arguments"),
     (SeedsGlobalRandomness(), "global randomness", "The rule draws from a global random generator"),
     (BiasedFixedPoint(), "fixed point", "each the mean of what it wins, the mean motion is"),
     (MedianFixedPoint(), "fixed point", "each the mean of what it wins, the mean motion is"),

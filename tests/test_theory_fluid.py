@@ -80,7 +80,7 @@ def test_the_pull_from_other_cells_is_the_integral_of_the_simulators_weights(law
     cuts = np.unique(np.clip([*np.linspace(low, high, 60), *borders], low, high))
     exact = [integral(lambda x, k=k: weighted(x, k) * law.pdf(x), cuts) for k in range(4)]
     rule = NSVQ(bandwidth=bandwidth, strength=strength, form=form)
-    tolerance = 1e-7 if strength == 0.9 else 1e-13  # a kink where a weight reaches 1 is hard on the adaptive rule
+    tolerance = 1e-12 if strength == 0.9 else 1e-13  # a kink where a weight reaches 1 is hard on the adaptive rule
     np.testing.assert_allclose(attraction(rule, line("test", law), codes, bandwidth), exact, atol=tolerance)
     if law is UNIFORM:  # the closed form, and the quadrature that any other law takes
         np.testing.assert_allclose(attraction(rule, Line("test", law), codes, bandwidth), exact, atol=tolerance)
@@ -213,12 +213,20 @@ def test_at_the_critical_speed_of_ema_a_disturbance_neither_grows_nor_dies(num_c
     assert np.max(np.abs(np.linalg.eigvals(jacobian))) == pytest.approx(1, abs=1e-11)
 
 
-@pytest.mark.parametrize("num_codes", [4, 6])
+@pytest.mark.parametrize("num_codes", [4, 5])
 def test_ema_codes_live_just_below_the_critical_speed_and_not_just_above(num_codes):
     critical = theory.ema_critical_speed(num_codes, 0.9)
-    for factor, survivors in ((0.998, num_codes), (1.002, num_codes - 1)):
+    for factor, survivors in ((0.998, num_codes), (1.003, num_codes - 1)):
         speed = factor * critical
-        motion = theory.mean_motion(EMA(0.9), UNIFORM, grid(num_codes), 600 * num_codes**2, speed=speed)
+        motion = theory.mean_motion(EMA(0.9), UNIFORM, grid(num_codes), 400 * num_codes**2, speed=speed)
+        assert (motion.masses[-1] > 0).sum() == survivors
+
+
+def test_a_larger_ema_codebook_is_left_with_the_surviving_codes():
+    for survivors in (4, 6):
+        speed = 0.98 * theory.ema_critical_speed(survivors, 0.9)
+        assert theory.ema_surviving_codes(speed, 0.9) == survivors
+        motion = theory.mean_motion(EMA(0.9), UNIFORM, grid(16), 5000 * survivors, speed=speed)
         assert (motion.masses[-1] > 0).sum() == survivors
 
 
@@ -242,6 +250,8 @@ def test_the_inverses_of_the_ema_law():
     decay = theory.ema_required_decay([1, 4, 64, 1000], 1e-6)
     assert decay[0] == 1
     assert np.isnan(decay[3])
+    assert 0 < theory.ema_required_decay(4, 0.999 / 24) < 0.01
+    assert np.isnan(theory.ema_required_decay(4, 1.001 / 24))
     np.testing.assert_allclose(theory.ema_critical_speed([4, 64], decay[1:3]), 1e-6, rtol=1e-9)
 
 
@@ -295,7 +305,7 @@ def test_capture_speeds_in_closed_form():
 def test_capture_speeds_from_samples():
     generator = np.random.default_rng(3)
     for dim in (1, 3):
-        normal, cube = generator.standard_normal((4000, dim)), generator.random((4000, dim))
+        normal, cube = generator.standard_normal((3000, dim)), generator.random((3000, dim))
         assert theory.capture_speed(1.0, 2.0, source=normal) == pytest.approx(
             theory.capture_speed(1.0, 2.0, source=Gaussian(dim)), rel=0.03
         )
@@ -304,8 +314,9 @@ def test_capture_speeds_from_samples():
         )
     two = np.array([[0.0, 0.0], [0.0, 2.0]])  # a code rests between them, at distance 1 from the axis of either
     assert theory.capture_speed(1.0, 3.0, 1.0, source=two) == pytest.approx(3 * np.exp(-0.5 - 1 / 18), rel=1e-9)
-    turned = theory.capture_speed(1.0, 1.0, source=Ring(), direction=[1, 1])
-    assert turned == pytest.approx(theory.capture_speed(1.0, 1.0, source=Ring()), rel=0.01)
+    ring = Ring().sample(generator, 2000)
+    turned = theory.capture_speed(1.0, 1.0, source=ring @ [[0.6, 0.8], [-0.8, 0.6]], direction=[0.6, 0.8])
+    assert turned == pytest.approx(theory.capture_speed(1.0, 1.0, source=ring), rel=1e-6)
 
 
 def carried(rule, law, codes, speed, records=8):
@@ -326,7 +337,7 @@ def test_whatever_their_number_codes_are_carried_up_to_the_capture_speed(num_cod
 
 
 def test_behind_an_unbounded_cloud_the_threshold_lies_between_that_of_a_crowd_and_that_of_a_code_that_wins_nothing():
-    start = np.linspace(-0.3, 0.3, 8)
+    start = np.linspace(-0.3, 0.3, 6)
     for bandwidth, measured in ((1.0, 0.1379), (0.5, 0.0198)):
         low, high = (theory.capture_speed(1.0, bandwidth, source=Gaussian(1), crowd=crowd) for crowd in (True, False))
         assert low < measured < high

@@ -6,6 +6,7 @@ from . import streams as streams
 from . import testing as testing
 from . import theory as theory
 from ._batches import Batches as Batches
+from ._sweep import sweep as sweep
 from .run import Run as Run
 from .run import resume as resume
 from .simulation import simulate as simulate

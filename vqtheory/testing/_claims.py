@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from vqtheory import schedules
 from vqtheory._batches import Batches
 from vqtheory.testing._contracts import gaps
-from vqtheory.testing._trial import Trial, needs_displacement
+from vqtheory.testing._trial import Trial, each, needs_displacement
 
 EQUIVARIANCES = ("translation", "rotation", "scaling", "permutation")
 _LIMIT = re.compile(r"k-means as (\w+) -> 0")
@@ -139,7 +139,7 @@ def scaling(trial: Trial) -> None:
     trial.example["factor"] = factor = 2.0 ** trial.draw(st.integers(-6, 6))
     lengths = {name: times(getattr(trial.rule, name), factor) for name in getattr(trial.rule, "lengths", ())}
     rule = dataclasses.replace(matched(trial.rule), **lengths) if lengths else None
-    scaled = Batches(*(None if part is None else part * factor for part in batches))
+    scaled = each(batches, lambda part: part * factor)
     _compare(trial, seed, (codes, batches), (codes * factor, scaled), lambda c: c * factor, "scaling", rule, factor)
 
 
@@ -150,7 +150,7 @@ def rotation(trial: Trial) -> None:
     signs = trial.draw(st.lists(st.sampled_from([1.0, -1.0]), min_size=dim, max_size=dim))
     turn = np.eye(dim)[list(trial.draw(st.permutations(range(dim))))] * signs
     trial.example["turn"] = turn
-    turned = Batches(*(None if part is None else np.ascontiguousarray(part @ turn) for part in batches))
+    turned = each(batches, lambda part: np.ascontiguousarray(part @ turn))
     _compare(trial, seed, (codes, batches), (codes @ turn, turned), lambda c: c @ turn, "rotation", ties=False)
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from vqtheory._batches import Batches
 from vqtheory.assign import nearest
-from vqtheory.testing._trial import Trial
+from vqtheory.testing._trial import Trial, each
 
 
 def state(trial: Trial) -> None:
@@ -144,9 +144,8 @@ def chunks(trial: Trial) -> None:
     trial.example["T1"] = cut = trial.draw(st.integers(1, steps - 1))
     start = trial.start(codes, trial.seed())
     whole, found = trial.advance(start, batches)
-    first, second = (Batches(*(None if a is None else a[part] for a in batches)) for part in (slice(cut), slice(cut, None)))
-    middle, found_first = trial.advance(start, first)
-    end, found_second = trial.advance(middle, second)
+    middle, found_first = trial.advance(start, each(batches, lambda part: part[:cut]))
+    end, found_second = trial.advance(middle, each(batches, lambda part: part[cut:]))
     trial.require_same(whole, end, f"{{part!r}} after {steps} updates differs from that after {cut} and {steps - cut}.")
     hits = np.add(found_first["hits"], found_second["hits"])
     trial.require(np.array_equal(found["hits"], hits), f"Hits {found['hits']} in one call, {hits} in two.")
@@ -192,8 +191,8 @@ def gaps(x: np.ndarray, codes: np.ndarray) -> np.ndarray:
 
 def global_state() -> tuple[Any, ...]:
     """Where the global random generators stand."""
-    name, keys, *rest = np.random.get_state()  # noqa: NPY002
-    return random.getstate(), name, keys.tobytes(), rest
+    state: Any = np.random.get_state()  # noqa: NPY002
+    return random.getstate(), state[1].tobytes(), state[2:]
 
 
 def attributes(rule: Any) -> str:

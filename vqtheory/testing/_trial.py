@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import textwrap
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -80,6 +81,11 @@ class Trial:
         """A sentence and the example."""
         lines = [sentence, *(f"{name} = {written(value)}" for name, value in self.example.items())]
         return "\n".join(lines[:1] + [textwrap.indent(line, "  ") for line in lines[1:]])
+
+
+def each(batches: Batches, function: Callable[[np.ndarray], np.ndarray]) -> Batches:
+    """Batches whose parts are functions of these."""
+    return Batches._make(None if part is None else function(part) for part in batches)
 
 
 def needs_displacement(rule: Any) -> bool:

@@ -121,7 +121,7 @@ def schedules(low: float = 0.0, high: float = 1.0) -> st.SearchStrategy[Any]:
     inner = st.floats(low, high, exclude_min=True, allow_subnormal=False)
     values = inner.map(lambda value: max(value, low + (high - low) * 1e-6))  # far from underflow, which a schedule may reach
     steps, half_life = st.integers(1, 100), st.floats(10, 1000)
-    falling = [st.builds(known.exponential, values, half_life)]
+    falling: list[st.SearchStrategy[Any]] = [st.builds(known.exponential, values, half_life)]
     falling += [st.builds(known.harmonic, values, st.floats(1, 100))]
     between = [st.builds(kind, values, values, steps) for kind in (known.linear, known.cosine)]
     return st.one_of(values, st.builds(known.constant, values), *between, *(falling if low == 0 else []))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from vqtheory.rules.nsvq import NSVQ
@@ -59,25 +61,35 @@ def _shares(offset: np.ndarray, tau: float) -> np.ndarray:
 def _soft_panels(codes: np.ndarray, borders: np.ndarray, tau: float, scale: float) -> np.ndarray:
     """Where to cut the line for the softmax weights.
 
-    At a border of gap h the weight passes over a width tau / 2h. Panels of 4 of these, 20 of
-    them, reach to weights of e^-40. Wider than sqrt(tau) / 2 a panel need not be, as many codes share then.
+    At a border of gap h the weight passes over the width tau / 2h. Panels of 4 of these, 10 on either side,
+    reach to weights of e^-40. Where gaps are below 4 sqrt(tau) many codes share, on the scale of sqrt(tau).
     """
-    root = np.sqrt(tau)
-    width = np.minimum(2 * tau / np.diff(codes), root / 2)
-    near = borders[:, None] + width[:, None] * np.arange(-10, 11)
-    far = np.floor(codes[:, None] / (root / 2)) + np.arange(-13, 15)
-    cuts = [near.ravel(), root / 2 * np.unique(far)]
-    return np.concatenate(cuts if scale <= 2 else [*cuts, _saturation(codes, borders, tau, scale)])
+    gaps, half = np.diff(codes), np.sqrt(tau) / 2
+    apart = gaps > 8 * half
+    near = borders[apart, None] + (2 * tau / gaps[apart])[:, None] * np.arange(-10, 11)
+    sharing = codes[np.append(~apart, False) | np.append(False, ~apart)]
+    panel = np.floor(sharing[:, None] / half) + np.arange(-13, 15)
+    cuts = [near.ravel(), half * np.unique(panel)]
+    return np.concatenate(cuts if scale <= 2 else [*cuts, _saturation(codes, tau, scale)])
 
 
-def _saturation(codes: np.ndarray, borders: np.ndarray, tau: float, scale: float) -> np.ndarray:
-    """Where a weight reaches 1 outside of its own cell: its share is log-concave in x, hence once on either side."""
-    upper = np.arange(1, len(codes))
-    code, side = np.concatenate([upper - 1, upper]), np.repeat([1, -1], len(upper))
-    near = np.tile(borders, 2)
-    far = near + side * 40 * np.sqrt(tau)
-    for _ in range(60):
-        middle = (near + far) / 2
-        full = scale * _shares(middle - codes[:, None], tau)[code, np.arange(len(code))] > 1
-        near, far = np.where(full, middle, near), np.where(full, far, middle)
-    return near
+def _saturation(codes: np.ndarray, tau: float, scale: float) -> np.ndarray:
+    """Where a weight reaches 1. A code's share is log-concave in x: it peaks where the shares' mean of the codes is it."""
+
+    def shares(x: np.ndarray) -> np.ndarray:
+        return _shares(x - codes[:, None], tau)
+
+    beyond = 1000 * np.sqrt(tau)
+    low, high = np.full_like(codes, codes[0] - beyond), np.full_like(codes, codes[-1] + beyond)
+    peak = _bisect(low, high, lambda x: codes @ shares(x) < codes)
+    rising = _bisect(low, peak, lambda x: scale * np.diag(shares(x)) < 1)
+    return np.concatenate([rising, _bisect(peak, high, lambda x: scale * np.diag(shares(x)) > 1)])
+
+
+def _bisect(low: np.ndarray, high: np.ndarray, is_below: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """Where the answer changes, one place for each code."""
+    for _ in range(64):
+        middle = (low + high) / 2
+        below = is_below(middle)
+        low, high = np.where(below, middle, low), np.where(below, high, middle)
+    return (low + high) / 2

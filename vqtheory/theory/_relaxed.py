@@ -92,27 +92,28 @@ class OnTheLine:
 
     def fold(self, num_codes: int) -> tuple[np.ndarray, float]:
         """The steady state of K >= 2 codes at the largest lag, seen along the drift, and that lag."""
-        low, high, lag, codes = 0.0, np.inf, self.density.deviation / num_codes**3, None
+        low, high, codes, lag = 0.0, np.inf, None, self.density.deviation / num_codes**3
+        ahead, caution = np.inf, 1.0
         while codes is None or high - low > _RESOLUTION * low:
             found = self._relaxed(num_codes, lag, codes)
             if found is None:
-                high = lag
+                high, caution = lag, caution * (2 if lag == ahead else 1)
+                lag = (low + high) / 2 if low > 0 else high / 4
             else:
                 low, codes = lag, found
-            lag = (low + high) / 2 if low > 0 else high / 4
-            if found is not None:
-                ahead = low + self._distance(found, low)
-                lag = ahead if ahead < high else min(lag, 2 * low)
+                ahead = low * (1 + self._rise(codes, low, caution))
+                lag = ahead if ahead < high else min((low + high) / 2, 2 * low)
         return codes, low
 
-    def _distance(self, codes: np.ndarray, lag: float) -> float:
-        """How much further the lag can rise, to be on the safe side; from the parabola at a smooth fold.
+    def _rise(self, codes: np.ndarray, lag: float, caution: float) -> float:
+        """By how much of itself the lag can rise, rather less than more: from the parabola at a smooth fold.
 
         Along the lowest mode, of eigenvalue m, the force is s (a_c - a) - q x^2, and m = 2 q x at rest.
         """
         mode = lowest_mode(self.density, codes)
-        rise = mode.eigenvalue**2 / (4 * mode.drift * max(mode.curvature, EPSILON))
-        return max(rise * (1 - (rise / lag) ** 0.5), 0.9 * _RESOLUTION * lag)
+        rise = mode.eigenvalue**2 / (4 * mode.drift * max(mode.curvature, EPSILON) * lag)
+        share = 1 - caution * rise**0.5
+        return max(rise * share, 0.9 * _RESOLUTION) if share > 0.5 else np.inf
 
     def _relaxed(self, num_codes: int, lag: float, start: np.ndarray | None = None) -> np.ndarray | None:
         if num_codes == 1:

@@ -16,19 +16,17 @@ Theta G = -(v / eta) (1 (x) e), and the mean of the samples' lag behind their co
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.linalg import eigh, eigh_tridiagonal, eigvalsh
+from scipy.linalg import eigh, eigvalsh
 
 from vqtheory import _check
-from vqtheory._batches import Batches
+from vqtheory.theory._jacobian import Jacobian, lanczos_extremes
 
 _JACOBIAN = 2**27  # entries of J [KD, P] that are held in memory, 1 GB
 _DENSE = 5000  # rows of the largest matrix that is diagonalised, a minute
-_DIFFERENCE = 1e-4  # parameters are moved by this part of their norm for a derivative
 
 
 @dataclass(frozen=True, repr=False)
@@ -154,7 +152,7 @@ def tangent_kernel(
     _check.integer("tangent_kernel", "steps", steps, 2)
     if not hasattr(rule, "pullback"):
         return _identity(rule, state)
-    jacobian = _Jacobian(rule, state)
+    jacobian = Jacobian(rule, state)
     if method == "auto":
         method = _affordable(jacobian)
     if method == "lanczos":
@@ -204,51 +202,7 @@ def rigid_usage(speed: Any, step_size: Any, width: Any = 1.0) -> Any:
     return np.maximum(0.0, 1 - rigid_lag(speed, step_size, width) / width)
 
 
-class _Jacobian:
-    """J of a map and its transpose, in float64 and in the units of the map's own output."""
-
-    def __init__(self, rule: Any, state: Any) -> None:
-        self.rule, self.codes = rule, np.asarray(state.codes, np.float64)
-        plain = {name: np.asarray(value, np.float64) for name, value in state._asdict().items() if _is_float(value)}
-        if "scale" in plain and "shift" in plain:
-            plain |= {"shift": np.zeros_like(plain["shift"]), "scale": np.float64(1)}
-        self.state = state._replace(**plain)
-        self.num_codes, self.dim = self.codes.shape
-        self.rows, self.columns = self.codes.size, len(state.theta)
-
-    def pull(self, vector: np.ndarray) -> np.ndarray:
-        """J^T g [P], for g [KD]."""
-        return self.rule.pullback(self.state, np.ascontiguousarray(vector.reshape(self.codes.shape)))
-
-    def push(self, direction: np.ndarray) -> np.ndarray:
-        """J v [KD], for v [P], by differences of fourth order."""
-        length = np.linalg.norm(direction)
-        if length == 0:
-            return np.zeros(self.rows)
-        step = _DIFFERENCE * max(float(np.linalg.norm(self.state.theta)), 1e-12) / length
-        ahead = [self._at(sign * step * direction) for sign in (1, -1, 2, -2)]
-        return (8 * (ahead[0] - ahead[1]) - (ahead[2] - ahead[3])) / (12 * step)
-
-    def apply(self, vector: np.ndarray) -> np.ndarray:
-        """Theta g."""
-        return self.push(self.pull(vector))
-
-    def gain(self, vector: np.ndarray) -> float:
-        """g^T Theta g / |g|^2 = |J^T g|^2 / |g|^2."""
-        square = float(np.sum(vector**2))
-        return float(np.sum(self.pull(vector) ** 2)) / square if square > 0 else float("nan")
-
-    def _at(self, offset: np.ndarray) -> np.ndarray:
-        """The codes [KD] with the parameters moved; an advance over no updates makes them."""
-        nothing = Batches(np.empty((0, 1, self.dim)))
-        return self.rule.advance(self.state._replace(theta=self.state.theta + offset), nothing)[0].codes.ravel()
-
-
-def _is_float(value: Any) -> bool:
-    return np.asarray(value).dtype.kind == "f"
-
-
-def _affordable(jacobian: _Jacobian) -> str:
+def _affordable(jacobian: Jacobian) -> str:
     if jacobian.rows <= _DENSE and jacobian.rows * jacobian.columns <= _JACOBIAN:
         return "exact"
     return "gram" if jacobian.columns <= min(_DENSE, jacobian.rows) else "lanczos"
@@ -259,7 +213,7 @@ def _shifts(num_codes: int, dim: int) -> np.ndarray:
     return np.kron(np.ones((num_codes, 1)), np.eye(dim))
 
 
-def _gains(jacobian: _Jacobian) -> dict[str, float]:
+def _gains(jacobian: Jacobian) -> dict[str, Any]:
     """The gains on shifting and on scaling, from pullbacks alone."""
     shifts = [jacobian.gain(column) for column in _shifts(jacobian.num_codes, jacobian.dim).T]
     return {
@@ -268,7 +222,7 @@ def _gains(jacobian: _Jacobian) -> dict[str, float]:
     }
 
 
-def _summary(jacobian: _Jacobian, eigenvalues: np.ndarray, tolerance: float) -> dict[str, Any]:
+def _summary(jacobian: Jacobian, eigenvalues: np.ndarray, tolerance: float) -> dict[str, Any]:
     """What all eigenvalues that can differ from 0, ascending, say."""
     values = np.maximum(eigenvalues, 0)  # rounding leaves some below
     return {
@@ -285,8 +239,10 @@ def _summary(jacobian: _Jacobian, eigenvalues: np.ndarray, tolerance: float) -> 
     }
 
 
-def _exact(jacobian: _Jacobian, tolerance: float) -> TangentKernel:
-    rows = np.stack([jacobian.pull(unit) for unit in np.eye(jacobian.rows)])
+def _exact(jacobian: Jacobian, tolerance: float) -> TangentKernel:
+    rows = np.empty((jacobian.rows, jacobian.columns))
+    for row, unit in zip(rows, np.eye(jacobian.rows), strict=True):
+        row[:] = jacobian.pull(unit)
     matrix = rows @ rows.T
     values, vectors = eigh(matrix)
     lag = _shift_lag(values, vectors, jacobian.num_codes, jacobian.dim, tolerance)
@@ -302,14 +258,14 @@ def _shift_lag(values: np.ndarray, vectors: np.ndarray, num_codes: int, dim: int
     return float(np.sum(parts[kept] / values[kept, None]) / dim)
 
 
-def _by_gram(jacobian: _Jacobian, tolerance: float) -> TangentKernel:
+def _by_gram(jacobian: Jacobian, tolerance: float) -> TangentKernel:
     matrix = np.stack([jacobian.pull(jacobian.push(unit)) for unit in np.eye(jacobian.columns)])
     values = eigvalsh((matrix + matrix.T) / 2)
     # the differences in J v are good to 1e-9, below which nothing counts as rank
     return TangentKernel(method="gram", **_summary(jacobian, values[-jacobian.rows :], max(tolerance, 1e-8)))
 
 
-def _by_lanczos(jacobian: _Jacobian, steps: int, random: np.random.Generator) -> TangentKernel:
+def _by_lanczos(jacobian: Jacobian, steps: int, random: np.random.Generator) -> TangentKernel:
     lowest, highest = lanczos_extremes(jacobian.apply, random.normal(size=jacobian.rows), steps)
     signs = random.choice([-1.0, 1.0], size=(max(2, steps // 4), jacobian.rows))
     pulled = [jacobian.pull(sign) for sign in signs]
@@ -327,27 +283,6 @@ def _by_lanczos(jacobian: _Jacobian, steps: int, random: np.random.Generator) ->
         effective_rank=trace**2 / squares,
         **_gains(jacobian),
     )
-
-
-def lanczos_extremes(apply: Callable[[np.ndarray], np.ndarray], start: np.ndarray, steps: int) -> tuple[float, float]:
-    """Extreme Ritz values of a symmetric operator; both lie within its spectrum and go to its ends with `steps`.
-
-    Every new vector is made orthogonal to all before it, twice: without that the extremes come back as copies.
-    """
-    basis, diagonal, beside = [start / np.linalg.norm(start)], [], []
-    for _ in range(min(steps, len(start))):
-        vector = apply(basis[-1])
-        diagonal.append(float(vector @ basis[-1]))
-        known = np.array(basis)
-        for _ in range(2):
-            vector = vector - known.T @ (known @ vector)
-        length = float(np.linalg.norm(vector))
-        if length <= 1e-9 * max(map(abs, diagonal)):  # an invariant space: nothing is left to find from this start
-            break
-        beside.append(length)
-        basis.append(vector / length)
-    values = eigh_tridiagonal(diagonal, beside[: len(diagonal) - 1], eigvals_only=True)
-    return float(values[0]), float(values[-1])
 
 
 def _identity(rule: Any, state: Any) -> TangentKernel:
