@@ -27,7 +27,7 @@ def main(
         results: The folder of the tables; the pictures go to its folder `figures`.
     """
     matplotlib.use("Agg")
-    matplotlib.rcParams.update(RC)
+    matplotlib.rcParams.update(RC)  # type: ignore[arg-type]
     folder = results / ("fast" if fast else "full") / "figures"
     for name in names:
         if name not in FIGURES:

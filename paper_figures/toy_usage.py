@@ -38,7 +38,9 @@ def draw(table: pl.DataFrame) -> Callable[[Path], None]:
 def draw_panel(axes: Axes, table: pl.DataFrame, column: str) -> None:
     """One measure for all rules."""
     value = pl.col(column)
-    summary = table.group_by("rule", "step").agg(value.median().alias("median"), value.min().alias("low"), value.max().alias("high"))
+    summary = table.group_by("rule", "step").agg(
+        value.median().alias("median"), value.min().alias("low"), value.max().alias("high")
+    )
     axes.axvspan(0, DRIFTING, color="0.94", zorder=0)
     for rule in RULES:
         of_rule = summary.filter(rule=rule).sort("step")

@@ -28,7 +28,9 @@ def main() -> None:
     with threadpool_limits(1):
         rows = [measure(num_codes, dim) for num_codes, dim in SHAPES]
     with pl.Config(tbl_hide_dataframe_shape=True, tbl_hide_column_data_types=True, tbl_cols=-1, tbl_width_chars=160):
-        print(f"Million samples per second on one thread, {platform.processor() or platform.machine()}, float64, medians of 7.")
+        print(
+            f"Million samples per second on one thread, {platform.processor() or platform.machine()}, float64, medians of 7."
+        )
         print(pl.DataFrame(rows))
 
 

@@ -77,9 +77,8 @@ def follow(rule: Any, stream: Stream, steps: int, seed: int, records: int, keep_
         kept = codes.ravel().tolist() if keep_codes else None
         rows.append({"step": step, "alive": int((found.hits > 0).sum()), "ratio": found.distortion / least, "codes": kept})
 
-    vq.simulate(
-        rule, stream, codes=CODES, steps=steps, batch_size=BATCH, seed=seed, records=records, progress=False, on_record=on_record
-    )
+    options: dict[str, Any] = {"records": records, "progress": False, "on_record": on_record}
+    vq.simulate(rule, stream, codes=CODES, steps=steps, batch_size=BATCH, seed=seed, **options)
     return rows
 
 

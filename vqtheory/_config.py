@@ -92,7 +92,9 @@ def known_names() -> dict[str, Any]:
     modules = [import_module(f"vqtheory.{name}") for name in ("rules", "streams", "schedules")]
     public = {name: getattr(module, name) for module in modules for name in module.__all__}
     return {
-        name: thing for name, thing in public.items() if dataclasses.is_dataclass(thing) and issubclass(thing, Configured)
+        name: thing
+        for name, thing in public.items()
+        if issubclass(thing, Configured) and "__dataclass_fields__" in vars(thing)
     }
 
 

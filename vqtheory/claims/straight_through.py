@@ -8,6 +8,8 @@ numbers dL/dz_q is O(1/N), and so is what becomes of the codes.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from vqtheory.assign import nearest
@@ -28,7 +30,7 @@ class Decoder:
         self.weight = random.normal(size=(dim, 3))
         self.target = np.tanh(latents @ self.weight) + 0.5 * random.normal(size=(num_latents, 3)) + 0.3
 
-    def loss(self, quantized: np.ndarray) -> np.ndarray:
+    def loss(self, quantized: np.ndarray) -> Any:
         """The loss of quantized latents [N, D]; holds for complex numbers."""
         return np.mean((np.tanh(quantized @ self.weight) - self.target) ** 2)
 
@@ -92,7 +94,7 @@ def forward_errors(effort: Effort, seed: int) -> list[float]:
     return found
 
 
-def trained(latents: np.ndarray, codes: np.ndarray, decoder: Decoder, rescale: float, steps: int = 40) -> np.ndarray:
+def trained(latents: np.ndarray, codes: np.ndarray, decoder: Decoder, rescale: float, steps: int = 25) -> np.ndarray:
     """The codes after full-batch steps of the size that moves a code of average mass by two thirds."""
     alpha = latents.shape[1] * len(codes) / 3
     for _ in range(steps):
@@ -105,7 +107,7 @@ def displacements(effort: Effort, seed: int) -> dict[float, list[float]]:
     """How far the variant moves codes off the k-means solution they rest at (root mean square), against N; K = 4."""
     from vqtheory.reference import lloyd
 
-    groups, runs = (16, 2) if effort == "quick" else (32, 10)
+    groups, runs = (16, 3) if effort == "quick" else (32, 10)
     found: dict[float, list[float]] = {}
     for num_latents in (200, 800, 3200):
         moves = []

@@ -24,7 +24,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy import linalg
 
-from vqtheory import _check
 from vqtheory._quadrature import EPSILON, Cells, Density
 
 MOST_CODES = 2**14  # a relaxation costs milliseconds up to a thousand codes, and seconds here
@@ -180,7 +179,7 @@ def _implicit_step(
     """One step of at most `step`: (1/step - dg/du) du = g - a.
 
     Steps are shortened until the matrix is positive definite, no gap shrinks to less than a
-    quarter, and the codes do not fall past a steady state, below which they would be pulled up.
+    quarter, and no code falls past what would hold it: below that it would be pulled up hard.
     """
     velocity = cells.pull - lag
     worst = np.max(np.abs(velocity))
@@ -194,7 +193,7 @@ def _implicit_step(
         moved = codes + linalg.cho_solve_banded((factor, True), velocity)
         if np.all(np.diff(moved) >= np.diff(codes) / 4):
             after = density.cells(moved)
-            if np.all(after.pull - lag <= np.maximum(rounding, worst)):
+            if np.all(after.pull - lag <= np.maximum(rounding, 10 * worst)):
                 return moved, after, 4 * step
 
 
