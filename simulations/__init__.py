@@ -3,4 +3,4 @@
 Run them from the checkout: ``python -m simulations``, or one: ``python -m simulations toy``.
 """
 
-EXPERIMENTS = ("toy", "shrinking", "convergence", "drift")
+EXPERIMENTS = ("toy", "shrinking", "convergence", "drift", "tangent")

@@ -23,7 +23,7 @@ from vqtheory.rules import SimVQ, TransVQ
 from vqtheory.theory import tangent_kernel
 
 CODES, POINTS = 16, 160
-UPDATES, UPDATES_FAST = 300_000, 10_000
+UPDATES, UPDATES_FAST = 100_000, 10_000
 SEEDS, SEEDS_FAST = 5, 2
 RECORDS = 60
 STEP_SIZE = {"TransVQ": 0.1, "TransVQ without positions": 0.02, "SimVQ": 0.5, "SimVQ without bias": 0.5}
@@ -31,10 +31,11 @@ STEP_SIZE = {"TransVQ": 0.1, "TransVQ without positions": 0.02, "SimVQ": 0.5, "S
 
 def rules() -> dict[str, Any]:
     """The rules, each with a step that its kernel's largest eigenvalue can stand."""
-    trans = {"width": 32, "optimizer": "sgd"}
     return {
-        "TransVQ": TransVQ(STEP_SIZE["TransVQ"], **trans),
-        "TransVQ without positions": TransVQ(STEP_SIZE["TransVQ without positions"], positions=False, **trans),
+        "TransVQ": TransVQ(STEP_SIZE["TransVQ"], width=32, optimizer="sgd"),
+        "TransVQ without positions": TransVQ(
+            STEP_SIZE["TransVQ without positions"], width=32, positions=False, optimizer="sgd"
+        ),
         "SimVQ": SimVQ(STEP_SIZE["SimVQ"]),
         "SimVQ without bias": SimVQ(STEP_SIZE["SimVQ without bias"], bias=False),
     }

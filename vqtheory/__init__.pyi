@@ -1,3 +1,4 @@
+from . import claims as claims
 from . import measure as measure
 from . import reference as reference
 from . import rules as rules

@@ -34,6 +34,7 @@ _EXAMPLES = {
     "vqtheory resume myrun": "Goes on to the end, or further: --steps 2e6.",
     "vqtheory show myrun": "What came out, again.",
     "vqtheory simulate --config myrun/config.toml --seed 1": "The same once more with another seed.",
+    "vqtheory verify": "Measures what the theory claims, and judges it.",
 }
 _NOTES = {
     "When and why a vector-quantization codebook collapses.": (

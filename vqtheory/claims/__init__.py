@@ -12,7 +12,15 @@ from importlib import import_module
 from vqtheory import _check
 from vqtheory.claims._claim import Claim, Effort, Exact, Interval, Limit, Range, Scaling, Verdict
 
-LAWS = ("online_kmeans", "standing_encoder", "dead_codes")
+LAWS = (
+    "online_kmeans",
+    "standing_encoder",
+    "dead_codes",
+    "maps_preserve",
+    "maps_shift",
+    "maps_runaway",
+    "straight_through",
+)
 
 __all__ = ["LAWS", "Claim", "Effort", "Exact", "Interval", "Limit", "Range", "Scaling", "Verdict", "all_claims", "verify"]
 

@@ -107,9 +107,9 @@ def displacements(effort: Effort, seed: int) -> dict[float, list[float]]:
     """How far the variant moves codes off the k-means solution they rest at (root mean square), against N; K = 4."""
     from vqtheory.reference import lloyd
 
-    groups, runs = (16, 3) if effort == "quick" else (32, 10)
+    groups, runs = (16, 5) if effort == "quick" else (32, 10)
     found: dict[float, list[float]] = {}
-    for num_latents in (200, 800, 3200):
+    for num_latents in (128, 512, 2048):
         moves = []
         for i in range(groups * runs):
             latents, _, decoder = problem(num_latents, 4, seed * 1000 + i)

@@ -119,7 +119,10 @@ class OnTheLine:
             return np.array([-lag])
         if lag == 0:
             return self._standing(num_codes)
-        return relaxed(self.density, _above_all(self.density, num_codes, lag) if start is None else start, lag)
+        codes = relaxed(self.density, _above_all(self.density, num_codes, lag), lag)
+        if codes is None and start is None:
+            start = relaxed(self.density, _above_all(self.density, num_codes, lag / 4), lag / 4)
+        return relaxed(self.density, start, lag) if codes is None and start is not None else codes
 
     def _standing(self, num_codes: int) -> np.ndarray:
         from vqtheory.reference import lloyd_max
@@ -182,7 +185,6 @@ def _implicit_step(
     quarter, and no code falls past what would hold it: below that it would be pulled up hard.
     """
     velocity = cells.pull - lag
-    worst = np.max(np.abs(velocity))
     diagonal, beside = hessian(density, codes, cells.mass)
     while True:
         step /= 4 if step > 1e-3 else 2
@@ -191,9 +193,9 @@ def _implicit_step(
         except (linalg.LinAlgError, ValueError):  # ValueError: a border on a singularity, where f is infinite
             continue
         moved = codes + linalg.cho_solve_banded((factor, True), velocity)
-        if np.all(np.diff(moved) >= np.diff(codes) / 4):
+        if np.all(np.diff(moved) >= np.diff(codes) * 0.75):
             after = density.cells(moved)
-            if np.all(after.pull - lag <= np.maximum(rounding, 10 * worst)):
+            if np.all(after.pull - lag <= np.maximum(rounding, 0.1 * lag)):
                 return moved, after, 4 * step
 
 

@@ -76,11 +76,11 @@ def least_sum(num_codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _sum_of_gaps(z: float, num_codes: int) -> float:
-    y = np.float64(z * z)
+    y = np.array(z * z)
     return float(-z / 2 + _power_sum(y, np.array(num_codes - 1), 0.5) + np.sqrt(y + num_codes) / 2)
 
 
-def _power_sum(y: np.ndarray | np.float64, count: np.ndarray, power: float) -> np.ndarray:
+def _power_sum(y: np.ndarray, count: np.ndarray, power: float) -> np.ndarray:
     """The sum of (y + k)^power over k = 1 .. count."""
     terms = np.where(count[..., None] >= _FIRST_TERMS, (y[..., None] + _FIRST_TERMS) ** power, 0.0)
     first, last = y + len(_FIRST_TERMS), y + np.maximum(count, len(_FIRST_TERMS))
