@@ -7,7 +7,7 @@ from vqtheory import Batches
 from vqtheory._config import parse
 from vqtheory.assign import nearest
 from vqtheory.rules import EMA, NSVQ, VQ, CosineVQ, SimVQ, TransVQ
-from vqtheory.schedules import exponential, harmonic
+from vqtheory.schedules import exponential, harmonic, linear
 from vqtheory.testing import check_rule
 
 RULES = [
@@ -183,6 +183,17 @@ class TestNSVQ:
             narrow, _ = rule.advance(rule.init(codes), part)
             np.testing.assert_array_equal(narrow.codes, plain.codes)
 
+    @pytest.mark.parametrize("dtype", [np.float32, np.float64])
+    @pytest.mark.parametrize("bandwidth", [1e-300, exponential(1.0, half_life=1e-3), linear(1.0, 0.0, steps=1)])
+    @pytest.mark.parametrize("form", ["gaussian", "softmax"])
+    def test_a_kernel_narrower_than_any_number_is_vq(self, form, bandwidth, dtype):
+        part, codes = batches(VQ(), dtype=dtype), codes_for(dtype=dtype)
+        start = VQ(0.25).init(codes)._replace(step=np.int64(5))
+        plain, _ = VQ(0.25).advance(start, part)
+        rule = NSVQ(0.25, bandwidth, form=form)
+        narrow, _ = rule.advance(rule.init(codes)._replace(step=np.int64(5)), part)
+        np.testing.assert_array_equal(narrow.codes, plain.codes)
+
     def test_propagate_passes_a_rigid_translation_on_whole(self):
         """All codes move by the encoder's displacement, those that win nothing too, whatever the speed."""
         rule, speed = NSVQ(1e-9, bandwidth=3.0, form="propagate"), 2.5
@@ -220,6 +231,8 @@ BAD = [
     (lambda: VQ(clock="hits"), "did you mean 'wins'|known: step, wins"),
     (lambda: EMA(decay=1.0), "The 'decay' parameter of EMA must be a number >= 0 and < 1"),
     (lambda: NSVQ(bandwidth=0), "The 'bandwidth' parameter of NSVQ must be a number > 0. Got 0."),
+    (lambda: VQ(linear(0.1, -1.0, steps=5)), "The 'step_size' parameter of VQ must be a number >= 0. Got -1.0."),
+    (lambda: EMA(linear(0.9, 1.5, steps=5)), "or a schedule that starts and ends there"),
     (lambda: NSVQ(form="gausian"), "did you mean 'gaussian'"),
     (lambda: NSVQ(strength=-1), "The 'strength' parameter of NSVQ must be a number >= 0. Got -1."),
     (lambda: CosineVQ(start="random"), "known: matched, published"),

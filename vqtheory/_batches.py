@@ -38,6 +38,8 @@ def checked(owner: str, batches: Batches, codes: np.ndarray) -> tuple[np.ndarray
     Raises `ValueError` where shape or dtype do not fit the codes, and at the
     first latent that is not finite.
     """
+    if not isinstance(batches, Batches) or not isinstance(batches.x, np.ndarray):
+        raise _check.fail(owner, "batches", "Batches that hold an array [T, B, D]", type(batches).__name__)
     x = batches.x
     if x.ndim != 3 or x.shape[2] != codes.shape[1] or 0 in x.shape[1:]:
         raise ValueError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from vqtheory._random import Purpose, generator
 
@@ -14,6 +15,11 @@ if TYPE_CHECKING:
 
 def begin(config: Config) -> tuple[Any, Any]:
     """The states of rule and closed loop (if the stream is one) at step 0."""
+    with threadpool_limits(1, user_api="blas"):  # the last bits of a matrix product depend on the threads
+        return _begin(config)
+
+
+def _begin(config: Config) -> tuple[Any, Any]:
     loop = config.stream.init(config.seed) if hasattr(config.stream, "respond") else None
     codes = config.codes
     if not isinstance(codes, np.ndarray):

@@ -36,7 +36,7 @@ def real(owner: str, name: str, value: Any, low: float = -math.inf, high: float 
         raise fail(owner, name, requirement, value)
     try:
         number = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise fail(owner, name, requirement, value) from None
     if not math.isfinite(number) or number < low or number > high or (above and number == low):
         raise fail(owner, name, requirement, value)

@@ -41,6 +41,7 @@ def write(folder: Path, config: dict[str, Any], history: pl.DataFrame, checkpoin
 def replace_together(folder: Path, contents: dict[str, bytes]) -> None:
     """Put the contents in place, all or none, with a manifest of their SHA-256."""
     folder.mkdir(parents=True, exist_ok=True)
+    _finish_moves(folder)
     manifest = {
         "files": {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()},
         "versions": {"python": platform.python_version()} | {name: version(name) for name in ("vqtheory", "numpy", "numba")},
@@ -54,16 +55,39 @@ def replace_together(folder: Path, contents: dict[str, bytes]) -> None:
         os.replace(folder / f"{name}.new", folder / name)
 
 
+def _finish_moves(folder: Path) -> None:
+    """Move the files of the manifest that a kill left beside their places."""
+    if not (folder / MANIFEST).is_file():
+        return
+    for name, digest in _digests(folder).items():
+        beside = folder / f"{name}.new"
+        if beside.is_file() and hashlib.sha256(beside.read_bytes()).hexdigest() == digest:
+            os.replace(beside, folder / name)
+
+
+def _digests(folder: Path) -> dict[str, str]:
+    try:
+        return dict(json.loads((folder / MANIFEST).read_bytes())["files"])
+    except (ValueError, KeyError, TypeError):
+        raise ValueError(f"{folder / MANIFEST} is damaged: it is not a manifest of a run.") from None
+
+
+def arrays_beside(path: Path) -> dict[str, np.ndarray]:
+    """The arrays that a run's configuration names, from the checkpoint beside it."""
+    checkpoint = path.with_name(CHECKPOINT)
+    if not checkpoint.is_file():
+        return {}
+    with np.load(checkpoint, allow_pickle=False) as stored:
+        return arrays({name: stored[name] for name in stored.files if name.startswith("array.")}, "array.")
+
+
 def read(folder: Path) -> tuple[dict[str, Any], pl.DataFrame, dict[str, Any]]:
     """Configuration, history and checkpoint of a folder; raises `ValueError` naming what is wrong."""
     import polars as pl
 
     if not (folder / MANIFEST).is_file():
         raise ValueError(f"{folder} holds no run: {folder / MANIFEST} is missing.")
-    try:
-        digests = dict(json.loads((folder / MANIFEST).read_bytes())["files"])
-    except (ValueError, KeyError, TypeError):
-        raise ValueError(f"{folder / MANIFEST} is damaged: it is not a manifest of a run.") from None
+    digests = _digests(folder)
     contents = {name: _verified(folder, name, digests.get(name)) for name in (CONFIG, HISTORY, CHECKPOINT)}
     with np.load(io.BytesIO(contents[CHECKPOINT]), allow_pickle=False) as stored:
         checkpoint = {name: stored[name][()] for name in stored.files}

@@ -52,12 +52,15 @@ class Config:
                 raise _check.fail(owner, "rule", f"a rule such as VQ(step_size=0.05), with a method {name!r}", self.rule)
         if not hasattr(self.stream, "draw") and not hasattr(self.stream, "respond"):
             raise _check.fail(owner, "stream", "a stream such as Stream(Uniform(dim=1)), with a method 'draw'", self.stream)
-        _check.integer(owner, "steps", self.steps)
-        _check.integer(owner, "batch_size", self.batch_size)
-        _check.integer(owner, "seed", self.seed, 0, 2**64 - 1)
-        _check.integer(owner, "records", self.records)
+        if not hasattr(self.stream, "dim"):
+            raise _check.fail(owner, "stream", "a stream with an attribute 'dim'", self.stream)
+        steps = _check.integer(owner, "steps", self.steps)
+        batch_size = _check.integer(owner, "batch_size", self.batch_size)
+        seed = _check.integer(owner, "seed", self.seed, 0, 2**64 - 1)
+        records = _check.integer(owner, "records", self.records)
         _check.choice(owner, "init", self.init, ["latents", "kmeans++"])
-        _check.choice(owner, "dtype", str(np.dtype(self.dtype)), ["float32", "float64"])
+        name = self.dtype if isinstance(self.dtype, str) else np.dtype(self.dtype).name
+        dtype = _check.choice(owner, "dtype", name, ["float32", "float64"])
         self._check_step_size()
         self._check_length()
         codes = self.codes
@@ -65,17 +68,19 @@ class Config:
             codes = _check.integer(owner, "codes", codes)
         else:
             codes = _check.matrix(owner, "codes", codes)
-        return replace(self, codes=codes, dtype=str(np.dtype(self.dtype)))
+        checked = replace(self, codes=codes, dtype=dtype, steps=steps, batch_size=batch_size)
+        return replace(checked, seed=seed, records=records)
 
     def _check_step_size(self) -> None:
-        """With one sample per update, a step size above 1 throws the code past the sample."""
+        """Where a step is of one sample, a step size above 1 throws the code past it."""
         step_size = getattr(self.rule, "step_size", None)
-        if self.batch_size > 1 or step_size is None or hasattr(self.rule, "optimizer"):
+        one_by_one = self.batch_size == 1 or getattr(self.rule, "clock", "step") == "wins"
+        if not one_by_one or step_size is None or hasattr(self.rule, "optimizer"):
             return
         for step in (0, self.steps - 1):
             value = float(schedules.values(step_size, step, 1)[0])
             if value > 1:
-                raise _check.fail(type(self.rule).__name__, "step_size", "at most 1 at batch size 1", value)
+                raise _check.fail(type(self.rule).__name__, "step_size", "at most 1 at batch size 1 or by wins", value)
 
     def _check_length(self) -> None:
         length = getattr(self.stream, "steps", None)
@@ -89,7 +94,8 @@ class Config:
 
     def record_steps(self) -> list[int]:
         """The steps at which a row of the history is written."""
-        return sorted({round(i * self.steps / self.records) for i in range(self.records + 1)})
+        records = min(self.records, self.steps)
+        return sorted({round(i * self.steps / records) for i in range(records + 1)})
 
 
 class Interval(NamedTuple):
@@ -287,7 +293,8 @@ def resume(folder: str | Path, steps: int | None = None, rule: Any = None, progr
         The `save` folder of `simulate`.
     steps : int, optional
         A new number of updates, at least those done. The history's records and the window of
-        `usage` follow it from here on; what was recorded stays.
+        `usage` follow it from here on; what was recorded stays. Where the new window began before
+        the updates already done, it is counted from here, and is shorter.
     rule : rule, optional
         Needed only if the run's rule is not one of the package's.
     """
@@ -297,11 +304,13 @@ def resume(folder: str | Path, steps: int | None = None, rule: Any = None, progr
     if steps is not None and steps != run.config.steps:
         steps = _check.integer("resume", "steps", steps, max(run.step, 1))
         run = replace(run, config=replace(run.config, steps=steps).checked())
-        if run.status == "finished" and steps > run.step:
-            run = replace(run, status="running")
+        if run.status != "diverged":
+            run = replace(run, status="running" if steps > run.step else "finished")
+        if run.config.window_start < run.step < steps:  # what was counted is of another window
+            run = replace(run, hits=np.zeros_like(run.hits), hits_since=run.step)
     return carry_on(run, folder, progress)
 
 
 def read_config(path: str | Path) -> dict[str, Any]:
     """The parameters in a `config.toml`, ready for `simulate`; raises `ValueError` for unknown names."""
-    return _built(_folder.read_toml(Path(path)), Path(path), {})
+    return _built(_folder.read_toml(Path(path)), Path(path), _folder.arrays_beside(Path(path)))

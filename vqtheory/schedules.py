@@ -138,6 +138,8 @@ def check(owner: str, name: str, schedule: Any, low: float = -math.inf, *, above
     """A hyperparameter that is a number in range, or a schedule that starts in range."""
     if callable(schedule):
         _check.real(owner, name, float(schedule(0)), low, above=above)
+        if hasattr(schedule, "end"):
+            _check.real(owner, name, schedule.end, low)
     else:
         _check.real(owner, name, schedule, low, above=above)
 

@@ -16,6 +16,7 @@ LAWS = (
     "online_kmeans",
     "standing_encoder",
     "dead_codes",
+    "collapse",
     "maps_preserve",
     "maps_shift",
     "maps_runaway",

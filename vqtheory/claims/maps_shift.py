@@ -14,8 +14,7 @@ from __future__ import annotations
 import numpy as np
 
 from vqtheory.claims._claim import Claim, Effort, Exact, Limit, Range
-from vqtheory.theory import rigid_lag, rigid_usage, shared_shift_gain
-from vqtheory.theory._uniform import Uniform
+from vqtheory.theory import critical_speed, rigid_lag, rigid_usage, shared_shift_gain
 
 LAW = "map rules"
 DERIVED = "derived here"
@@ -23,7 +22,7 @@ DERIVED = "derived here"
 
 def critical_lag(num_codes: int, beta: float) -> float:
     """v / eta up to which the K codes of a uniform cloud live, by the law."""
-    return float(Uniform().critical_lag(np.array(num_codes)) * shared_shift_gain(beta, num_codes))
+    return float(critical_speed(num_codes, 1.0) * shared_shift_gain(beta, num_codes))
 
 
 def pull(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

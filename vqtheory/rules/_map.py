@@ -20,6 +20,7 @@ import math
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
+import scipy.linalg  # noqa: F401 - numba's products call its BLAS: loaded here, it can be held to one thread
 
 from vqtheory import _check, schedules
 from vqtheory._batches import Batches, checked

@@ -73,8 +73,9 @@ class EMA(Configured):
 
     def __post_init__(self) -> None:
         value = float(self.decay(0)) if callable(self.decay) else self.decay
-        if not 0 <= _check.real("EMA", "decay", value) < 1:
-            raise _check.fail("EMA", "decay", "a number >= 0 and < 1, or a schedule that starts there", self.decay)
+        last = getattr(self.decay, "end", value)
+        if not (0 <= _check.real("EMA", "decay", value) < 1 and 0 <= last < 1):
+            raise _check.fail("EMA", "decay", "a number >= 0 and < 1, or a schedule that starts and ends there", self.decay)
         _check.real("EMA", "smoothing", self.smoothing, 0)
         check_start("EMA", self.start)
 

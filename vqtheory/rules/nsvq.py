@@ -89,7 +89,7 @@ class NSVQ(Configured):
 
     @property
     def tracks_translation(self) -> bool:
-        """A rigid translation of any speed is passed on whole."""
+        """A rigid translation is passed on whole, while a step of it stays within the kernel's reach, 38 bandwidths."""
         return self.form == "propagate" and self._strength == 1
 
     @property
@@ -108,16 +108,24 @@ class NSVQ(Configured):
         x, weight = checked("NSVQ.advance", batches, state.codes)
         steps, batch_size, _ = x.shape
         rates = (schedules.values(self.step_size, int(state.step), steps) / batch_size).astype(x.dtype)
-        bandwidths = schedules.values(self.bandwidth, int(state.step), steps).astype(x.dtype)
+        scales = self._scales(int(state.step), steps, x.dtype)
         codes_t, tally = state.codes.T.copy(), new_tally(x, state.codes)
         strength = x.dtype.type(self._strength)
         if self.form == "propagate":
             moved = _displacement(batches)
-            _propagate(x, weight, moved, rates, bandwidths, strength, state.step, codes_t, *tally)
+            _propagate(x, weight, moved, rates, scales, strength, state.step, codes_t, *tally)
         else:
             softmax = self.form == "softmax"
-            _attract(x, weight, rates, bandwidths, strength, softmax, state.step, codes_t, *tally)
+            _attract(x, weight, rates, scales, strength, softmax, state.step, codes_t, *tally)
         return NSVQState(codes_t.T.copy(), state.step + steps), info(tally, batches)
+
+    def _scales(self, start: int, steps: int, dtype: np.dtype) -> np.ndarray:
+        """What squared distances are multiplied with, -1 / 2 sigma^2 or -1 / tau, [T].
+
+        Finite however narrow the kernel, so that the winner's distance of 0 keeps its weight of 1.
+        """
+        squares = (1.0 if self.form == "softmax" else 2.0) * schedules.values(self.bandwidth, start, steps) ** 2
+        return (-1 / np.maximum(squares, np.finfo(dtype).tiny)).astype(dtype)
 
 
 class NSVQState(NamedTuple):
@@ -136,17 +144,15 @@ def _displacement(batches: Batches) -> np.ndarray:
 
 
 @inlined_kernel
-def weigh_gaussian(distances, bandwidth, strength, weights):
-    """OUT weights [K] = kappa exp(-distances / 2 sigma^2)."""
-    scale = -1 / (2 * bandwidth * bandwidth)
+def weigh_gaussian(distances, scale, strength, weights):
+    """OUT weights [K] = kappa exp(-distances / 2 sigma^2), scale = -1 / 2 sigma^2."""
     for k in range(len(distances)):
         weights[k] = strength * np.exp(scale * distances[k])
 
 
 @inlined_kernel
-def weigh_softmax(distances, bandwidth, strength, closest, weights):
-    """OUT weights [K] = min(1, kappa K softmax(-distances / sigma^2))."""
-    scale = -1 / (bandwidth * bandwidth)
+def weigh_softmax(distances, scale, strength, closest, weights):
+    """OUT weights [K] = min(1, kappa K softmax(-distances / sigma^2)), scale = -1 / sigma^2."""
     total = distances.dtype.type(0)
     for k in range(len(distances)):
         weights[k] = np.exp(scale * (distances[k] - closest))
@@ -156,8 +162,8 @@ def weigh_softmax(distances, bandwidth, strength, closest, weights):
 
 
 @kernel
-def _attract(x, weight, rates, bandwidths, strength, softmax, step, codes_t, hits, last_hit, assignment, distortion):
-    """IN x, weight, rates [T] (eta / B), bandwidths [T], step; IN/OUT codes_t [D, K]; OUT the tally."""
+def _attract(x, weight, rates, scales, strength, softmax, step, codes_t, hits, last_hit, assignment, distortion):
+    """IN x, weight, rates [T] (eta / B), scales [T], step; IN/OUT codes_t [D, K]; OUT the tally."""
     steps, batch_size, dim = x.shape
     num_codes = codes_t.shape[1]
     distances, weights = np.empty(num_codes, x.dtype), np.empty(num_codes, x.dtype)
@@ -167,9 +173,9 @@ def _attract(x, weight, rates, bandwidths, strength, softmax, step, codes_t, hit
         for b in range(batch_size):
             winner = find_nearest(x[t, b], codes_t, distances)
             if softmax:
-                weigh_softmax(distances, bandwidths[t], strength, distances[winner], weights)
+                weigh_softmax(distances, scales[t], strength, distances[winner], weights)
             else:
-                weigh_gaussian(distances, bandwidths[t], strength, weights)
+                weigh_gaussian(distances, scales[t], strength, weights)
             weights[winner] = 1
             for d in range(dim):
                 for k in range(num_codes):
@@ -184,7 +190,7 @@ def _attract(x, weight, rates, bandwidths, strength, softmax, step, codes_t, hit
 
 
 @kernel
-def _propagate(x, weight, moved, rates, bandwidths, strength, step, codes_t, hits, last_hit, assignment, distortion):
+def _propagate(x, weight, moved, rates, scales, strength, step, codes_t, hits, last_hit, assignment, distortion):
     """As `_attract`, with the samples' moves [T, B, D]."""
     steps, batch_size, dim = x.shape
     num_codes = codes_t.shape[1]
@@ -196,7 +202,7 @@ def _propagate(x, weight, moved, rates, bandwidths, strength, step, codes_t, hit
         passed_t[:] = 0
         for b in range(batch_size):
             winner = find_nearest(x[t, b], codes_t, distances)
-            weigh_gaussian(distances, bandwidths[t], weight[t, b], weights)
+            weigh_gaussian(distances, scales[t], weight[t, b], weights)
             for k in range(num_codes):
                 total[k] += weights[k]
             for d in range(dim):

@@ -141,7 +141,7 @@ class Law:
         return self.mean - self.before.apply(self.source.mean[None, None], self.source.mean)[0, 0]
 
     def sample(self, size: int) -> np.ndarray:
-        """Fresh latents [size, D], none of which a run with this seed meets."""
+        """Fresh latents [size, D], none of which the updates of a run with this seed meet."""
         samples = self.source.sample(generator(self.seed, Purpose.PROBE, self.step), size)
         return self.now.apply(samples[None], self.source.mean)[0]
 

@@ -23,6 +23,8 @@ class Drift(Configured):
         raise NotImplementedError
 
     def __add__(self, other: Drift) -> Drift:
+        if not isinstance(other, Drift):
+            raise _check.fail("a sum of drifts", "other", "a drift such as Translation(speed=1e-5)", other)
         return Sum((*_parts(self), *_parts(other)))
 
 
@@ -290,7 +292,7 @@ class Jump(Drift):
             _check.real("Jump", "by", self.by)
 
     def motion(self, start: int, steps: int, dim: int, seed: int) -> Motion:
-        by = np.array(self.by) if isinstance(self.by, tuple) else self.by * np.eye(dim)[0]
+        by = np.array(self.by) if isinstance(self.by, tuple) else self.by * first_axis(dim)
         if len(by) != dim:
             raise ValueError(f"The 'by' parameter of Jump has {len(by)} entries, the latents have {dim}.")
         return Motion.none(steps, dim)._replace(shift=np.outer(np.arange(start, start + steps) >= self.at, by))
@@ -363,9 +365,16 @@ def as_vector(owner: str, name: str, values: Any) -> tuple[float, ...]:
     return tuple(vector.tolist())
 
 
+def first_axis(dim: int) -> np.ndarray:
+    """The unit vector (1, 0, ..), [dim]."""
+    axis = np.zeros(dim)
+    axis[0] = 1
+    return axis
+
+
 def along(drift: Drift, distance: np.ndarray, direction: tuple[float, ...] | None, dim: int) -> Motion:
     """The motion that shifts by `distance` [T] along a direction, by default the first axis."""
-    axis = np.eye(dim)[0] if direction is None else np.array(direction) / np.linalg.norm(direction)
+    axis = first_axis(dim) if direction is None else np.array(direction) / np.linalg.norm(direction)
     if len(axis) != dim:
         raise ValueError(
             f"The 'direction' parameter of {type(drift).__name__} has {len(axis)} entries, the latents have {dim}."

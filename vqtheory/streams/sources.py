@@ -11,6 +11,8 @@ import numpy as np
 from vqtheory import _check
 from vqtheory._config import Configured
 
+_MOST_CODES = 512  # for which the optimum is found in under a second
+
 
 class Source(Configured):
     """A law on R^dim. `sample` is all that a stream needs; the rest is told where it is known."""
@@ -46,14 +48,18 @@ class Source(Configured):
 
     def optimum(self, num_codes: int) -> float | None:
         """The least distortion of `num_codes` codes, where `distribution` is known."""
-        return None if self.distribution() is None else _optimum(self, num_codes)
+        known = num_codes <= _MOST_CODES and self.distribution() is not None
+        return _optimum(self, num_codes) if known else None
 
 
 @cache
-def _optimum(source: Source, num_codes: int) -> float:
+def _optimum(source: Source, num_codes: int) -> float | None:
     from vqtheory.reference import lloyd_max
 
-    return lloyd_max(source.distribution(), num_codes).distortion
+    try:
+        return lloyd_max(source.distribution(), num_codes).distortion
+    except ValueError:  # a tail so heavy that the optimum cannot be told; a run does without
+        return None
 
 
 @dataclass(frozen=True, repr=False)

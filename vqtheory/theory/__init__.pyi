@@ -16,5 +16,10 @@ from .maps import tangent_kernel as tangent_kernel
 from .mean_field import MeanMotion as MeanMotion
 from .mean_field import fixed_point as fixed_point
 from .mean_field import mean_motion as mean_motion
+from .speed import critical_speed as critical_speed
+from .speed import largest_codebook as largest_codebook
+from .speed import required_step_size as required_step_size
+from .speed import steady_state as steady_state
+from .speed import surviving_codes as surviving_codes
 from .straight_through import straight_through_gradient as straight_through_gradient
 from .straight_through import straight_through_target as straight_through_target

@@ -91,13 +91,25 @@ class OnTheLine:
 
     def fold(self, num_codes: int) -> tuple[np.ndarray, float]:
         """The steady state of K >= 2 codes at the largest lag, seen along the drift, and that lag."""
-        low, high, codes, lag = 0.0, np.inf, None, self.density.deviation / num_codes**3
-        ahead, caution = np.inf, 1.0
-        while codes is None or high - low > _RESOLUTION * low:
-            found = self._relaxed(num_codes, lag, codes)
+        lag = self.density.deviation / num_codes**3
+        codes = self._relaxed(num_codes, lag)
+        while codes is None:
+            lag /= 4
+            codes = self._relaxed(num_codes, lag)
+        while codes is not None:  # again if there is a steady state that was not below the one followed
+            top, highest = self._climb(codes, lag)
+            lag = highest * (1 + 1e-6)
+            codes = self._from_above(num_codes, lag)
+        return top, highest
+
+    def _climb(self, codes: np.ndarray, low: float) -> tuple[np.ndarray, float]:
+        """Follow a steady state as the lag rises, until it is lost."""
+        high, lag, ahead, caution = np.inf, low, low, 1.0
+        while high - low > _RESOLUTION * low:
+            found = relaxed(self.density, codes, lag)
             if found is None:
                 high, caution = lag, caution * (2 if lag == ahead else 1)
-                lag = (low + high) / 2 if low > 0 else high / 4
+                lag = (low + high) / 2
             else:
                 low, codes = lag, found
                 ahead = low * (1 + self._rise(codes, low, caution))
@@ -114,15 +126,19 @@ class OnTheLine:
         share = 1 - caution * rise**0.5
         return max(rise * share, 0.9 * _RESOLUTION) if share > 0.5 else np.inf
 
-    def _relaxed(self, num_codes: int, lag: float, start: np.ndarray | None = None) -> np.ndarray | None:
+    def _relaxed(self, num_codes: int, lag: float) -> np.ndarray | None:
         if num_codes == 1:
             return np.array([-lag])
         if lag == 0:
             return self._standing(num_codes)
-        codes = relaxed(self.density, _above_all(self.density, num_codes, lag), lag)
-        if codes is None and start is None:
-            start = relaxed(self.density, _above_all(self.density, num_codes, lag / 4), lag / 4)
-        return relaxed(self.density, start, lag) if codes is None and start is not None else codes
+        codes = self._from_above(num_codes, lag)
+        if codes is None:  # where narrow pieces of mass are far apart, codes can jump past what would hold them
+            start = self._from_above(num_codes, lag / 4)
+            codes = None if start is None else relaxed(self.density, start, lag)
+        return codes
+
+    def _from_above(self, num_codes: int, lag: float) -> np.ndarray | None:
+        return relaxed(self.density, _above_all(self.density, num_codes, lag), lag)
 
     def _standing(self, num_codes: int) -> np.ndarray:
         from vqtheory.reference import lloyd_max
@@ -140,7 +156,7 @@ def relaxed(density: Density, codes: np.ndarray, lag: float) -> np.ndarray | Non
         rounding = 1e-12 * lag + 4 * EPSILON * cells.mass * (np.abs(codes) + density.deviation)
         if np.all(np.abs(velocity) <= rounding):
             return codes
-        codes, cells, step = _implicit_step(density, codes, cells, lag, rounding, 4 * step)
+        codes, cells, step = _implicit_step(density, codes, cells, lag, 4 * step)
     raise RuntimeError(f"{len(codes)} codes did not come to rest at the lag {lag:g}, and none was lost.")
 
 
@@ -177,7 +193,7 @@ def lowest_mode(density: Density, codes: np.ndarray) -> Mode:
 
 
 def _implicit_step(
-    density: Density, codes: np.ndarray, cells: Cells, lag: float, rounding: np.ndarray, step: float
+    density: Density, codes: np.ndarray, cells: Cells, lag: float, step: float
 ) -> tuple[np.ndarray, Cells, float]:
     """One step of at most `step`: (1/step - dg/du) du = g - a.
 
@@ -195,7 +211,7 @@ def _implicit_step(
         moved = codes + linalg.cho_solve_banded((factor, True), velocity)
         if np.all(np.diff(moved) >= np.diff(codes) * 0.75):
             after = density.cells(moved)
-            if np.all(after.pull - lag <= np.maximum(rounding, 0.1 * lag)):
+            if np.all(after.pull - lag <= np.maximum(velocity, 0.1 * lag)):
                 return moved, after, 4 * step
 
 
