@@ -8,6 +8,8 @@ from .ema import ema_critical_speed as ema_critical_speed
 from .ema import ema_existence_speed as ema_existence_speed
 from .ema import ema_required_decay as ema_required_decay
 from .ema import ema_surviving_codes as ema_surviving_codes
+from .high_resolution import high_resolution_codes as high_resolution_codes
+from .high_resolution import tail_edges as tail_edges
 from .maps import TangentKernel as TangentKernel
 from .maps import rigid_lag as rigid_lag
 from .maps import rigid_usage as rigid_usage
@@ -23,3 +25,7 @@ from .speed import steady_state as steady_state
 from .speed import surviving_codes as surviving_codes
 from .straight_through import straight_through_gradient as straight_through_gradient
 from .straight_through import straight_through_target as straight_through_target
+from .transients import critical_shrink_rate as critical_shrink_rate
+from .transients import jump_surviving_codes as jump_surviving_codes
+from .transients import shrink_surviving_codes as shrink_surviving_codes
+from .transients import uncrowded_codes as uncrowded_codes

@@ -19,6 +19,7 @@ near rest they are Newton's. A density with gaps needs nothing special.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -68,13 +69,14 @@ class OnTheLine:
             Density(owner, distribution)
             self.seen = Seen(distribution, direction)
             self.density = Density(owner, self.seen)
+            self.fold = cache(self._fold)
         except ValueError as error:
             raise ValueError(str(error).replace("'distribution' parameter", "'density' parameter")) from None
 
     def critical_lag(self, num_codes: np.ndarray) -> np.ndarray:
         """The largest a at which K codes have a steady state; infinite for K = 1."""
-        lags = {K: self.fold(K)[1] if K > 1 else np.inf for K in np.unique(num_codes).tolist()}
-        return np.array([lags[K] for K in np.ravel(num_codes).tolist()]).reshape(np.shape(num_codes))
+        lags = [self.fold(K)[1] if K > 1 else np.inf for K in np.ravel(num_codes).tolist()]
+        return np.array(lags).reshape(np.shape(num_codes))
 
     def can_live(self, num_codes: np.ndarray, lag: np.ndarray) -> np.ndarray:
         """Whether K codes have a steady state at a."""
@@ -89,7 +91,7 @@ class OnTheLine:
             return None
         return np.sort(self.seen.origin + self.seen.direction * codes)
 
-    def fold(self, num_codes: int) -> tuple[np.ndarray, float]:
+    def _fold(self, num_codes: int) -> tuple[np.ndarray, float]:
         """The steady state of K >= 2 codes at the largest lag, seen along the drift, and that lag."""
         lag = self.density.deviation / num_codes**3
         codes = self._relaxed(num_codes, lag)
@@ -211,7 +213,7 @@ def _implicit_step(
         moved = codes + linalg.cho_solve_banded((factor, True), velocity)
         if np.all(np.diff(moved) >= np.diff(codes) * 0.75):
             after = density.cells(moved)
-            if np.all(after.pull - lag <= np.maximum(velocity, 0.1 * lag)):
+            if np.all((after.pull <= 1.1 * lag) | (velocity > 0)):
                 return moved, after, 4 * step
 
 
@@ -225,10 +227,12 @@ def _is_lost(codes: np.ndarray, cells: Cells, lag: float) -> bool:
 
 
 def _above_all(density: Density, num_codes: int, lag: float) -> np.ndarray:
-    """Codes with E max(x - u_k, 0) = (K - k + 1) a."""
-    x, mass, _ = density.at(np.empty(0))
-    x, mass = x[::-1], mass[::-1]
-    excess = np.cumsum(mass * x) - x * np.cumsum(mass)
-    wanted = lag * np.arange(num_codes, 0, -1)
-    # A chord of this convex function lies above it. Below all nodes the function is mean - u = -u.
-    return np.where(wanted < excess[-1], np.interp(wanted, excess, x), np.minimum(-wanted, x[-1]))
+    """Codes with E max(x - u_k, 0) = (K - k + 1) a, to the resolution of three sets of nodes, each around the last."""
+    wanted, codes = lag * np.arange(num_codes, 0, -1), np.empty(0)
+    for _ in range(3):
+        x, mass, _ = density.at(codes[codes > density.edges[0]])
+        x, mass = x[::-1], mass[::-1]
+        excess = np.cumsum(mass * x) - x * np.cumsum(mass)
+        # A chord of this convex function lies above it. Below all nodes the function is mean - u = -u.
+        codes = np.where(wanted < excess[-1], np.interp(wanted, excess, x), np.minimum(-wanted, x[-1]))
+    return codes

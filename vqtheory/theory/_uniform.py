@@ -15,9 +15,12 @@ or none, and the largest a is 1 / (8 min g^2).
 from __future__ import annotations
 
 import math
+from functools import cached_property
 
 import numpy as np
-from scipy import optimize
+from scipy import optimize, stats
+
+from vqtheory._quadrature import Density
 
 ROUNDING = 1e-12  # a lag that exceeds the critical one by less counts as equal to it
 _FIRST_TERMS = np.arange(1, 33)  # of a sum; the Euler-Maclaurin formula adds the others to rounding
@@ -49,6 +52,11 @@ class Uniform:
             z = optimize.brentq(lambda z: _sum_of_gaps(z, num_codes) - wanted, -wanted / num_codes, z, xtol=1e-300)
         gaps = np.sqrt(8 * lag * (z * z + np.arange(1, num_codes)))
         return np.concatenate([[0], np.cumsum(gaps)]) - z * math.sqrt(2 * lag)
+
+    @cached_property
+    def density(self) -> Density:
+        """The density itself."""
+        return Density("uniform", stats.uniform())
 
     def fold(self, num_codes: int) -> tuple[np.ndarray, float]:
         """The steady state of K >= 2 codes at the largest lag, and that lag."""
