@@ -6,7 +6,7 @@ import pytest
 from vqtheory import Batches
 from vqtheory._config import parse
 from vqtheory.assign import nearest
-from vqtheory.rules import EMA, NSVQ, VQ, CosineVQ, SimVQ, TransVQ
+from vqtheory.rules import EMA, NSVQ, VQ, CosineVQ, SimVQ, TrainedVQ, TransVQ
 from vqtheory.schedules import exponential, harmonic, linear
 from vqtheory.testing import check_rule
 
@@ -25,6 +25,9 @@ RULES = [
     TransVQ(step_size=0.01, width=8),
     TransVQ(step_size=0.01, width=8, depth=2, heads=2, positions=False, optimizer="sgd"),
     CosineVQ(step_size=0.25),
+    TrainedVQ(step_size=0.01),
+    TrainedVQ(step_size=0.25, optimizer="sgd", momentum=0.5, start="published"),
+    TrainedVQ(step_size=0.01, weight_decay=0.1),
 ]
 table = pytest.mark.parametrize("rule", RULES, ids=repr)
 
@@ -235,6 +238,8 @@ BAD = [
     (lambda: EMA(linear(0.9, 1.5, steps=5)), "or a schedule that starts and ends there"),
     (lambda: NSVQ(form="gausian"), "did you mean 'gaussian'"),
     (lambda: NSVQ(strength=-1), "The 'strength' parameter of NSVQ must be a number >= 0. Got -1."),
+    (lambda: TrainedVQ(momentum=0.9), "below 1, and 0 with optimizer='adam'. Got 0.9"),
+    (lambda: TrainedVQ(optimizer="adm"), "did you mean 'adam'"),
     (lambda: CosineVQ(start="random"), "known: matched, published"),
     (lambda: CosineVQ().init(np.zeros((2, 2))), "length > 0"),
 ]

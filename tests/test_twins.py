@@ -92,6 +92,13 @@ class TestTwins:
             codes = twins.cosine(codes, batch, 0.3)
         close(state.codes, codes)
 
+    @pytest.mark.parametrize("options", [{}, {"weight_decay": 0.3}, {"optimizer": "sgd", "momentum": 0.5}])
+    def test_trained(self, dim, num_codes, batch_size, options):
+        codes, x, _ = data(dim, num_codes, batch_size)
+        rule = rules.TrainedVQ(0.05, **options)
+        state, _ = rule.advance(rule.init(codes), Batches(x))
+        close(state.codes, twins.trained(codes, x, 0.05, **options))
+
 
 @pytest.mark.skipif(os.environ.get("NUMBA_DISABLE_JIT") == "1", reason="this is the run without compilation")
 def test_twins_hold_without_compilation():

@@ -64,6 +64,21 @@ def propagate(codes, x, moved, rate, bandwidth, strength):
     return vq(codes, x, rate, np.ones(len(x))) + passed
 
 
+def trained(codes, batches, rate, optimizer="adam", momentum=0.0, weight_decay=0.0):
+    """Adam or SGD with momentum on E|x - c|^2 / 2, with decoupled weight decay."""
+    first, second = np.zeros_like(codes), np.zeros_like(codes)
+    for step, x in enumerate(batches, start=1):
+        gradient = codes - vq(codes, x, 1.0, np.ones(len(x)))
+        codes = (1 - rate * weight_decay) * codes
+        if optimizer == "sgd":
+            first = momentum * first + gradient
+            codes = codes - rate * first
+        else:
+            first, second = 0.9 * first + 0.1 * gradient, 0.999 * second + 0.001 * gradient**2
+            codes = codes - rate * (first / (1 - 0.9**step)) / (np.sqrt(second / (1 - 0.999**step)) + 1e-8)
+    return codes
+
+
 def cosine(codes, x, rate):
     """A tangent step on the sphere, back to unit length."""
     x = x / np.linalg.norm(x, axis=1, keepdims=True)

@@ -4,7 +4,8 @@ from vqtheory.rules.cosine import CosineVQ
 from vqtheory.rules.ema import EMA
 from vqtheory.rules.nsvq import NSVQ
 from vqtheory.rules.simvq import SimVQ
+from vqtheory.rules.trained import TrainedVQ
 from vqtheory.rules.transvq import TransVQ
 from vqtheory.rules.vq import VQ
 
-__all__ = ["EMA", "NSVQ", "VQ", "CosineVQ", "SimVQ", "TransVQ"]
+__all__ = ["EMA", "NSVQ", "VQ", "CosineVQ", "SimVQ", "TrainedVQ", "TransVQ"]
