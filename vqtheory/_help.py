@@ -34,6 +34,9 @@ _EXAMPLES = {
     "vqtheory resume myrun": "Goes on to the end, or further: --steps 2e6.",
     "vqtheory show myrun": "What came out, again.",
     "vqtheory simulate --config myrun/config.toml --seed 1": "The same once more with another seed.",
+    "vqtheory predict --num-codes 1024 --step-size 0.05 --dim 8 --speed 1e-4": (
+        "How many codes survive by the law, and what would save all."
+    ),
     "vqtheory verify": "Measures what the theory claims, and judges it.",
 }
 _NOTES = {

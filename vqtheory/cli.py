@@ -165,6 +165,47 @@ def show(
 
 
 @command
+def predict(
+    *,
+    num_codes: Annotated[str, _option("INT")],
+    speed: Annotated[str, _option("REAL")],
+    rule: Annotated[str, _option("{vq,ema,adam,nsvq}")] = "vq",
+    step_size: Annotated[str | None, _option("REAL", "0.05; adam 1e-3")] = None,
+    decay: Annotated[str | None, _option("REAL", "0.99")] = None,
+    bandwidth: Annotated[str | None, _option("REAL", "1.0")] = None,
+    batch_size: Annotated[str | None, _option("INT", "1; adam 1024")] = None,
+    width: Annotated[str | None, _option("REAL", "1.0")] = None,
+    dim: Annotated[str | None, _option("INT", "1")] = None,
+    density: Annotated[str | None, _option("TEXT", "uniform")] = None,
+    direction: Annotated[str | None, _option("{1,-1}", "1")] = None,
+    steps: Annotated[str | None, _option("INT", "the limit of a small step size")] = None,
+) -> None:
+    """Say how many codes a drift leaves alive, and which step size, codebook or decay would save all.
+
+    Args:
+        num_codes: How many codes.
+        speed: How far the latents move per update of the codebook, in their own unit.
+        rule: How the codebook moves: vq by online k-means or SGD, ema by running means, adam by Adam, nsvq with a kernel.
+        step_size: Of vq and nsvq, 1 moves a code that wins the whole batch onto its mean; of adam the learning rate.
+        decay: Of ema, per update.
+        bandwidth: Of nsvq's kernel, a length.
+        batch_size: Latents in an update.
+        width: Of the uniform cloud, along each axis.
+        dim: How many dimensions the latents fill, which may be far fewer than they have.
+        density: A cloud on the line that is not uniform, e.g. "Gaussian(dim=1)" or "Distribution('expon')".
+        direction: Which way such a cloud moves.
+        steps: Updates in the run, for what the noise of its samples takes off.
+    """
+    given = {"decay": decay, "bandwidth": bandwidth, "batch_size": batch_size, "step_size": step_size, "width": width}
+    given |= {"num_codes": num_codes, "speed": speed, "dim": dim, "direction": direction, "steps": steps}
+    from vqtheory import _prediction
+
+    numbers = {name: _number(text) for name, text in given.items() if text is not None}
+    setting = _prediction.Setting(**numbers, density=None if density is None else _read("stream", density))
+    print(_prediction.sentences(rule, *_prediction.predict(rule, setting)))
+
+
+@command
 def verify(
     keys: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="CLAIM")] = (),
     /,
@@ -217,15 +258,21 @@ def _read(name: str, value: Any) -> Any:
     return load_array(value)
 
 
-def _whole(text: str) -> int | str:
-    """12, 1_000_000 or 1e6 as an int; anything else as it is, to be refused by whoever checks it."""
+def _number(text: str) -> float | str:
+    """12, 1_000_000 or 1e6 as an int, 0.5 as a float; anything else as it is, to be refused by whoever checks it."""
     for kind in (int, float):
         try:
             number = kind(text)
         except ValueError:
             continue
-        return int(number) if number == number // 1 else text
+        return int(number) if number == number // 1 else number
     return text
+
+
+def _whole(text: str) -> int | str:
+    """As `_number`, but what is no int is left as it is."""
+    number = _number(text)
+    return number if isinstance(number, int) else text
 
 
 def _picture(path: Path | None, folder: Path | None) -> Path:

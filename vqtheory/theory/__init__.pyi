@@ -1,3 +1,7 @@
+from .adam import adam_critical_speed as adam_critical_speed
+from .adam import adam_lag as adam_lag
+from .adam import adam_surviving_codes as adam_surviving_codes
+from .adam import weight_decay_speed as weight_decay_speed
 from .bias import bias_bound as bias_bound
 from .bias import edge_bias as edge_bias
 from .bias import softmax_bias as softmax_bias

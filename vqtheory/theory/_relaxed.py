@@ -25,6 +25,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy import linalg
 
+from vqtheory import _check
 from vqtheory._quadrature import EPSILON, Cells, Density
 
 MOST_CODES = 2**14  # a relaxation costs milliseconds up to a thousand codes, and seconds here
@@ -64,7 +65,9 @@ class OnTheLine:
 
     def __init__(self, owner: str, distribution: Any, direction: int) -> None:
         if hasattr(distribution, "distribution"):  # a source of latents
-            distribution = distribution.distribution()
+            source, distribution = distribution, distribution.distribution()
+            if distribution is None:
+                raise _check.fail(owner, "density", "a source on the line whose density is known", source)
         try:
             Density(owner, distribution)
             self.seen = Seen(distribution, direction)

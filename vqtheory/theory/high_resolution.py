@@ -213,7 +213,8 @@ def _count(density: Density, lag: float, edge: float, end: float) -> float:
     inside = density.edges[(density.edges > edge) & (density.edges < end)]
 
     def integrand(s: np.ndarray) -> np.ndarray:
-        return 1.5 * np.cbrt(density.pdf(edge + s**1.5))
+        f = density.pdf(edge + s**1.5)
+        return 1.5 * np.cbrt(np.where(np.isfinite(f), f, 0.0))  # a node that rounds to a singular end
 
     panels = refine(integrand, (np.concatenate([[edge], inside, [end]]) - edge) ** (2 / 3))
     s, width = spread_nodes(panels[:-1], panels[1:])

@@ -92,7 +92,8 @@ def uncrowded_codes(rate: Any, step_size: Any) -> Any:
 
         K = (18 eta / rho)^(1/3)
 
-    do not keep up with it: the others crowd in the centre with next to no mass each. Asymptotic for large K.
+    do not keep up with it: they are (6 rho u^2 / eta)^(1/3) apart at the distance u from the centre, and all further
+    codes crowd there with next to no mass each. Asymptotic for large K.
 
     Parameters: rate, float or array, rho > 0 per update; step_size, float or array, eta > 0.
 

@@ -1,0 +1,25 @@
+"""Claims of codebooks in the hands of an optimizer, and that a wrong law would be refuted."""
+
+import pytest
+
+from vqtheory.claims import Range, all_claims, trained
+from vqtheory.claims._claim import judge
+
+
+@pytest.mark.parametrize("key", ["momentum-threshold", "weight-decay-is-a-drift"])
+def test_holds(key):
+    assert all_claims()[key].verify("quick", seed=1).outcome == "holds"
+
+
+def test_adam_s_law_holds_and_that_of_sgd_is_refuted(monkeypatch):
+    """K = 4, N = 64 at a learning rate of a hundredth of a cell over the law of plain VQ."""
+    low, high = trained.adam_threshold(4, 64, seed=0)
+    assert judge(Range(0.9, 1.1), (low, high), resolution=0.2) == "holds"
+    monkeypatch.setattr(trained, "adam_critical_speed", lambda K, rate, batch_size: 2 * rate * batch_size**0.5 / K**1.5)
+    assert judge(Range(0.9, 1.1), tuple(trained.adam_threshold(4, 64, seed=0)), resolution=0.2) == "refuted"
+
+
+def test_without_decay_no_code_is_lost(monkeypatch):
+    """The excess of a run whose decay is not what the law is told."""
+    monkeypatch.setattr(trained, "weight_decay_speed", lambda *arguments: 1e9)
+    assert trained.decay_excess(8, 8.0, seed=0) >= 3

@@ -1,0 +1,91 @@
+"""`vqtheory predict`: the law from the command line."""
+
+import re
+import sys
+
+import pytest
+
+from vqtheory import cli, theory
+from vqtheory._prediction import RULES, Setting, predict
+
+
+@pytest.fixture
+def call(monkeypatch, capsys):
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["vqtheory", "predict", *arguments])
+        status = cli.main()
+        return status, *capsys.readouterr()
+
+    return run
+
+
+def figure(text, label):
+    return float(re.search(rf"{label}\s+(?:at (?:most|least) )?([\d.e,-]+)", text)[1].replace(",", ""))
+
+
+def test_says_what_the_law_says(call):
+    status, out, _ = call("--num-codes", "64", "--step-size", "0.05", "--speed", "1e-5")
+    assert status == 0
+    assert figure(out, "critical speed") == pytest.approx(theory.critical_speed(64, 0.05), rel=1e-3)
+    assert figure(out, "survivors") == figure(out, "a smaller codebook") == theory.surviving_codes(1e-5, 0.05) == 11
+    assert figure(out, "a larger step size") == pytest.approx(theory.required_step_size(64, 1e-5), rel=1e-3)
+    assert "out of reach, above 1 codes jump past their latents" in out
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_each_cure_saves_all(rule):
+    """Just beyond what is said, all codes live; just short of it, not all."""
+    speed = {"vq": 1e-6, "ema": 1e-5, "adam": 5e-4, "nsvq": 0.02}[rule]
+    setting, found = predict(rule, Setting(num_codes=32, speed=speed))
+    assert found.survivors < 32
+    for knob, where in found.cures:
+        if " out of reach" in where or knob.startswith("NSVQ"):
+            continue
+        name = {"a larger step size": "step_size", "a smaller decay": "decay", "a smaller codebook": "num_codes"}[knob]
+        value = float(re.search(r"[\d.e-]+", where.replace(",", ""))[0])
+        for share, saved in ((1.002, True), (0.998, False)):
+            changed = value * share if name == "step_size" else 1 - (1 - value) * share
+            if name == "num_codes":
+                changed = int(value) + (not saved)
+            again, after = predict(rule, Setting(**_given(rule, setting) | {name: changed}))
+            assert (after.survivors == again.num_codes) == saved, (knob, changed)
+
+
+def _given(rule, setting):
+    return {name: getattr(setting, name) for name in (*RULES[rule][1], "num_codes", "speed")}
+
+
+def test_all_live_below_the_critical_speed(call):
+    assert "All codes live." in call("--num-codes", "8", "--speed", "1e-6")[1]
+    assert "All codes live." in call("--num-codes", "64", "--speed", "1e-2", "--rule", "nsvq")[1]
+
+
+def test_too_few_layers_are_told(call):
+    out = call("--num-codes", "1024", "--dim", "64", "--speed", "1e-4")[1]
+    assert "K^(1/D) is 1.1 layers: too few, and the figures mean nothing" in " ".join(out.split())
+
+
+def test_noise_and_other_densities(call):
+    noisy = call("--num-codes", "8", "--speed", "1e-5", "--steps", "1e7")[1]
+    assert figure(noisy, "critical speed") == pytest.approx(theory.critical_speed(8, 0.05, steps=10**7), rel=1e-3)
+    normal = call("--num-codes", "8", "--speed", "1e-5", "--density", "Gaussian(dim=1)")[1]
+    assert figure(normal, "critical speed") == pytest.approx(0.05 * 0.0013852, rel=1e-3)
+    assert "none is enough" in call("--num-codes", "64", "--speed", "1e-6", "--steps", "1e7")[1]
+
+
+REFUSED = [
+    (["--rule", "evm"], "did you mean 'ema'"),
+    (["--decay", "0.9"], "The rule 'vq' has no use for --decay. Its options: --num-codes, --speed, --step-size"),
+    (["--speed", "fast"], "The 'speed' parameter of predict must be a number > 0. Got 'fast'."),
+    (["--num-codes", "1.5"], "The 'num_codes' parameter of predict must be an int >= 1. Got 1.5."),
+    (["--density", "Gaussian(dim=2)"], "a source on the line whose density is known. Got Gaussian(dim=2)"),
+    (["--step-size", "-1"], "The 'step_size' parameter of critical_speed must be a number > 0. Got -1."),
+]
+
+
+@pytest.mark.parametrize(("arguments", "sentence"), REFUSED)
+def test_bad_input_is_refused(call, arguments, sentence):
+    given = {"--num-codes": "8", "--speed": "1e-4"} | dict([arguments])
+    status, _, err = call(*(text for pair in given.items() for text in pair))
+    assert status == 2
+    assert sentence in err
