@@ -42,7 +42,7 @@ def test_each_cure_saves_all(rule):
         if " out of reach" in where or knob.startswith("NSVQ"):
             continue
         name = {"a larger step size": "step_size", "a smaller decay": "decay", "a smaller codebook": "num_codes"}[knob]
-        value = float(re.search(r"[\d.e-]+", where.replace(",", ""))[0])
+        value = float(re.search(r"\d[\d.e-]*", where.replace(",", ""))[0])
         for share, saved in ((1.002, True), (0.998, False)):
             changed = value * share if name == "step_size" else 1 - (1 - value) * share
             if name == "num_codes":

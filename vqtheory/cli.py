@@ -212,6 +212,7 @@ def verify(
     *,
     effort: Literal["quick", "full"] = "quick",
     seed: int = 0,
+    save: Annotated[Path | None, _option("FILE.md")] = None,
 ) -> None:
     """Measure what the theory claims, and judge it. Exit status 1 if a claim is refuted, or undecided at full effort.
 
@@ -219,16 +220,21 @@ def verify(
         keys: Which claims; all of them if none is named.
         effort: How much evidence: quick takes a minute or two, full much longer.
         seed: Of all experiments.
+        save: Keep the verdicts as a page; or as a table, .csv or .parquet.
     """
     from tqdm import tqdm
 
     from vqtheory.claims import all_claims
     from vqtheory.claims import verify as verdicts_of
-    from vqtheory.claims._table import table
+    from vqtheory.claims._table import keep, table
 
+    if save is not None and (save.suffix.lower() not in (".md", ".csv", ".parquet") or not save.parent.is_dir()):
+        raise ValueError(f"The verdicts go to a .md, .csv or .parquet file in a folder that exists. Got {str(save)!r}.")
     order = list(all_claims())
     found = list(tqdm(verdicts_of(keys, effort, seed), total=len(keys) or len(order), unit=" claims"))
     print(table(sorted(found, key=lambda verdict: order.index(verdict.key))))
+    if save is not None:
+        keep(save, found)
     failing = {"refuted"} | ({"undecided"} if effort == "full" else set())
     if any(verdict.outcome in failing for verdict in found):
         raise SystemExit(1)

@@ -201,7 +201,7 @@ CLAIMS = [
     ),
     Claim(
         "simvq-rests-off-k-means",
-        "and rests off k-means (|G|, for a spread of 1)",
+        "At rest SimVQ is off k-means (|G|, for a spread of 1)",
         DERIVED,
         LAW,
         Exact(worst=True),

@@ -1,0 +1,37 @@
+"""How far NSVQ is held from k-means by a bandwidth that does not shrink, against that bandwidth.
+
+On a standing encoder, unit interval, 4 codes, gaussian and softmax form: the distance at the fixed point of the
+mean motion, to rounding, and what the pulls on the outermost codes give to first order. At the two widest
+bandwidths simulations come to rest, and tell the same distance, averaged over times and latents: the simulated
+displacement along the fixed point's, from that of plain VQ on the same latents. One row per form and bandwidth,
+and one per simulation.
+"""
+
+from __future__ import annotations
+
+from itertools import product
+
+import numpy as np
+import polars as pl
+
+from simulations.tables import run_all
+from vqtheory.claims import bias
+
+SEEDS, SEEDS_FAST = 6, 1  # each of the runs of a quick claim
+WIDEST, NARROWEST, BANDWIDTHS = 0.2, 0.02, 25
+
+
+def run(fast: bool = False) -> pl.DataFrame:
+    """The table; `simulated` is null in rows that are computed."""
+    computed = [(form, float(s), None) for form in bias.FORMS for s in np.geomspace(NARROWEST, WIDEST, BANDWIDTHS)]
+    simulated = product(bias.FORMS, bias.BANDWIDTHS[:2], range(SEEDS_FAST if fast else SEEDS))
+    return run_all(distances, [*computed, *simulated], "bias")
+
+
+def distances(form: str, bandwidth: float, seed: int | None) -> list[dict]:
+    """Distances from k-means: at the fixed point, to first order, and of simulations where there is a seed."""
+    distance = bias.distance(form, bandwidth)
+    row = {"form": form, "bandwidth": bandwidth, "distance": distance, "first order": bias.first_order(form, bandwidth)}
+    if seed is None:
+        return [row | {"simulated": None}]
+    return [row | {"simulated": ratio * distance} for ratio in bias.simulated(form, bandwidth, "quick", seed)]

@@ -1,0 +1,104 @@
+"""EMA's threshold, NSVQ's capture and its bias: the cheap claims hold, wrong laws do not, and the figures draw."""
+
+from dataclasses import replace
+
+import matplotlib
+import polars as pl
+import pytest
+
+import paper_figures.bias
+import paper_figures.capture
+from simulations import bias as bias_table
+from simulations import capture as capture_table
+from vqtheory.claims import all_claims, bias, capture, ema
+from vqtheory.claims._table import table
+from vqtheory.claims._threshold import threshold
+
+
+@pytest.mark.parametrize(
+    "key",
+    ["ema-threshold", "nsvq-narrow-bandwidth", "nsvq-capture-speed-4d", "nsvq-recovers", "vq-does-not-recover",
+     "nsvq-recovers-from-ties", "bias-bound", "bias-of-the-edge", "bias-falls-faster-than-powers", "bias-linear-in-tau",
+     "bias-first-order", "bias-simulated-gaussian-0.2", "bandwidth-that-stays-contracts"],
+)  # fmt: skip
+def test_the_cheap_claims_hold(key):
+    verdict = all_claims()[key].verify("quick", seed=1)
+    assert verdict.outcome == "holds", table([verdict])
+
+
+def outcome(key):
+    return all_claims()[key].verify("quick", seed=1).outcome
+
+
+def test_an_ema_law_without_its_offset_is_refuted(monkeypatch):
+    monkeypatch.setattr(ema, "ema_critical_speed", lambda num_codes, decay: (1 - decay) / (2 * num_codes**2))
+    found = [ema.sampled_threshold(4, seed) for seed in (0, 1)]
+    claim = replace(all_claims()["ema-threshold"], experiment=lambda effort, seed: found)
+    assert claim.verify().outcome == "refuted"
+
+
+def test_the_limit_of_existence_is_refuted_as_emas_threshold(monkeypatch):
+    monkeypatch.setattr(
+        ema, "ema_critical_speed", lambda num_codes, decay: (1 - decay) / (2 * num_codes * (num_codes - 1.2))
+    )
+    assert outcome("ema-counts-lag") == "refuted"
+
+
+@pytest.mark.parametrize("factor", [0.5, 2.0])
+def test_another_capture_speed_is_refuted(monkeypatch, factor):
+    true = capture.capture_speed
+    monkeypatch.setattr(capture, "capture_speed", lambda *args, **cloud: factor * true(*args, **cloud))
+    assert outcome("nsvq-capture-speed-4d") == "refuted"
+    assert capture.on_the_line(8, 0.3, seed=0) == pytest.approx(1.5 if factor < 1 else 0.7, abs=0.01)
+
+
+def test_faster_than_the_capture_speed_nothing_is_recovered(monkeypatch):
+    drifts = capture.drifts("quick")
+    monkeypatch.setattr(capture, "drifts", lambda effort: [(k, s, v * 1.1 / 0.9) for k, s, v in drifts])
+    assert outcome("nsvq-recovers") == "refuted"
+
+
+def test_a_power_law_is_refuted_as_the_gaussian_bias(monkeypatch):
+    monkeypatch.setattr(bias, "distance", lambda form, bandwidth: bandwidth**4)
+    assert outcome("bias-falls-faster-than-powers") == "refuted"
+    assert outcome("bias-linear-in-tau") == "refuted"
+
+
+def test_a_bias_without_its_exponential_is_refuted(monkeypatch):
+    monkeypatch.setattr(bias, "edge_bias", lambda bandwidth, radius, reach: 0.5 * bandwidth**2)
+    assert outcome("bias-of-the-edge") == outcome("bias-first-order") == "refuted"
+
+
+def test_another_displacement_is_refuted(monkeypatch):
+    true = bias.displacement
+    monkeypatch.setattr(bias, "displacement", lambda form, bandwidth: 1.1 * true(form, bandwidth))
+    assert outcome("bias-simulated-gaussian-0.2") == "refuted"
+
+
+def test_bisection_ends_next_to_a_threshold_and_next_to_an_end():
+    assert threshold(lambda speed: speed < 0.3, 0.0, 1.0, halvings=10) == pytest.approx(0.3, abs=2**-11)
+    assert threshold(lambda speed: True, 0.0, 1.0, halvings=10) == pytest.approx(1, abs=2**-11)
+
+
+@pytest.fixture(scope="module")
+def tables():
+    """Both tables, of a few rows."""
+    computed = [row for form in bias.FORMS for s in (0.05, 0.1, 0.2) for row in bias_table.distances(form, s, None)]
+    simulated = bias_table.distances("gaussian", 0.2, seed=0)
+    speeds = [capture_table.largest(4, s, seed=0)[0] for s in (0.0, 0.2)] + capture_table.largest(16, 0.3, seed=0)
+    return {"bias": pl.DataFrame([*computed, *simulated]), "capture": pl.DataFrame(speeds)}
+
+
+def test_the_tables_tell_laws_and_measurements(tables):
+    simulated = tables["bias"].drop_nulls()
+    assert len(simulated) == 16
+    assert simulated["simulated"].mean() == pytest.approx(simulated["distance"][0], rel=0.02)
+    assert (tables["capture"]["speed"] / tables["capture"]["law"]).to_list() == pytest.approx([1, 1, 1], abs=0.1)
+
+
+@pytest.mark.parametrize("figure", [paper_figures.bias, paper_figures.capture])
+def test_figures_draw(tables, figure, tmp_path):
+    matplotlib.use("Agg")
+    path = tmp_path / f"figure{figure.SUFFIX}"
+    figure.draw(tables[figure.TABLE])(path)
+    assert path.stat().st_size > 10_000

@@ -1,0 +1,280 @@
+"""The layer as a part of a model: shapes, masks, starts, gradients, precision, processes, what it refuses."""
+
+import subprocess
+import sys
+import textwrap
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+torch = pytest.importorskip("torch")
+
+from vqtheory.assign import nearest  # noqa: E402
+from vqtheory.nn import VectorQuantize, step_size  # noqa: E402
+from vqtheory.nn._assign import assign  # noqa: E402
+from vqtheory.nn._attraction import Attraction  # noqa: E402
+from vqtheory.nn.estimators import ESTIMATORS  # noqa: E402
+from vqtheory.nn.quantize import RULES  # noqa: E402
+from vqtheory.rules import NSVQ, TransVQ  # noqa: E402
+from vqtheory.schedules import exponential  # noqa: E402
+
+
+def latents(*shape, seed=0):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def layer(rule="vq", **options):
+    rule = TransVQ(width=8) if rule == "transvq" else rule
+    return VectorQuantize(4, 8, rule, **options)
+
+
+@pytest.mark.parametrize("rule", RULES)
+class TestEveryRule:
+    def test_shapes_and_what_is_returned(self, rule):
+        for shape, places in (((2, 6, 4), (2, 6)), ((2, 4, 3, 2), (2, 3, 2))):
+            quantized, indices, loss, info = layer(rule)(latents(*shape))
+            assert quantized.shape == shape
+            assert (indices.shape, indices.dtype) == (places, torch.int64)
+            assert loss.ndim == 0
+            assert int(info.hits.sum()) == indices.numel()
+            assert float(info.usage) == pytest.approx(len(indices.unique()) / 8)
+
+    def test_quantized_latents_are_codes(self, rule):
+        model = layer(rule)
+        quantized, indices, *_ = model(latents(2, 4, 3, 2))
+        model.eval()
+        quantized, indices, *_ = model(latents(2, 4, 3, 2, seed=1))
+        chosen = model.codebook[indices].permute(0, 3, 1, 2)
+        torch.testing.assert_close(quantized, chosen, rtol=0, atol=1e-6)
+
+    def test_evaluation_changes_nothing(self, rule):
+        model = layer(rule)
+        model(latents(1, 20, 4))
+        before = {name: value.clone() for name, value in model.state_dict().items()}
+        model.eval()(latents(1, 20, 4, seed=1))
+        for name, value in model.state_dict().items():
+            assert torch.equal(value, before[name]), name
+
+    def test_a_saved_layer_goes_on_alike(self, rule):
+        model = layer(rule)
+        model(latents(1, 20, 4))
+        again = layer(rule)
+        again.load_state_dict(model.state_dict())
+        for one, other in zip(model(latents(1, 20, 4, seed=2))[:3], again(latents(1, 20, 4, seed=2))[:3], strict=True):
+            assert torch.equal(one, other)
+
+    def test_latents_get_the_decoder_s_gradient_and_that_of_the_commitment(self, rule):
+        model = layer(rule, commitment_weight=0.5)
+        model(latents(1, 20, 4))
+        z = latents(1, 20, 4, seed=1).requires_grad_()
+        quantized, _, loss, _ = model(z)
+        quantized.sum().backward(retain_graph=True)
+        if rule != "cosine":  # which looks at directions
+            torch.testing.assert_close(z.grad, torch.ones_like(z))
+        z.grad = None
+        loss.backward()
+        if rule != "cosine":
+            torch.testing.assert_close(z.grad, 0.5 * 2 * (z - quantized).detach() / z.numel(), rtol=1e-4, atol=1e-7)
+
+    def test_global_randomness_is_left_alone(self, rule):
+        torch.manual_seed(7)
+        wanted = torch.rand(1)
+        torch.manual_seed(7)
+        for start in ("published", "matched"):
+            layer(rule, start=start)(latents(1, 20, 4))
+        assert torch.equal(torch.rand(1), wanted)
+
+
+class TestAssignment:
+    @given(dim=st.integers(1, 9), num_codes=st.integers(1, 40), shift=st.floats(-50, 50), seed=st.integers(0, 99))
+    @settings(max_examples=40)
+    def test_is_that_of_the_simulator_in_float32(self, dim, num_codes, shift, seed):
+        random = np.random.default_rng(seed)
+        codes = (shift + 0.01 * random.normal(size=(num_codes, dim))).astype(np.float32)
+        x = (shift + 0.01 * random.normal(size=(64, dim))).astype(np.float32)
+        found = assign(torch.tensor(x), torch.tensor(codes)).numpy()
+        best, squared = nearest(x, codes)
+        own = ((x - codes[found]) ** 2).sum(axis=1)
+        differ = found != best
+        assert differ.mean() <= 0.02
+        np.testing.assert_allclose(own[differ], squared[differ], rtol=1e-5)  # as near, up to rounding
+
+    def test_ties_go_to_the_lower_index(self):
+        codes = torch.tensor([[2.0], [1.0], [-1.0], [1.0], [5.0]])
+        assert assign(torch.tensor([[0.0], [1.0], [3.5]]), codes).tolist() == [1, 1, 0]
+
+    def test_far_from_the_origin_where_the_usual_formula_fails(self):
+        """float32 at mean 0.3 and spread 0.004, as a fresh encoder has it."""
+        random = np.random.default_rng(0)
+        x, codes = (0.3 + 0.004 * random.normal(size=(size, 64)).astype(np.float32) for size in (2000, 512))
+        found = assign(torch.tensor(x), torch.tensor(codes)).numpy()
+        assert np.mean(found != nearest(x.astype(np.float64), codes.astype(np.float64))[0]) < 1e-3
+
+    def test_autocast_does_not_change_it(self):
+        model = layer().eval()
+        model.initialize(latents(50, 4))
+        z = latents(1, 200, 4, seed=1)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            inside = model(z).indices
+        assert torch.equal(inside, model(z).indices)
+
+
+class TestNSVQLoss:
+    @pytest.mark.parametrize("softmax", [False, True])
+    def test_the_streamed_gradient_is_that_of_the_dense_formula(self, softmax, monkeypatch):
+        from vqtheory.nn import _assign
+
+        monkeypatch.setattr(_assign, "_BLOCK", 8 * 5)  # 5 latents at a time
+        codes = latents(8, 4).double().requires_grad_()
+        x, weight = latents(23, 4, seed=1).double(), torch.full((23,), 1 / 23, dtype=torch.float64)
+        indices, scale, strength = assign(x, codes.detach()), torch.tensor(-0.7, dtype=torch.float64), 0.3
+        squared = (x[:, None] - codes).square().sum(dim=2)
+        w = strength * torch.exp(squared * scale)
+        if softmax:
+            w = (strength * 8 * torch.softmax(squared * scale, dim=1)).clamp(max=1)
+        w = w.detach().scatter(1, indices[:, None], 1.0)
+        dense = (w * squared).sum() / (23 * 4)
+        (wanted,) = torch.autograd.grad(dense, codes)
+        loss = Attraction.apply(codes, x, indices, weight, scale, strength, softmax)
+        (found,) = torch.autograd.grad(loss, codes)
+        torch.testing.assert_close(loss, dense, rtol=1e-12, atol=0)
+        torch.testing.assert_close(found, wanted, rtol=1e-10, atol=1e-14)
+
+    def test_the_bandwidth_follows_its_schedule(self):
+        """A wide kernel moves all codes, a narrow one only those that are chosen."""
+        model = layer(NSVQ(bandwidth=exponential(10.0, half_life=0.05)))
+        model.initialize(latents(8, 4))
+        moved = []
+        for _ in range(2):
+            loss = model(model.codebook[:1][None] + 0.01).loss
+            (gradient,) = torch.autograd.grad(loss, model._codebook.weight)
+            moved.append(int((gradient.abs().sum(dim=1) > 1e-9).sum()))
+        assert moved == [8, 1]
+
+
+class TestEstimators:
+    @pytest.mark.parametrize("name", ESTIMATORS)
+    def test_forward_gives_the_codes(self, name):
+        z, c = latents(20, 4), latents(20, 4, seed=1)
+        torch.testing.assert_close(ESTIMATORS[name](z, c, 1.0), c, rtol=1e-5, atol=1e-6)
+
+    def test_the_rotation_turns_the_gradient_as_the_latent(self):
+        """The gradient g of a latent along its code comes back along the latent, |c|/|z| as long."""
+        z, c = latents(20, 4).requires_grad_(), latents(20, 4, seed=1)
+        ESTIMATORS["rotation"](z, c, 1.0).backward(c)
+        length, reach = z.detach().norm(dim=1, keepdim=True), c.norm(dim=1, keepdim=True)
+        torch.testing.assert_close(z.grad, reach**2 / length**2 * z.detach(), rtol=1e-4, atol=1e-5)
+
+    def test_the_code_gradient_moves_the_chosen_code_alone(self):
+        model = layer(estimator="code-gradient", code_gradient=3.0)
+        quantized, indices, *_ = model(latents(1, 5, 4))
+        quantized.sum().backward()
+        hits = torch.bincount(indices.ravel(), minlength=8)
+        torch.testing.assert_close(model._codebook.weight.grad, (2 * 3.0 / 20 * hits)[:, None].expand(8, 4).float())
+
+
+class TestUse:
+    def test_masked_latents_stay_and_do_not_count(self):
+        model = layer()
+        model.initialize(latents(20, 4))
+        z, mask = latents(2, 5, 4), torch.arange(5).repeat(2, 1) < 3
+        quantized, indices, loss, info = model(z, mask=mask)
+        assert torch.equal(quantized[~mask], z[~mask])
+        assert (indices[~mask] == -1).all()
+        assert int(info.hits.sum()) == 6
+        alone = model(z[:, :3])
+        torch.testing.assert_close(loss, alone.loss)
+        assert torch.equal(indices[:, :3], alone.indices)
+
+    def test_projections(self):
+        model = VectorQuantize(16, 8, codebook_dim=4)
+        quantized, indices, loss, _ = model(latents(1, 16, 3, 3))
+        assert quantized.shape == (1, 16, 3, 3)
+        (loss + quantized.sum()).backward()
+        assert model.project_in.weight.grad is not None
+        assert model.indices_to_codes(indices).shape == (1, 3, 3, 16)
+
+    def test_a_matched_start_takes_latents_of_the_first_batch(self):
+        z = latents(1, 50, 4)
+        model = layer(commitment_weight=1.0)
+        *_, info = model(z)
+        assert float(info.usage) == 1
+        distance = torch.cdist(model.codebook.double(), z[0].double())
+        assert float(distance.min(dim=1).values.max()) < 1e-6
+
+    def test_beta_weighs_the_commitment_unless_asked(self):
+        z = latents(1, 5, 4)
+        models = [layer(commitment_weight=0.1, beta_on_codebook=swapped) for swapped in (False, True)]
+        gradients = []
+        for model in models:
+            model.initialize(latents(20, 4, seed=3))
+            model(z).loss.backward()
+            gradients.append(model._codebook.weight.grad)
+        torch.testing.assert_close(gradients[1], 0.1 * gradients[0])
+
+    def test_compiled_indices_are_the_same(self):
+        model = layer().eval()
+        model.initialize(latents(50, 4))
+        compiled = torch.compile(model, backend="eager", fullgraph=False)
+        z = latents(1, 64, 4, seed=5)
+        assert torch.equal(compiled(z).indices, model(z).indices)
+
+
+def test_two_processes_equal_one_with_the_joined_batch(tmp_path):
+    """EMA's statistics are added up, and gradients averaged, over two gloo processes."""
+    script = tmp_path / "train.py"
+    script.write_text(
+        textwrap.dedent(
+            """
+            import sys, torch, torch.distributed as dist
+            from torch.nn.parallel import DistributedDataParallel
+            from vqtheory.nn import VectorQuantize
+            rank, world, folder = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+            z = torch.randn(4, 40, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+            if world > 1:
+                dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=world)
+            for rule in ("ema", "nsvq"):
+                model = VectorQuantize(4, 8, rule).double()
+                model.initialize(z[0])
+                trained = [p for p in model.parameters() if p.requires_grad]
+                ddp = DistributedDataParallel(model) if world > 1 and trained else model
+                optimizer = torch.optim.SGD(trained, lr=0.5) if trained else None
+                for batch in z:
+                    loss = ddp(batch.chunk(world)[rank][None]).loss
+                    if optimizer:
+                        optimizer.zero_grad(); loss.backward(); optimizer.step()
+                if rank == 0:
+                    torch.save(model.codebook, f"{folder}/{rule}-{world}.pt")
+            """
+        )
+    )
+
+    def start(rank, world):
+        return subprocess.Popen([sys.executable, str(script), str(rank), str(world), str(tmp_path)])
+
+    processes = [start(0, 1), start(0, 2), start(1, 2)]
+    assert [process.wait(timeout=120) for process in processes] == [0, 0, 0]
+    for rule in ("ema", "nsvq"):
+        one, two = (torch.load(tmp_path / f"{rule}-{world}.pt", weights_only=True) for world in (1, 2))
+        torch.testing.assert_close(one, two, rtol=0, atol=1e-12)
+
+
+REFUSED = [
+    (lambda: VectorQuantize(0, 8), "'dim' parameter of VectorQuantize must be an int >= 1. Got 0"),
+    (lambda: VectorQuantize(4, 8, "vqq"), "did you mean 'vq'"),
+    (lambda: VectorQuantize(4, 8, 3), "'rule' parameter of VectorQuantize"),
+    (lambda: VectorQuantize(4, 8, "ema", estimator="code-gradient"), "needs no gradient of the codes"),
+    (lambda: layer()(latents(2, 5, 3)), r"\[b, n, 4\]. Got \(2, 5, 3\)"),
+    (lambda: layer()(latents(2, 3, 5, 5)), r"\[b, 4, h, w\]. Got \(2, 3, 5, 5\)"),
+    (lambda: layer()(latents(2, 5, 4), mask=torch.ones(2, 4, dtype=torch.bool)), r"bool \(2, 5\). Got"),
+    (lambda: layer(NSVQ(form="propagate"))(latents(2, 5, 4)), "displacement"),
+    (lambda: step_size(dim=4), "either lr or eta"),
+]
+
+
+@pytest.mark.parametrize(("call", "sentence"), REFUSED)
+def test_bad_input_gets_one_clear_sentence(call, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        call()

@@ -1,0 +1,10 @@
+"""The rules in torch: a layer for any VQ-VAE, VQGAN or tokenizer. Needs torch: ``pip install vqtheory[torch]``."""
+
+try:
+    import torch as _torch  # noqa: F401
+except ImportError as error:
+    raise ImportError("vqtheory.nn needs torch, which is not installed: pip install 'vqtheory[torch]'.") from error
+
+from vqtheory.nn.quantize import Info, Quantized, VectorQuantize, step_size
+
+__all__ = ["Info", "Quantized", "VectorQuantize", "step_size"]
