@@ -62,7 +62,7 @@ def test_all_live_below_the_critical_speed(call):
 
 def test_too_few_layers_are_told(call):
     out = call("--num-codes", "1024", "--dim", "64", "--speed", "1e-4")[1]
-    assert "K^(1/D) is 1.1 layers: too few, and the figures mean nothing" in " ".join(out.split())
+    assert "K^(1/D) is 1.1 layers: too few, and the figures mean nothing. Give --dim" in " ".join(out.split())
 
 
 def test_noise_and_other_densities(call):

@@ -1,5 +1,6 @@
 from . import claims as claims
 from . import measure as measure
+from . import nn as nn
 from . import reference as reference
 from . import rules as rules
 from . import schedules as schedules

@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 
 from vqtheory import _check, theory
 
+FEW_LAYERS = 2.0  # of codes to an axis; below, no code is behind another
+
 
 class Setting(NamedTuple):
     """What is asked; None where a rule does not need it."""
@@ -33,6 +35,7 @@ class Prediction(NamedTuple):
     survivors: int
     cures: list[tuple[str, str]]  # knob, and where it would keep all codes alive
     validity: str
+    means_something: bool = True
 
 
 def predict(rule: str, setting: Setting) -> tuple[Setting, Prediction]:
@@ -63,7 +66,7 @@ def _plain(asked: Setting) -> Prediction:
     cures = [("a larger step size", _enough(enough, K if asked.batch_size > 1 else 1)), _smaller(survivors)]
     if asked.density is None:
         cures.append(_passed_on(asked))
-    return Prediction(critical, survivors, cures, _plain_validity(asked))
+    return Prediction(critical, survivors, cures, _plain_validity(asked), K ** (1 / asked.dim) >= FEW_LAYERS)
 
 
 def _enough(step_size: float, most: int) -> str:
@@ -78,7 +81,7 @@ def _plain_validity(asked: Setting) -> str:
     if asked.dim > 1:
         layers = asked.num_codes ** (1 / asked.dim)
         said = f"A scaling law for ordered codes with several layers to an axis; here K^(1/D) is {layers:.2g} layers"
-        if layers < 2:
+        if layers < FEW_LAYERS:
             said += ": too few, and the figures mean nothing"
             return f"{said}. Give --dim the number of dimensions that the latents really fill."
         return said + ". Runs from random starts keep 0.5 to 0.9 of that many codes, the fewer the more dimensions."
@@ -166,6 +169,7 @@ def sentences(rule: str, asked: Setting, found: Prediction) -> str:
         "",
         f"  critical speed  {found.critical_speed:.4g} per update",
         f"  survivors       {found.survivors:,} of {K:,}",
+        *([] if found.means_something else ["", "  These figures mean nothing: see Validity."]),
         "",
     ]
     if found.survivors < K:
