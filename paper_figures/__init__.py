@@ -3,4 +3,19 @@
 Draw them from the checkout: ``python -m paper_figures``; simulations that are missing are run first.
 """
 
-FIGURES = ("toy", "toy_usage", "toy_animation", "shrinking", "convergence", "drift", "tangent")
+FIGURES = (
+    "toy",
+    "toy_usage",
+    "toy_animation",
+    "shrinking",
+    "convergence",
+    "drift",
+    "tangent",
+    "survivors",
+    "hysteresis",
+    "dimensions",
+    "phase",
+    "bias",
+    "capture",
+    "claims",
+)

@@ -3,4 +3,17 @@
 Run them from the checkout: ``python -m simulations``, or one: ``python -m simulations toy``.
 """
 
-EXPERIMENTS = ("toy", "shrinking", "convergence", "drift", "tangent")
+EXPERIMENTS = (
+    "toy",
+    "shrinking",
+    "convergence",
+    "drift",
+    "tangent",
+    "survivors",
+    "hysteresis",
+    "dimensions",
+    "phase",
+    "bias",
+    "capture",
+    "claims",
+)

@@ -34,7 +34,7 @@ def test_outcomes(predicted, interval, outcome):
 
 
 def test_the_interval_covers_at_its_level():
-    """Of 4,000 intervals for a true mean at the level 1 - .01/128 none or one misses; at 2 sigma 5 % would."""
+    """Of 4,000 intervals for a true mean at the level 1 - .01/100 none or one misses; at 2 sigma 5 % would."""
     random = np.random.default_rng(1)
     missed = sum(not low <= 0 <= high for _, (low, high) in (mean_interval(random.normal(size=12)) for _ in range(4000)))
     assert missed <= 4

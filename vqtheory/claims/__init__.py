@@ -17,10 +17,16 @@ LAWS = (
     "standing_encoder",
     "dead_codes",
     "collapse",
+    "transients",
+    "dimensions",
+    "ema",
+    "capture",
+    "bias",
     "maps_preserve",
     "maps_shift",
     "maps_runaway",
     "straight_through",
+    "trained",
 )
 
 __all__ = ["LAWS", "Claim", "Effort", "Exact", "Interval", "Limit", "Range", "Scaling", "Verdict", "all_claims", "verify"]
@@ -42,8 +48,13 @@ def verify(keys: Iterable[str] = (), effort: Effort = "quick", seed: int = 0) ->
 
     _check.choice("verify", "effort", effort, ["quick", "full"])
     names = [_check.choice("verify", "keys", key, all_claims()) for key in keys] or list(all_claims())
-    yield from Parallel(n_jobs=-1, return_as="generator_unordered")(delayed(_verify)(key, effort, seed) for key in names)
+    groups: dict[str, list[str]] = {}
+    for name in names:
+        groups.setdefault(all_claims()[name].runs or name, []).append(name)
+    verified = (delayed(_verify)(group, effort, seed) for group in groups.values())
+    for verdicts in Parallel(n_jobs=-1, return_as="generator_unordered")(verified):
+        yield from verdicts
 
 
-def _verify(key: str, effort: Effort, seed: int) -> Verdict:
-    return all_claims()[key].verify(effort, seed)
+def _verify(keys: list[str], effort: Effort, seed: int) -> list[Verdict]:
+    return [all_claims()[key].verify(effort, seed) for key in keys]

@@ -18,7 +18,7 @@ Outcome = Literal["holds", "refuted", "undecided"]
 Effort = Literal["quick", "full"]
 
 FAMILY_ERROR = 0.01  # chance that any one of all true claims is refuted
-FAMILY_SIZE = 128  # at least the number of claims; a test counts them
+FAMILY_SIZE = 100  # at least the number of claims; a test counts them
 
 
 class Range(NamedTuple):
@@ -103,6 +103,8 @@ class Claim:
         See the kinds.
     resolution : float
         The widest interval that counts as evidence, in the measured quantity's unit.
+    runs : str, default ""
+        A name for runs that claims share: they are verified one after the other in one process, which keeps them.
     """
 
     key: str
@@ -113,6 +115,7 @@ class Claim:
     predict: Callable[[], float | Range]
     experiment: Callable[[Effort, int], Any]
     resolution: float
+    runs: str = ""
 
     def verify(self, effort: Effort = "quick", seed: int = 0) -> Verdict:
         """Run the experiment and judge it."""

@@ -185,7 +185,7 @@ CLAIMS = [
     ),
     Claim(
         "simvq-without-bias-and-speed",
-        "The share that SimVQ without bias uses falls only weakly with the speed (exponent of the share in use at 8 spreads, v = 0.025 to 0.4 eta)",
+        "SimVQ without bias loses codes with the speed only weakly (exponent of usage at 8 spreads, v = 0.025 to 0.4 eta)",
         DERIVED,
         LAW,
         Scaling("speed"),
@@ -215,7 +215,7 @@ CLAIMS = [
     ),
     Claim(
         "simvq-runs-away",
-        "With bias SimVQ is stretched and loses its codes at v = 0.08 D eta s (share in use after 100 spreads; K = 32, 64, D = 2 to 8)",
+        "With bias SimVQ is stretched and loses codes at v = 0.08 D eta s (usage after 100 spreads; K = 32, 64, D = 2 to 8)",
         DERIVED,
         LAW,
         Exact(worst=True),

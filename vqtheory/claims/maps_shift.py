@@ -148,7 +148,7 @@ CLAIMS = [
     ),
     Claim(
         "rigid-usage",
-        "A codebook that only shifts as a whole uses 1 - sqrt(2v/eta) of its codes while the cloud drifts (ratio, K = 256, v = 0.02 to 0.125 eta)",
+        "A codebook that only shifts as a whole uses 1 - sqrt(2v/eta) of its codes in a drift (ratio, K = 256)",
         DERIVED,
         LAW,
         Exact(worst=True),

@@ -48,7 +48,7 @@ def rate_ratios(effort: Effort, seed: int) -> list[float]:
 def relaxation(effort: Effort, seed: int) -> dict[float, list[float]]:
     """Simulated rate over the slowest rate, K = 4, at three step sizes."""
     rate, mode = slow_mode(4)
-    groups, runs = 16, 100 if effort == "quick" else 1000
+    groups, runs = 16, 130 if effort == "quick" else 1000
     found = {}
     for step_size in (0.02, 0.01, 0.005):
         steps = round(1.0 / (rate * step_size))
@@ -81,7 +81,7 @@ def starved(effort: Effort, seed: int) -> dict[float, list[float]]:
     """Amplitude of the slow mode with eta_t = c / t, c = 4, K = 4, against 1 + t / delay."""
     rule, start_of_mode = VQ(harmonic(0.04, delay=100)), 0.03
     _, mode = slow_mode(4)
-    start, (groups, runs) = optimum(4) + start_of_mode * mode[:, None], (8, 25) if effort == "quick" else (16, 100)
+    start, (groups, runs) = optimum(4) + start_of_mode * mode[:, None], (16, 20) if effort == "quick" else (16, 100)
     found = {}
     for mark in (1_000, 10_000, 100_000):
         left = [amplitude(rule, start, mode, mark, seed * 10_000 + i) for i in range(groups * runs)]

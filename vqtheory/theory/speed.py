@@ -90,7 +90,7 @@ def critical_speed(
         Updates in a run. With it, v_c is where a run of that length loses a code with probability 1 - 1/e:
         the noise of the samples takes the share c (eta Lambda / B)^(2/3) off, Lambda = ln(eta steps x rate of
         attempts), with c and the rate from the steady state. The density must be smooth. Asymptotic for a small
-        share; in simulations at K = 2 to 8 the true share was smaller by a tenth to a quarter for eta = 0.05,
+        share; in simulations at K = 2 to 8 the true share was smaller by a tenth to a third for eta = 0.05,
         and by less for smaller eta. A run too short for a single attempt has the speed without noise.
 
     Returns

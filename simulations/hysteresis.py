@@ -1,0 +1,99 @@
+"""A drift that speeds up and slows down again: lost codes do not come back to plain VQ, and do to NSVQ.
+
+A uniform cloud on the line moves by v(t) = V sin^2(pi t / T) per update until T, V being 20 times what 16 codes can
+follow, slowly enough for codes to fall out as the law says, and then stands. NSVQ's kernel is half as wide as the
+cloud, and shrinks once it stands. A row per rule, run and record: the codes alive,
+in runs and by the mean motion (run null).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+import polars as pl
+
+import vqtheory as vq
+from simulations.tables import run_all
+from vqtheory.claims.collapse import living
+from vqtheory.claims.transients import BATCH, CODES, STEP_SIZE, optimum
+from vqtheory.rules import NSVQ, VQ
+from vqtheory.schedules import exponential
+from vqtheory.streams import Drift, Stream, Uniform
+from vqtheory.streams._motion import Motion
+from vqtheory.theory import critical_speed, mean_motion
+
+CRITICAL = critical_speed(CODES, STEP_SIZE)
+FASTEST = 20  # v_c
+UNIT = round(CODES**3 / STEP_SIZE)  # updates
+PERIOD, PERIOD_FAST = 24 * UNIT, 3 * UNIT
+SEEDS, SEEDS_FAST = 8, 1
+STANDING = 0.5  # of T, after the drift
+RECORDS = 120
+RULES = ("VQ", "NSVQ")
+
+
+@dataclass(frozen=True, repr=False)
+class Swell(Drift):
+    """A translation with the speed v(t)."""
+
+    period: int
+
+    def motion(self, start: int, steps: int, dim: int, seed: int) -> Motion:
+        t = np.clip(np.arange(start, start + steps), 0, self.period)
+        distance = FASTEST * CRITICAL * (t / 2 - self.period / (4 * math.pi) * np.sin(2 * math.pi * t / self.period))
+        return Motion.none(steps, dim)._replace(shift=np.repeat(distance[:, None], dim, axis=1))
+
+
+def speed(t: float, period: int) -> float:
+    """v(t) / v_c."""
+    return FASTEST * math.sin(math.pi * min(t / period, 1)) ** 2
+
+
+def rule_of(name: str, period: int) -> VQ | NSVQ:
+    """A rule, with what shrinks after the drift made to."""
+    return VQ(STEP_SIZE) if name == "VQ" else NSVQ(STEP_SIZE, exponential(0.5, period / 40, begin=period))
+
+
+def run(fast: bool = False) -> pl.DataFrame:
+    """The table."""
+    period, seeds = (PERIOD_FAST, SEEDS_FAST) if fast else (PERIOD, SEEDS)
+    return run_all(simulate, product(RULES, [None, *range(seeds)], [period]), "hysteresis")
+
+
+def simulate(name: str, seed: int | None, period: int) -> list[dict]:
+    """The records of one run, or of the mean motion if there is no seed."""
+    alive = by_mean_motion(name, period) if seed is None else by_samples(name, seed, period)
+    return [
+        {"rule": name, "run": seed, "time": step / period, "speed": speed(step, period), "alive": count}
+        for step, count in alive
+    ]
+
+
+def by_mean_motion(name: str, period: int) -> list[tuple[float, int]]:
+    """Update and codes alive, by the mean-field equations."""
+    motion = mean_motion(
+        rule_of(name, period),
+        Uniform(dim=1),
+        optimum(CODES),
+        (1 + STANDING) * period,
+        speed=lambda t: CRITICAL * speed(t, period),
+        records=RECORDS,
+    )
+    return [(float(time), int(np.sum(alive))) for time, alive in zip(motion.times, motion.alive, strict=True)]
+
+
+def by_samples(name: str, seed: int, period: int) -> list[tuple[float, int]]:
+    """Update and codes alive, in a run."""
+    stream, found = Stream(Uniform(dim=1), Swell(period)), list[tuple[float, int]]()
+
+    def on_record(step: int, codes: np.ndarray, row: dict) -> None:
+        found.append((step, living(stream, codes, step)))
+
+    vq.simulate(
+        rule_of(name, period), stream, codes=optimum(CODES), steps=int((1 + STANDING) * period), batch_size=BATCH,
+        seed=seed, records=RECORDS, progress=False, on_record=on_record,
+    )  # fmt: skip
+    return found

@@ -1,0 +1,127 @@
+"""Claims on the collapse law on the line: the quick ones hold, laws that are wrong do not, and the figures draw."""
+
+from dataclasses import replace
+
+import joblib
+import matplotlib
+import numpy as np
+import pytest
+
+import paper_figures.hysteresis
+import paper_figures.survivors
+from simulations import hysteresis
+from simulations import survivors as speeds
+from vqtheory.claims import LAWS, Limit, Range, all_claims, collapse, transients
+from vqtheory.streams import Scaling, Stream, Translation, Uniform
+from vqtheory.theory import critical_speed
+
+CHEAP = [
+    "threshold-of-two",
+    "threshold-of-many",
+    "survivors-uniform",
+    "survivors-exponential",
+    "survivors-quadratic",
+    "shrink-survivors",
+    "growth-kills-none",
+    "growth-crowds",
+    "jump-survivors",
+]
+
+
+def test_all_are_known():
+    assert {"collapse", "transients"} <= set(LAWS)
+    for claim in (*collapse.CLAIMS, *transients.CLAIMS):
+        assert all_claims()[claim.key] is claim
+
+
+@pytest.mark.parametrize("key", CHEAP)
+def test_holds(key):
+    verdict = all_claims()[key].verify(seed=7)
+    assert verdict.outcome == "holds", verdict
+
+
+def test_living_codes_are_counted_by_the_mass_of_their_cells():
+    """The cell [0, b] of the first of three codes has the mass 1/600 at b = 1/600, one hit in 200 K latents."""
+    still, moved = Stream(Uniform(dim=1)), Stream(Uniform(dim=1), Translation(0.5) + Scaling(-0.1, limit=0.5))
+    for border, count in ((0.0016, 2), (0.0018, 3)):
+        codes = np.array([[0.5], [2 * border - 0.5], [0.7]])
+        assert collapse.living(still, codes, 0) == count
+        assert collapse.living(moved, 0.5 + 0.5 * (codes - 0.5) + 10, 20) == count
+
+
+def test_a_law_with_twice_the_critical_speed_is_refuted(monkeypatch):
+    doubled = collapse.surviving_codes
+    monkeypatch.setattr(
+        collapse, "surviving_codes", lambda speed, step_size, **options: doubled(speed / 2, step_size, **options)
+    )
+    assert all_claims()["survivors-quadratic"].verify(seed=7).outcome == "refuted"
+
+
+def test_the_share_of_the_noise_is_that_of_the_law_and_not_none():
+    shares = [collapse.noise_share(2, 0.05, 1, seed) for seed in (10, 20, 30)]
+    assert np.mean(shares) == pytest.approx(collapse.noisy_share(2, 0.05, 1), rel=0.25)  # the law's stated accuracy
+    assert min(shares) > 0.05
+
+
+def test_without_the_noise_the_thresholds_do_not_extrapolate_to_one_along_a_line_in_the_step_size(monkeypatch):
+    """A correction of order eta would not do: the same runs against the law without noise."""
+    monkeypatch.setattr(collapse, "noisy_share", lambda *of: 0.0)
+    monkeypatch.setattr(collapse, "chains", lambda effort, seed, quick, full: [(2, seed + 10 * i) for i in range(8)])
+    claim = all_claims()["threshold-with-noise"]
+    assert claim.kind == Limit("step size", order=1)
+    assert claim.verify(seed=7).outcome == "refuted"
+
+
+@pytest.mark.parametrize(
+    ("key", "false"),
+    [
+        ("shrink-survivors", Range(2.0, 4.0)),
+        ("growth-crowds", Range(1.25, 2.0)),  # no crowding at all would be 32 codes in place of 25 and 16
+    ],
+)
+def test_a_false_prediction_is_refuted(key, false):
+    assert replace(all_claims()[key], predict=lambda: false).verify(seed=7).outcome == "refuted"
+
+
+def test_the_runs_that_show_hysteresis_refute_that_there_is_none():
+    found = transients.left_of_plain("quick", seed=7)
+    claim = replace(all_claims()["vq-stays-collapsed"], experiment=lambda effort, seed: found)
+    assert claim.verify().outcome == "holds"
+    assert replace(claim, predict=lambda: Range(6.0, 11.0)).verify().outcome == "refuted"  # all 16 codes back
+
+
+def test_the_swell_moves_at_its_speed_and_stops():
+    drift, period = hysteresis.Swell(1000), 1000
+    shift = drift.motion(0, 1200, 1, seed=0).shift[:, 0] / critical_speed(hysteresis.CODES, hysteresis.STEP_SIZE)
+    speed = [hysteresis.speed(t + 0.5, period) for t in range(1199)]
+    np.testing.assert_allclose(np.diff(shift), speed, rtol=1e-5, atol=1e-4)
+    assert shift[-1] == pytest.approx(hysteresis.FASTEST * period / 2)
+
+
+@pytest.fixture(scope="module")
+def tables():
+    """Both tables, tiny; in threads, which see what is patched here."""
+    with pytest.MonkeyPatch.context() as patch, joblib.parallel_config(backend="threading"):
+        patch.setattr(speeds, "CODES_FAST", 6)
+        patch.setattr(speeds, "FACTORS_FAST", np.array([10.0]))
+        patch.setattr(speeds, "STEP_SIZES_FAST", {2: (0.2,)})
+        patch.setattr(hysteresis, "PERIOD_FAST", 2**13)
+        patch.setattr(hysteresis, "RECORDS", 30)
+        yield {"survivors": speeds.run(fast=True), "hysteresis": hysteresis.run(fast=True)}
+
+
+def test_the_tables_agree_with_the_laws(tables):
+    drifting = tables["survivors"].drop_nulls("law")
+    assert len(drifting) == sum(len(cloud.directions) for cloud in collapse.CLOUDS.values())
+    assert (drifting["simulated"] - drifting["fluid"]).abs().max() <= 1
+    assert tables["survivors"].drop_nulls("step_size")["share"].is_between(0.05, 0.5).all()
+    ends = tables["hysteresis"].group_by("rule", "run").tail(1)
+    assert (ends.filter(rule="NSVQ")["alive"] > ends.filter(rule="VQ")["alive"]).all()
+
+
+@pytest.mark.parametrize("figure", [paper_figures.survivors, paper_figures.hysteresis])
+def test_figures_draw(tables, figure, tmp_path):
+    matplotlib.use("Agg")
+    path = tmp_path / f"figure{figure.SUFFIX}"
+    figure.draw(tables[figure.TABLE])(path)
+    assert path.stat().st_size > 10_000

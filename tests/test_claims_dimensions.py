@@ -1,0 +1,65 @@
+"""The collapse law in D dimensions: its arithmetic, a claim that holds and a wrong one that does not, and the figure."""
+
+from dataclasses import replace
+
+import joblib
+import matplotlib
+import numpy as np
+import polars as pl
+import pytest
+
+import paper_figures.dimensions
+from simulations import dimensions as experiment
+from vqtheory.claims import all_claims, dimensions
+from vqtheory.claims._table import table
+from vqtheory.theory import surviving_codes
+
+
+@pytest.mark.parametrize("dim", [2, 3, 4, 8])
+def test_the_plain_law_is_that_of_the_theory(dim):
+    lag = np.array([1e-2, 1e-4, 1e-6])
+    law = [int(dimensions.plain_law(dim, a) + 1e-9) for a in lag]
+    assert law == surviving_codes(0.1 * lag, 0.1, dim=dim).tolist()
+
+
+@pytest.mark.parametrize("dim", [2, 3, 4])
+def test_the_share_that_the_trailing_face_takes_falls_with_its_derived_exponent(dim):
+    """1 - n / n_0 ~ n_0^(-2 / (D (D+1))), once the offset is small."""
+    lag = np.array([1e-12, 1e-14]) ** (dim + 1)
+    plain = np.array([dimensions.plain_law(dim, a) for a in lag])
+    lost = 1 - np.array([dimensions.law_with_offset(dim, a) for a in lag]) / plain
+    assert np.diff(np.log(lost)) / np.diff(np.log(plain)) == pytest.approx(-2 / (dim * (dim + 1)), rel=1e-2)
+
+
+def test_codes_left_by_a_drift_all_win_and_are_as_many_whatever_the_start(monkeypatch):
+    codes = dimensions.settled(3, 27, seed=0)
+    samples = np.random.default_rng(0).random((20_000, 3))
+    assert set(dimensions.nearest(samples, codes)[0]) == set(range(len(codes)))
+    monkeypatch.setattr(dimensions, "EXCESS", 10)
+    assert len(dimensions.settled.__wrapped__(3, 27, 0)) == pytest.approx(len(codes), abs=2)
+
+
+@pytest.mark.parametrize("key", ["cube-exponent-1d", "cube-exponent-4d", "cube-survivors-4d", "two-codes-any-dimension"])
+def test_claims_hold(key):
+    verdict = all_claims()[key].verify("quick", seed=1)
+    assert verdict.outcome == "holds", table([verdict])
+
+
+def test_a_wrong_exponent_is_refuted_by_the_same_runs():
+    right = all_claims()["cube-exponent-4d"]
+    for wrong in (-0.5, -0.8):
+        assert replace(right, predict=lambda wrong=wrong: wrong).verify("quick", seed=1).outcome == "refuted"
+
+
+def test_the_figure_draws(monkeypatch, tmp_path):
+    monkeypatch.setattr(experiment, "SIZES", dict.fromkeys(dimensions.SIZES))
+    monkeypatch.setattr(experiment, "sizes_of", lambda dim, effort: [12, 16])
+    with joblib.parallel_config(backend="threading"):
+        found = experiment.run(fast=True)
+    assert len(found.drop_nulls("survivors")) == 2 * experiment.SEEDS_FAST * len(dimensions.SIZES)
+    assert set(found.drop_nulls("x")["dim"]) == set(dimensions.OFFSET)
+    assert found.drop_nulls("x").select(pl.col("x").is_between(0, 1).all()).item()
+    matplotlib.use("Agg")
+    path = tmp_path / "figure.png"
+    paper_figures.dimensions.draw(found)(path)
+    assert path.stat().st_size > 10_000
