@@ -48,8 +48,12 @@ def draw_column(axes: Axes, table: pl.DataFrame) -> None:
 def scaled(claim: dict) -> np.ndarray:
     """The low end, middle and high end of what was measured; the prediction spans -1 to 1."""
     low, high = claim["predicted_low"], claim["predicted_high"]
-    if not np.isfinite(low + high) or low == high:
-        centre, reach = (low if np.isfinite(low) else high), claim["resolution"] / 2
+    if not np.isfinite(low + high):  # from the finite end on, in units of what was measured
+        finite, sign = (low, 1.0) if np.isfinite(low) else (high, -1.0)
+        reach = max(abs(claim["measured"] - finite), 1e-300)
+        centre = finite + sign * reach
+    elif low == high:
+        centre, reach = low, claim["resolution"] / 2
     else:
         centre, reach = (low + high) / 2, (high - low) / 2
     ends = np.array([claim["low"], claim["measured"], claim["high"]])

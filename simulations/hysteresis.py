@@ -18,7 +18,8 @@ import polars as pl
 import vqtheory as vq
 from simulations.tables import run_all
 from vqtheory.claims.collapse import living
-from vqtheory.claims.transients import BATCH, CODES, STEP_SIZE, optimum
+from vqtheory.claims.standing_encoder import optimum
+from vqtheory.claims.transients import BATCH, CODES, STEP_SIZE
 from vqtheory.rules import NSVQ, VQ
 from vqtheory.schedules import exponential
 from vqtheory.streams import Drift, Stream, Uniform

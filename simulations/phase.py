@@ -18,6 +18,8 @@ import polars as pl
 
 from simulations.tables import run_all
 from vqtheory.claims._runs import follow
+from vqtheory.claims.collapse import living
+from vqtheory.claims.standing_encoder import optimum
 from vqtheory.rules import EMA, NSVQ, VQ, SimVQ, TrainedVQ, TransVQ
 from vqtheory.schedules import exponential
 from vqtheory.streams import Stream, Translation, Uniform
@@ -55,10 +57,8 @@ def simulate(rule: str, num_codes: int, speed: float) -> list[dict]:
     drifting = math.ceil(WIDTHS / max(speed, 0.5 * slowest if np.isfinite(slowest) else 0))
     steps = drifting + (RECOVERY if rule == "NSVQ" else 0)
     stream = Stream(Uniform(dim=1), Translation(speed, limit=speed * drifting))
-    codes = (np.arange(num_codes)[:, None] + 0.5) / num_codes
-    end = follow(made(rule, drifting), stream, codes, steps, 0, batch_size(rule, num_codes))
-    alive = int(np.sum(masses(end.codes[:, 0] - speed * min(steps - 1, drifting)) >= 1 / (200 * num_codes)))
-    return [{"rule": rule, "codes": num_codes, "speed": speed, "alive": alive}]
+    end = follow(made(rule, drifting), stream, optimum(num_codes), steps, 0, batch_size(rule, num_codes))
+    return [{"rule": rule, "codes": num_codes, "speed": speed, "alive": living(stream, end.codes, steps - 1)}]
 
 
 def made(rule: str, drifting: int) -> Any:
@@ -76,14 +76,6 @@ def made(rule: str, drifting: int) -> Any:
 def batch_size(rule: str, num_codes: int) -> int:
     """Latents per update."""
     return {"VQ": 8, "EMA": 16 * num_codes, "VQ with Adam": ADAM_BATCH}.get(rule, 32)
-
-
-def masses(codes: np.ndarray) -> np.ndarray:
-    """Mass of each cell of codes [K] under the uniform law on [0, 1]."""
-    order, found = np.argsort(codes, kind="stable"), np.empty_like(codes)
-    borders = np.concatenate([[0.0], (codes[order][:-1] + codes[order][1:]) / 2, [1.0]])
-    found[order] = np.diff(np.clip(borders, 0.0, 1.0))
-    return found
 
 
 def boundary(rule: str, num_codes: np.ndarray) -> np.ndarray:

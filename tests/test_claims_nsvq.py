@@ -10,7 +10,7 @@ import paper_figures.bias
 import paper_figures.capture
 from simulations import bias as bias_table
 from simulations import capture as capture_table
-from vqtheory.claims import all_claims, bias, capture, ema
+from vqtheory.claims import Range, all_claims, bias, capture, ema
 from vqtheory.claims._table import table
 from vqtheory.claims._threshold import threshold
 
@@ -37,11 +37,9 @@ def test_an_ema_law_without_its_offset_is_refuted(monkeypatch):
     assert claim.verify().outcome == "refuted"
 
 
-def test_the_limit_of_existence_is_refuted_as_emas_threshold(monkeypatch):
-    monkeypatch.setattr(
-        ema, "ema_critical_speed", lambda num_codes, decay: (1 - decay) / (2 * num_codes * (num_codes - 1.2))
-    )
-    assert outcome("ema-counts-lag") == "refuted"
+def test_the_limit_of_existence_is_refuted_as_emas_threshold():
+    """It is at 1 on the claim's axis."""
+    assert replace(all_claims()["ema-counts-lag"], predict=lambda: Range(0.9, 1.1)).verify().outcome == "refuted"
 
 
 @pytest.mark.parametrize("factor", [0.5, 2.0])

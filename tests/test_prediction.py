@@ -29,7 +29,7 @@ def test_says_what_the_law_says(call):
     assert figure(out, "critical speed") == pytest.approx(theory.critical_speed(64, 0.05), rel=1e-3)
     assert figure(out, "survivors") == figure(out, "a smaller codebook") == theory.surviving_codes(1e-5, 0.05) == 11
     assert figure(out, "a larger step size") == pytest.approx(theory.required_step_size(64, 1e-5), rel=1e-3)
-    assert "out of reach, above 1 codes jump past their latents" in out
+    assert "out of reach, since above 1 codes jump past their latents" in out
 
 
 @pytest.mark.parametrize("rule", RULES)
@@ -39,7 +39,10 @@ def test_each_cure_saves_all(rule):
     setting, found = predict(rule, Setting(num_codes=32, speed=speed))
     assert found.survivors < 32
     for knob, where in found.cures:
-        if " out of reach" in where or knob.startswith("NSVQ"):
+        if "out of reach" in where:
+            continue
+        if knob.startswith("NSVQ"):
+            assert float(re.search(r"up to ([\d.e-]+)", where)[1]) >= speed
             continue
         name = {"a larger step size": "step_size", "a smaller decay": "decay", "a smaller codebook": "num_codes"}[knob]
         value = float(re.search(r"\d[\d.e-]*", where.replace(",", ""))[0])
@@ -79,13 +82,31 @@ REFUSED = [
     (["--speed", "fast"], "The 'speed' parameter of predict must be a number > 0. Got 'fast'."),
     (["--num-codes", "1.5"], "The 'num_codes' parameter of predict must be an int >= 1. Got 1.5."),
     (["--density", "Gaussian(dim=2)"], "a source on the line whose density is known. Got Gaussian(dim=2)"),
+    (["--num-codes", "1e30"], "The 'num_codes' parameter of critical_speed must be an int in [1, 9007199254740992]"),
+    (["--rule", "nsvq", "--width", "0"], "The 'width' parameter of predict must be a number > 0. Got 0."),
+    (["--rule", "nsvq", "--bandwidth", "x"], "The 'bandwidth' parameter of predict must be a number > 0. Got 'x'."),
     (["--step-size", "-1"], "The 'step_size' parameter of critical_speed must be a number > 0. Got -1."),
 ]
 
 
 @pytest.mark.parametrize(("arguments", "sentence"), REFUSED)
 def test_bad_input_is_refused(call, arguments, sentence):
-    given = {"--num-codes": "8", "--speed": "1e-4"} | dict([arguments])
+    given = {"--num-codes": "8", "--speed": "1e-4"} | dict(zip(arguments[::2], arguments[1::2], strict=True))
     status, _, err = call(*(text for pair in given.items() for text in pair))
     assert status == 2
     assert sentence in err
+
+
+def test_what_cannot_be_cured_is_not_said_to_be(call):
+    assert "NSVQ" not in call("--num-codes", "64", "--speed", "0.02")[1]
+    assert "none is slow enough" in call("--num-codes", "64", "--speed", "1e-2", "--step-size", "1", "--steps", "1e7")[1]
+    small_batch = call("--num-codes", "64", "--speed", "1e-5", "--batch-size", "2")[1]
+    assert "out of reach, since above 2 codes jump" in small_batch
+    assert "These figures mean nothing" in call("--num-codes", "8", "--speed", "1e-5", "--step-size", "2000")[1]
+
+
+def test_one_code_and_slow_adam(call):
+    one = call("--num-codes", "1", "--speed", "1e-2")[1]
+    assert "All codes live." in one
+    assert "mean nothing" not in one
+    assert "All codes live." in call("--rule", "adam", "--num-codes", "8", "--speed", "1e-9")[1]

@@ -16,6 +16,7 @@ from scipy import stats
 from vqtheory.claims._claim import Claim, Effort, Exact, Range
 from vqtheory.claims._runs import follow
 from vqtheory.claims._threshold import threshold
+from vqtheory.claims.standing_encoder import optimum
 from vqtheory.rules import TrainedVQ
 from vqtheory.streams import Distribution, Stationary, Stream, Translation, Uniform
 from vqtheory.theory import adam_critical_speed, critical_speed, surviving_codes, weight_decay_speed
@@ -26,11 +27,6 @@ WIDTHS = 3.0  # that the cloud moves in a run
 CELLS = 1e-3  # Adam's learning rate in cells: its memory of 1,000 updates is short against the time to cross one
 PAIRS = ((8, 64), (8, 256), (16, 256), (4, 64), (16, 1024), (32, 1024))  # codes, latents per update
 STEP_SIZE, BATCH, DISTANCE = 0.1, 256, 30.0
-
-
-def optimum(num_codes: int) -> np.ndarray:
-    """The best codes [K, 1] of the uniform law on [0, 1]."""
-    return (np.arange(num_codes)[:, None] + 0.5) / num_codes
 
 
 def survivors(rule: Any, stream: Any, codes: np.ndarray, steps: int, seed: int, batch_size: int) -> int:
@@ -102,8 +98,8 @@ def decay_excesses(effort: Effort, seed: int) -> list[float]:
 CLAIMS = [
     Claim(
         "adam-threshold",
-        "A codebook trained by Adam loses its first code at v_c(K, N), which grows as lr sqrt(N) K^(-3/2): simulated "
-        "over predicted v_c, K = 4 to 32 codes, N = 64 to 1024 latents per update",
+        "A codebook trained by Adam loses its first code at the speed v_c(K, N) of its own law (simulated over predicted, "
+        "K = 4 to 32 codes, N = 64 to 1024 latents per update)",
         DERIVED,
         LAW,
         Exact(worst=True),

@@ -15,6 +15,7 @@ from vqtheory.claims._claim import Claim, Effort, Exact, Range
 from vqtheory.claims._runs import follow
 from vqtheory.claims._threshold import threshold
 from vqtheory.claims.collapse import living
+from vqtheory.claims.standing_encoder import optimum
 from vqtheory.rules import NSVQ, VQ
 from vqtheory.schedules import exponential
 from vqtheory.streams import Distribution, Fading, Jump, Scaling, Stream, Uniform
@@ -31,11 +32,6 @@ from vqtheory.theory import (
 LAW = "transients"
 DERIVED = "derived here"
 CENTRED = Distribution("uniform", loc=-0.5)  # a cloud that shrinks about 0 keeps all its digits
-
-
-def optimum(num_codes: int) -> np.ndarray:
-    """The optimal quantizer of the uniform law on [0, 1], [K, 1]."""
-    return ((np.arange(num_codes) + 0.5) / num_codes)[:, None]
 
 
 def keeps_all(num_codes: int, rate: float, seed: int) -> bool:
@@ -70,9 +66,8 @@ def shrunk(effort: Effort, seed: int) -> list[float]:
 
 
 def grown(num_codes: int, factor: float, seed: int) -> tuple[Stream, np.ndarray, int]:
-    """A cloud, its codes and the step, once it has grown by exp(20) at `factor` times the rate that all keep up with."""
-    stream = Stream(CENTRED, Scaling(rate := factor * 18 / num_codes**3))
-    steps = round(max(20 / rate, num_codes**3))
+    """A cloud, its codes and the step, once it has grown by exp(18 factor), `factor` times faster than all keep up with."""
+    stream, steps = Stream(CENTRED, Scaling(factor * 18 / num_codes**3)), num_codes**3
     return stream, follow(VQ(1.0), stream, stream.at(0, seed).sample(num_codes), steps, seed, 64).codes, steps
 
 
@@ -162,7 +157,7 @@ CLAIMS = [
     ),
     Claim(
         "growth-kills-none",
-        "A cloud that grows leaves no code behind (codes outside of it after a growth by exp(20))",
+        "A cloud that grows leaves no code behind (codes outside of it after a growth by exp(54) and more)",
         DERIVED,
         LAW,
         Exact(worst=True),

@@ -8,10 +8,11 @@ the batch that code k wins and m_k its mean. With decoupled weight decay lambda 
             0.9 and 0.999, bias corrected)
 
 SGD without momentum is `VQ`; with momentum its step is eta / (1 - mu) in the long run. Adam's step has
-no unit of its own: no coordinate of any code goes further than about eta per update, however many samples it
-wins, and a code that is chosen seldom moves almost as far as one that is chosen often. The moments carry on
-after the last win, so that a code that has just been dropped still moves for some ten updates. Weight decay
-pulls every code towards the origin, chosen or not: it is a drift of speed eta lambda |c| on a standing cloud.
+no unit of its own: no coordinate of any code goes further than eta per update in the long run, and 3.2 eta at once
+after a long rest, however many samples it wins; a code that is chosen seldom moves almost as far as one that is
+chosen often. The moments carry on after the last win, so that a code that has just been dropped still moves for
+some ten updates. Weight decay pulls every code towards the origin, chosen or not: it is a drift of speed
+eta lambda |c| on a standing cloud.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ class TrainedVQ(Configured):
     ----------
     step_size : float or schedule, default 1e-3
         eta, the learning rate. With Adam a length, in the unit of the latents: the farthest that a
-        coordinate goes in an update. With SGD as of `VQ`.
+        coordinate goes in an update, in the long run. With SGD as of `VQ`.
     optimizer : {"adam", "sgd"}, default "adam"
     momentum : float, default 0
         mu, in [0, 1); of SGD only.

@@ -9,10 +9,13 @@ import numpy as np
 
 from vqtheory import _check
 
+LARGEST = 2**53  # beyond, not every whole number is a float
+
 
 def integers(owner: str, name: str, values: Any, low: int = 1) -> np.ndarray:
     """An array of ints >= low; the first that is not is named in the error."""
-    checked = [_check.integer(owner, name, value, low) for value in np.ravel(values).tolist()]
+    flat = np.ravel(np.asarray(values, object)).tolist()
+    checked = [_check.integer(owner, name, _check.integer(owner, name, value, low), low, LARGEST) for value in flat]
     return np.array(checked, np.int64).reshape(np.shape(values))
 
 

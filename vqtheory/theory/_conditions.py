@@ -8,13 +8,11 @@ from typing import Any
 import numpy as np
 
 from vqtheory import _check
-from vqtheory.theory._arguments import integers
+from vqtheory.theory._arguments import LARGEST, integers
 from vqtheory.theory._cube import Cube
 from vqtheory.theory._escape import Escape, escape
 from vqtheory.theory._relaxed import MOST_CODES, OnTheLine
 from vqtheory.theory._uniform import Uniform
-
-_MANY_CODES = 2**53  # beyond, not every whole number is a float
 
 
 class Conditions:
@@ -27,7 +25,7 @@ class Conditions:
         if density is not None and width != 1:
             raise _check.fail(owner, "width", "1 where a density is given, which has a width of its own", width)
         self.law: Any = law_of(owner, dim, density, direction)
-        self.most = MOST_CODES if isinstance(self.law, OnTheLine) else _MANY_CODES
+        self.most = LARGEST if steps is None and not isinstance(self.law, OnTheLine) else MOST_CODES
         if steps is not None and isinstance(self.law, Cube):
             raise _check.fail(owner, "steps", "None where dim > 1: the noise is worked out on the line only", steps)
         self.batch_size = integers(owner, "batch_size", batch_size)
@@ -79,9 +77,9 @@ class Conditions:
             middle = (low + high) // 2
             lives = live(middle, asked)
             low, high = np.where(lives, middle, low), np.where(asked & ~lives, middle, high)
-        if num_codes is None and self.most == MOST_CODES and np.any(low == most):
+        if num_codes is None and np.any(low == most):
             raise ValueError(
-                f"More than {MOST_CODES} codes survive in {self.owner}. Use high_resolution_codes, which is made for that."
+                f"More than {self.most} codes survive in {self.owner}. Use high_resolution_codes, which is made for that."
             )
         return low
 
@@ -102,7 +100,7 @@ class Conditions:
 def law_of(owner: str, dim: int, density: Any, direction: int) -> Any:
     """The law of a density on the line, or of the unit cube."""
     _check.integer(owner, "dim", dim)
-    if direction not in (1, -1):
+    if not isinstance(direction, (int, np.integer)) or direction not in (1, -1):
         raise _check.fail(owner, "direction", "1 or -1", direction)
     if density is None:
         return Uniform() if dim == 1 else Cube(dim)

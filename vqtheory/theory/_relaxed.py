@@ -28,7 +28,7 @@ from scipy import linalg
 from vqtheory import _check
 from vqtheory._quadrature import EPSILON, Cells, Density
 
-MOST_CODES = 2**14  # a relaxation costs milliseconds up to a thousand codes, and seconds here
+MOST_CODES = 2**14  # a relaxation costs milliseconds for a hundred codes, and seconds for a thousand
 _MOST_STEPS = 20_000  # tens are usual; a tail like |x|^-3 through which a lost code falls takes thousands
 _RESOLUTION = 1e-10  # relative width of the bracket of a critical lag
 _ROUNDING = 1e-9  # a lag that exceeds the critical one by less counts as equal to it
@@ -162,7 +162,10 @@ def relaxed(density: Density, codes: np.ndarray, lag: float) -> np.ndarray | Non
         if np.all(np.abs(velocity) <= rounding):
             return codes
         codes, cells, step = _implicit_step(density, codes, cells, lag, 4 * step)
-    raise RuntimeError(f"{len(codes)} codes did not come to rest at the lag {lag:g}, and none was lost.")
+    raise ValueError(
+        f"{len(codes)} codes did not come to rest at the lag {lag:g}, too small for so exact a law of this density. "
+        "Use high_resolution_codes, which is made for that."
+    )
 
 
 def hessian(density: Density, codes: np.ndarray, mass: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

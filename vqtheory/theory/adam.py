@@ -27,6 +27,7 @@ from typing import Any
 import numpy as np
 from scipy import optimize
 
+from vqtheory import _check
 from vqtheory._jit import kernel
 from vqtheory.theory._arguments import integers, plain, reals
 
@@ -102,18 +103,16 @@ def adam_critical_speed(num_codes: Any, step_size: Any, batch_size: Any) -> Any:
     array([0.949, 0.777, 0.431])
     """
     owner = "adam_critical_speed"
-    num_codes, batch_size = integers(owner, "num_codes", num_codes), integers(owner, "batch_size", batch_size)
-    if np.any(num_codes > _MOST_CODES):
-        raise ValueError(f"The 'num_codes' parameter of {owner} must be an int <= {_MOST_CODES}. Got {num_codes.max()}.")
+    num_codes, batch_size = _codes(owner, num_codes), integers(owner, "batch_size", batch_size)
     step_size = reals(owner, "step_size", step_size, 0, above=True)
     return plain(step_size * np.vectorize(_critical_ratio, otypes=[np.float64])(num_codes, batch_size))
 
 
-def adam_surviving_codes(speed: Any, step_size: Any, batch_size: Any) -> Any:
+def adam_surviving_codes(speed: Any, step_size: Any, batch_size: Any, num_codes: Any = _MOST_CODES) -> Any:
     """How many codes a steady drift leaves alive under Adam: the largest K with `adam_critical_speed` (K) >= v; at least 1.
 
     About (3 lr sqrt(N) / v)^(2/3). Parameters: speed, float or array, v > 0 per coordinate and update; step_size, lr;
-    batch_size, N. Raises `ValueError` where more than 16,384 would survive.
+    batch_size, N; num_codes, codes at the start, up to 16,384 and so many by default. Raises `ValueError` for others.
 
     >>> adam_surviving_codes([1e-6, 1e-5, 5e-5], step_size=1e-4, batch_size=1024)
     array([449,  94,  27])
@@ -121,7 +120,8 @@ def adam_surviving_codes(speed: Any, step_size: Any, batch_size: Any) -> Any:
     owner = "adam_surviving_codes"
     speed = reals(owner, "speed", speed, 0, above=True)
     step_size, batch_size = reals(owner, "step_size", step_size, 0, above=True), integers(owner, "batch_size", batch_size)
-    return plain(np.vectorize(_survivors, otypes=[np.int64])(speed / step_size, batch_size))
+    most = _codes(owner, num_codes)
+    return plain(np.vectorize(_survivors, otypes=[np.int64])(speed / step_size, batch_size, most))
 
 
 def weight_decay_speed(step_size: Any, weight_decay: Any, distance: Any) -> Any:
@@ -139,12 +139,17 @@ def weight_decay_speed(step_size: Any, weight_decay: Any, distance: Any) -> Any:
     return plain(step_size * weight_decay * reals(owner, "distance", distance, 0))
 
 
-def _survivors(ratio: float, batch_size: int) -> int:
-    low, high = 1, 2
-    while _critical_ratio(high, batch_size) >= ratio:
-        low, high = high, 2 * high
-        if low >= _MOST_CODES:
-            raise ValueError(f"More than {_MOST_CODES} codes survive in adam_surviving_codes.")
+def _codes(owner: str, num_codes: Any) -> np.ndarray:
+    counts = integers(owner, "num_codes", num_codes)
+    if np.any(counts > _MOST_CODES):
+        raise _check.fail(owner, "num_codes", f"an int <= {_MOST_CODES}", int(counts.max()))
+    return counts
+
+
+def _survivors(ratio: float, batch_size: int, most: int) -> int:
+    """By bisection below the law for small v / lr, which is never exceeded."""
+    bound = (3 * math.sqrt(batch_size) / ratio) ** (2 / 3)
+    low, high = 1, int(min(most, bound + 1)) + 1
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (middle, high) if _critical_ratio(middle, batch_size) >= ratio else (low, middle)

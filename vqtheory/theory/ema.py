@@ -27,7 +27,7 @@ import numpy as np
 from scipy import optimize
 
 from vqtheory import _check
-from vqtheory.theory._arguments import integers, plain, reals
+from vqtheory.theory._arguments import LARGEST, integers, plain, reals
 
 _SETTLED = 12  # from this K on the offset is the same to ten digits
 
@@ -131,7 +131,10 @@ def ema_surviving_codes(speed: Any, decay: Any, width: Any = 1.0) -> Any:
     owner = "ema_surviving_codes"
     speed, decay, width = reals(owner, "speed", speed, 0, above=True), _decay(owner, decay), _width(owner, width)
     ratio = width * (1 - decay) / (2 * speed)  # K (K - c) <= ratio, with c between 0.8 and 1
-    low = np.floor(0.4 + np.sqrt(0.16 + ratio)).astype(np.int64)
+    low = np.floor(0.4 + np.sqrt(0.16 + ratio))
+    if np.any(low >= LARGEST):
+        raise ValueError(f"More than {LARGEST} codes survive in {owner}.")
+    low = low.astype(np.int64)
     lives = _critical_lag(low + 1, decay) * width * (1 - decay) >= speed
     return plain(np.maximum(1, low + lives))
 

@@ -44,7 +44,7 @@ def critical_shrink_rate(num_codes: Any, step_size: Any) -> Any:
     Returns
     -------
     float or array
-        Per update, whatever the width of the cloud. Exact for the mean motion up to K = 1024, to 1e-6 beyond.
+        Per update, whatever the width of the cloud. Exact for the mean motion up to K = 1024, to 3e-6 beyond.
 
     Raises
     ------
@@ -117,7 +117,7 @@ def jump_surviving_codes(num_codes: Any, jump: Any) -> Any:
     """
     num_codes = integers("jump_surviving_codes", "num_codes", num_codes)
     jump = reals("jump_surviving_codes", "jump", jump, 0)
-    return plain(np.maximum(1, num_codes - np.floor(num_codes * jump)).astype(np.int64))
+    return plain(np.maximum(1, num_codes - np.floor(num_codes * jump * (1 + 1e-15) + 1e-12)).astype(np.int64))
 
 
 def _limit(num_codes: int) -> float:
