@@ -37,6 +37,9 @@ _EXAMPLES = {
     "vqtheory predict --num-codes 1024 --step-size 0.05 --dim 8 --speed 1e-4": (
         "How many codes survive by the law, and what would save all."
     ),
+    "vqtheory train --rule ema --steps 100 --save mymodel": (
+        "The same question to a VQ-VAE, on windows of one photograph, or on images of yours: --data FOLDER. Needs torch."
+    ),
     "vqtheory verify": "Measures what the theory claims, and judges it.",
 }
 _NOTES = {

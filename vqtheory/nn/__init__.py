@@ -5,6 +5,7 @@ try:
 except ImportError as error:
     raise ImportError("vqtheory.nn needs torch, which is not installed: pip install 'vqtheory[torch]'.") from error
 
+from vqtheory.nn.adapters import TamingQuantizer
 from vqtheory.nn.quantize import Info, Quantized, VectorQuantize, step_size
 
-__all__ = ["Info", "Quantized", "VectorQuantize", "step_size"]
+__all__ = ["Info", "Quantized", "TamingQuantizer", "VectorQuantize", "step_size"]

@@ -10,6 +10,11 @@ def running() -> bool:
     return distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1
 
 
+def world_size() -> int:
+    """How many processes there are."""
+    return distributed.get_world_size() if running() else 1
+
+
 def add_up(*tensors: Tensor) -> None:
     """Replace each tensor by its sum over the processes."""
     if running():

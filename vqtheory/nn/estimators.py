@@ -7,8 +7,8 @@ rotation           z_q = sg(|c|/|z| R) z, R turning z/|z| to c/|c|         Fifty
 =================  ======================================================  ==========================
 
 All give z_q = c up to rounding. With straight-through and code-gradient the latent gets the decoder's gradient g as it
-is; with code-gradient the chosen code gets a g as well, a = 2 alpha / (number of elements of z), which makes it chase
-z - dL/dz_q (`vqtheory.theory.straight_through_target`). The rotation turns g as it turned z.
+is; with code-gradient the chosen code gets a g as well, a = 2 alpha / (number of elements of z, of all processes),
+which makes it chase z - dL/dz_q (`vqtheory.theory.straight_through_target`). The rotation turns g as it turned z.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from vqtheory.nn import _distributed
+
 
 def straight_through(latents: Tensor, chosen: Tensor, alpha: float) -> Tensor:
     """The codes [N, D], with the gradient of the latents [N, D]."""
@@ -26,7 +28,7 @@ def straight_through(latents: Tensor, chosen: Tensor, alpha: float) -> Tensor:
 
 def code_gradient(latents: Tensor, chosen: Tensor, alpha: float) -> Tensor:
     """The codes, with a gradient for the latents and a share of it for the codes."""
-    share = 2 * alpha / latents.numel()
+    share = 2 * alpha / (latents.numel() * _distributed.world_size())
     return latents + share * chosen + ((1 - share) * chosen - latents).detach()
 
 

@@ -161,7 +161,7 @@ class VectorQuantize(nn.Module):
         flat = self.project_in(rows.reshape(-1, self.dim))
         kept = None if mask is None else mask.reshape(-1)
         z = flat if kept is None else flat[kept]
-        moved = None if displacement is None else _rows(displacement, image).reshape(-1, self.codebook_dim)
+        moved = None if displacement is None else self._moved(_rows(displacement, image).reshape(-1, self.dim))
         chosen, indices, loss, info = self._quantize(z, moved if kept is None or moved is None else moved[kept])
         if kept is not None:
             chosen, indices = flat.index_put((kept,), chosen.to(flat.dtype)), _scatter(kept, indices)
@@ -173,6 +173,22 @@ class VectorQuantize(nn.Module):
                 latents.shape[:1] + latents.shape[2:],
             )
         return Quantized(result, indices.reshape(shape), loss, info)
+
+    def project(self, latents: Tensor) -> Tensor:
+        """Latents [b, n, d] or [b, d, h, w] as rows [N, codebook_dim], as they are compared with the codes."""
+        image = latents.ndim == 4 if self.accept_image_fmap is None else self.accept_image_fmap
+        return self.project_in(_rows(latents, image).reshape(-1, self.dim))
+
+    def codebook_parameters(self) -> list[nn.Parameter]:
+        """What an optimizer trains of the codebook: the codes, or the parameters of their map; none with EMA."""
+        return [parameter for parameter in self._codebook.parameters() if parameter.requires_grad]
+
+    @torch.no_grad()
+    def _moved(self, displacement: Tensor) -> Tensor:
+        """Moves of latents [N, d] as moves of their projections."""
+        if not isinstance(self.project_in, nn.Linear):
+            return displacement
+        return nn.functional.linear(displacement, self.project_in.weight)
 
     def _quantize(self, z: Tensor, displacement: Tensor | None) -> tuple[Tensor, Tensor, Tensor, Info]:
         """Latents [N, D] to codes with the estimator's gradient, indices, loss and info."""

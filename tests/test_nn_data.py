@@ -1,0 +1,201 @@
+"""Images to train on: formats that give the same, splits, what is damaged or missing."""
+
+import io
+import re
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from PIL import Image
+
+pytest.importorskip("torch")
+
+from vqtheory.nn import data
+from vqtheory.nn.data import load
+
+
+def png(pixels):
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    return file.getvalue()
+
+
+def pictures(count, height=8, width=8, seed=0):
+    return [png(pixels) for pixels in np.random.default_rng(seed).integers(0, 256, (count, height, width, 3), np.uint8)]
+
+
+def folder_of(images, folder):
+    folder.mkdir(parents=True, exist_ok=True)
+    for row, image in enumerate(images):
+        (folder / f"{row:03}.png").write_bytes(image)
+    return folder
+
+
+def zip_of(images, path, top=""):
+    with zipfile.ZipFile(path, "w") as archive:
+        for row, image in enumerate(images):
+            archive.writestr(f"{top}{row:03}.png", image)
+    return path
+
+
+def parquet_of(images, path):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pl.DataFrame({"image": [{"bytes": image, "path": None} for image in images]}).write_parquet(path)
+    return path
+
+
+@pytest.fixture(autouse=True)
+def no_data_set(monkeypatch):
+    monkeypatch.delenv("VQTHEORY_DATA", raising=False)
+
+
+class TestFormats:
+    def test_folder_zip_and_parquet_give_the_same(self, tmp_path):
+        images = pictures(12)
+        sets = [
+            load(folder_of(images, tmp_path / "folder"), size=8),
+            load(zip_of(images, tmp_path / "images.zip", "celeba/"), size=8),
+            load(parquet_of(images, tmp_path / "images.parquet"), size=8),
+        ]
+        for other in sets[1:]:
+            assert np.array_equal(sets[0].train, other.train)
+            assert np.array_equal(sets[0].test, other.test)
+
+    def test_several_parquet_files_are_one_data_set(self, tmp_path):
+        images = pictures(12)
+        parquet_of(images[:7], tmp_path / "data" / "part-0.parquet")
+        parquet_of(images[7:], tmp_path / "data" / "part-1.parquet")
+        whole = load(parquet_of(images, tmp_path / "whole.parquet"), size=8)
+        assert np.array_equal(load(tmp_path / "data", size=8).train, whole.train)
+
+    def test_the_central_square_is_scaled(self, tmp_path):
+        stripe = np.zeros((16, 32, 3), np.uint8)
+        stripe[:, 8:24] = 200  # the central square
+        images = load(folder_of([png(stripe)] * 2, tmp_path), size=8)
+        assert images.train.shape == (1, 8, 8, 3)
+        assert (images.train == 200).all()
+
+    def test_grey_images_get_three_colours(self, tmp_path):
+        grey = np.random.default_rng(0).integers(0, 256, (8, 8), np.uint8)
+        images = load(folder_of([png(grey)] * 2, tmp_path), size=8)
+        assert np.array_equal(images.train[0], np.repeat(grey[:, :, None], 3, axis=2))
+
+    def test_what_a_mac_adds_is_left_out(self, tmp_path):
+        path = zip_of(pictures(3), tmp_path / "images.zip")
+        with zipfile.ZipFile(path, "a") as archive:
+            archive.writestr("__MACOSX/._000.png", b"not an image")
+            archive.writestr("notes.txt", b"not an image")
+        assert len(load(path, size=8).train) == 2
+
+    def test_large_sets_are_mapped(self, tmp_path, monkeypatch):
+        folder = folder_of(pictures(12), tmp_path)
+        in_memory = load(folder, size=8)
+        monkeypatch.setattr(data, "_IN_MEMORY", 0)
+        mapped = load(folder, size=8)
+        assert isinstance(mapped.train, np.memmap)
+        assert np.array_equal(mapped.train, in_memory.train)
+
+
+class TestSplits:
+    def test_disjoint_complete_and_by_the_seed(self, tmp_path):
+        folder = folder_of(pictures(40), tmp_path)
+        sets = [load(folder, size=8, seed=seed, test_share=0.25) for seed in (0, 0, 1)]
+        names = [[{image.tobytes() for image in side} for side in images[:2]] for images in sets]
+        for train, test in names:
+            assert (len(train), len(test), len(train | test)) == (30, 10, 40)
+        assert names[0] == names[1]
+        assert names[0] != names[2]
+
+    @pytest.mark.parametrize("name", ["test", "validation", "val"])
+    def test_a_data_set_s_own_files(self, tmp_path, name):
+        parquet_of(pictures(5, seed=1), tmp_path / "data" / "train-00000-of-00001.parquet")
+        parquet_of(pictures(3, seed=2), tmp_path / "data" / f"{name}-00000-of-00001.parquet")
+        images = load(tmp_path, size=8)
+        assert (len(images.train), len(images.test)) == (5, 3)
+        assert {image.tobytes() for image in images.test} == {
+            np.asarray(Image.open(io.BytesIO(image))).tobytes() for image in pictures(3, seed=2)
+        }
+
+    def test_a_data_set_s_own_folders(self, tmp_path):
+        folder_of(pictures(5, seed=1), tmp_path / "train")
+        folder_of(pictures(3, seed=2), tmp_path / "test")
+        folder_of(pictures(2, seed=3), tmp_path / "val")
+        assert str(load(tmp_path, size=8)) == f"5 train and 3 test images of {tmp_path}"
+
+    def test_the_environment_names_the_data_set(self, tmp_path, monkeypatch):
+        parquet_of(pictures(5), tmp_path / "train.parquet")
+        parquet_of(pictures(2), tmp_path / "test.parquet")
+        monkeypatch.setenv("VQTHEORY_DATA", str(tmp_path))
+        assert [len(side) for side in load(size=8)[:2]] == [5, 2]
+
+    def test_without_data_windows_of_one_photograph_that_share_no_pixel(self):
+        images = load(size=64)
+        assert (images.train.shape, images.test.shape) == ((2380, 64, 64, 3), (952, 64, 64, 3))
+        photograph = np.asarray(Image.open(data.grace_hopper()).convert("RGB"))
+        border = 2 * photograph.shape[1] // 3
+        assert np.array_equal(images.train[0], photograph[:64, :64])
+        assert np.array_equal(images.test[0], photograph[:64, border : border + 64])
+        per_row = len(range(0, border - 63, 8))
+        assert np.array_equal(images.train[per_row - 1], photograph[:64, 8 * (per_row - 1) :][:, :64])
+        assert 8 * (per_row - 1) + 64 <= border
+
+
+class TestDamage:
+    def test_a_damaged_image_is_named(self, tmp_path):
+        images = pictures(4)
+        images[2] = images[2][: len(images[2]) // 2]
+        with pytest.raises(ValueError, match=r"Cannot read '.*folder/002.png' as an image: "):
+            load(folder_of(images, tmp_path / "folder"), size=8)
+        with pytest.raises(ValueError, match=r"Cannot read '002.png' in '.*images.zip': "):
+            load(zip_of(images, tmp_path / "images.zip"), size=8)
+        with pytest.raises(ValueError, match=r"Cannot read the image in row 2 of '.*images.parquet': "):
+            load(parquet_of(images, tmp_path / "images.parquet"), size=8)
+
+    def test_a_damaged_container_is_named(self, tmp_path):
+        for name in ("a.zip", "b.parquet"):
+            (tmp_path / name).write_bytes(b"PAR1 nothing")
+            with pytest.raises(ValueError, match=f"Cannot read '.*{name}' as a "):
+                load(tmp_path / name)
+
+    def test_a_damaged_member_is_named(self, tmp_path):
+        path = zip_of(pictures(3), tmp_path / "images.zip")
+        content = path.read_bytes()
+        place = content.index(b"IDAT") + 10
+        path.write_bytes(content[:place] + bytes([content[place] ^ 255]) + content[place + 1 :])
+        with pytest.raises(ValueError, match=r"Cannot read '000.png' in '.*images.zip': Bad CRC-32"):
+            load(path, size=8)
+
+    def test_a_parquet_file_of_something_else(self, tmp_path):
+        pl.DataFrame({"text": ["a", "b"]}).write_parquet(tmp_path / "other.parquet")
+        with pytest.raises(ValueError, match="must have a column 'image'"):
+            load(tmp_path)
+
+    def test_nothing_to_read(self, tmp_path):
+        with pytest.raises(FileNotFoundError, match="There is no file or folder"):
+            load(tmp_path / "none")
+        with pytest.raises(ValueError, match="There are no images in"):
+            load(tmp_path)
+        with pytest.raises(ValueError, match=r"must be at least two, .* Got 1\."):
+            load(folder_of(pictures(1), tmp_path), size=8)
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"size": 0}, "The 'size' parameter of load must be an int >= 1. Got 0."),
+        ({"size": 200}, "The 'size' parameter of load must be at most 171 without a data set. Got 200."),
+        ({"test_share": 1.5}, "The 'test_share' parameter of load must be a number >= 0 and <= 1. Got 1.5."),
+    ],
+)
+def test_bad_input_gets_one_clear_sentence(options, sentence):
+    with pytest.raises(ValueError, match=f"^{re.escape(sentence)}$"):
+        load(**options)
+
+
+def test_hidden_files_are_left_out(tmp_path):
+    folder_of(pictures(3), tmp_path)
+    Path(tmp_path / ".cache").mkdir()
+    (tmp_path / ".cache" / "x.png").write_bytes(b"not an image")
+    assert len(load(tmp_path, size=8).train) == 2

@@ -1,0 +1,446 @@
+"""Training: what is exact (resuming, processes, replay by the simulator), what is told, what is refused."""
+
+import io
+import re
+import subprocess
+import sys
+import textwrap
+import zipfile
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+torch = pytest.importorskip("torch")
+
+import vqtheory  # noqa: E402
+from vqtheory import cli, rules, streams  # noqa: E402
+from vqtheory._batches import Batches  # noqa: E402
+from vqtheory.assign import nearest  # noqa: E402
+from vqtheory.nn import VectorQuantize, step_size  # noqa: E402
+from vqtheory.nn._recorder import Recorder  # noqa: E402
+from vqtheory.nn._trained import Trained, parameters  # noqa: E402
+from vqtheory.nn._training import Training  # noqa: E402
+from vqtheory.nn.train import resume, train  # noqa: E402
+from vqtheory.nn.vqvae import VQVAE  # noqa: E402
+
+RULES = ["vq", "ema", "nsvq", "NSVQ(bandwidth=0.5, form='propagate')", "TransVQ(width=8)", "simvq", "cosine"]
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    """A zip of 50 images of 16x16, smooth as photographs are: 45 to train on."""
+    path = tmp_path_factory.mktemp("data") / "images.zip"
+    random = np.random.default_rng(0)
+    with zipfile.ZipFile(path, "w") as archive:
+        for row in range(50):
+            file = io.BytesIO()
+            coarse = Image.fromarray(random.integers(0, 256, (4, 4, 3), np.uint8))
+            coarse.resize((16, 16), Image.Resampling.BICUBIC).save(file, "PNG")
+            archive.writestr(f"{row:02}.png", file.getvalue())
+    return str(path)
+
+
+@pytest.fixture
+def tiny(images):
+    """Updates of 4 images, 64 latents, 11 to an epoch."""
+    return Training(data=images, size=16, codes=8, dim=4, batch_size=4, steps=15, records=5, lr=0.01)
+
+
+@pytest.fixture
+def double():
+    """float64 for all that is made without a dtype."""
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+def run(config, **options):
+    return train(config, progress=False, **options)
+
+
+def assert_same(one, other):
+    """To the last bit: weights, codebook, state of the optimizers, history."""
+    for name, part in one._parts.items():
+        equal(part.state_dict(), other._parts[name].state_dict(), name)
+    assert one.rows == other.rows
+    assert (one.step, one.config) == (other.step, other.config)
+
+
+def equal(one, other, name):
+    if isinstance(one, torch.Tensor):
+        assert torch.equal(one, other), name
+    elif isinstance(one, (dict, list)):
+        pairs = one.items() if isinstance(one, dict) else enumerate(one)
+        assert len(one) == len(other)
+        for key, value in pairs:
+            equal(value, other[key], f"{name}.{key}")
+    else:
+        assert one == other, name
+
+
+class TestModel:
+    def test_the_presets(self):
+        for name, width, layers in (("paper", 256, 6), ("small", 64, 2)):
+            model = VQVAE.preset(name, VectorQuantize(8, 16))
+            output = model(torch.zeros(1, 3, 64, 64))
+            assert output.images.shape == (1, 3, 64, 64)
+            assert output.latents.shape == (1, 8, 16, 16)
+            assert sum(f"{width}, {width}, kernel_size=(3, 3)" in repr(part) for part in model.encoder) == layers + 1
+
+    def test_any_sizes(self):
+        model = VQVAE(VectorQuantize(8, 16), channels=(4, 6, 8), residual_layers=0, image_channels=1)
+        assert model(torch.zeros(2, 1, 16, 24)).quantized.indices.shape == (2, 2, 3)
+
+    def test_latents_come_from_the_encoder_and_images_from_the_codes(self):
+        model = VQVAE.preset("small", VectorQuantize(8, 16)).eval()
+        x = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+        model.quantizer.initialize(torch.randn(16, 8, generator=torch.Generator().manual_seed(0)))
+        output = model(x)
+        assert torch.equal(output.latents, model.encode(x))
+        codes = model.quantizer.codebook[output.quantized.indices].permute(0, 3, 1, 2)
+        torch.testing.assert_close(output.images, model.decode(codes))
+
+
+class TestConfig:
+    def test_repr_is_read_back(self, tiny):
+        for config in (tiny, Training("NSVQ(bandwidth=exponential(2.0, half_life=50))", latents=(3, 9), clip=1.0, amp=True)):
+            assert Training.parse(repr(config)) == config
+        with pytest.raises(ValueError, match="it is not a call of Training"):
+            Training.parse("VQ()")
+
+    def test_a_folder_keeps_it(self, tiny, tmp_path):
+        config = replace(tiny, rule="NSVQ(bandwidth=exponential(2.0, half_life=50))", clip=0.5, lr=1e-3, latents=(0, 1))
+        run(config, save=tmp_path)
+        assert Trained.load(tmp_path).config == config
+
+
+class TestExactness:
+    @pytest.mark.parametrize("rule", RULES)
+    def test_stopped_and_resumed_is_as_if_not_stopped(self, tiny, tmp_path, monkeypatch, rule):
+        monkeypatch.setattr("vqtheory.nn.train._SECONDS_BETWEEN_CHECKPOINTS", 0.0)
+        whole = run(tiny, rule=rule, lr_decay=0.9, clip=1.0)
+
+        def stop(step, row):
+            if step == 12:  # in the second epoch, before it is saved: the checkpoint is of update 9
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            run(tiny, rule=rule, lr_decay=0.9, clip=1.0, save=tmp_path, on_record=stop)
+        assert Trained.load(tmp_path).step == 9
+        assert_same(resume(tmp_path, progress=False), whole)
+        assert_same(Trained.load(tmp_path), whole)
+
+    def test_killed_and_resumed(self, tiny, tmp_path):
+        """A process that dies without a word."""
+        script = f"""
+            import importlib, os
+            from vqtheory.nn._training import Training
+            module = importlib.import_module("vqtheory.nn.train")
+            module._SECONDS_BETWEEN_CHECKPOINTS = 0.0
+            die = lambda step, row: os._exit(9) if step == 9 else None
+            module.train(Training.parse({repr(tiny)!r}), save={str(tmp_path)!r}, latents=(2, 12), on_record=die)
+        """
+        assert subprocess.run([sys.executable, "-c", textwrap.dedent(script)], capture_output=True).returncode == 9
+        assert (tmp_path / "latents.npy.new").exists()
+        assert_same(resume(tmp_path, progress=False), run(tiny, save=tmp_path / "whole", latents=(2, 12)))
+        for name in ("latents.npy", "codes.npy"):
+            assert np.array_equal(np.load(tmp_path / name), np.load(tmp_path / "whole" / name)), name
+
+    def test_resumed_to_more_updates(self, tiny, tmp_path):
+        run(tiny, save=tmp_path, steps=6, records=2)
+        longer = resume(tmp_path, 15, progress=False)
+        equal(longer.model.state_dict(), run(tiny).model.state_dict(), "model")
+
+    def test_by_the_seed_alone(self, tiny):
+        torch.manual_seed(7)
+        wanted = torch.rand(1)
+        torch.manual_seed(7)
+        first = run(tiny)
+        assert torch.equal(torch.rand(1), wanted), "global randomness is left alone"
+        assert_same(first, run(tiny))
+        assert first.rows != run(tiny, seed=1).rows
+
+    def test_every_image_once_in_an_epoch(self, tiny):
+        from vqtheory.nn.train import _batch, _images
+
+        trained = Trained.new(tiny)
+        data = _images(trained, False)
+        pixels = torch.cat([_batch(replaced(trained, step), data) for step in range(11)])
+        assert len({image.numpy().tobytes() for image in pixels}) == 44
+        halves = [_batch(replaced(trained, 3), data, rank, 2) for rank in range(2)]
+        assert torch.equal(torch.cat(halves), _batch(replaced(trained, 3), data))
+
+    def test_two_processes_equal_one_with_the_joined_batch(self, tiny, tmp_path, double):
+        """gloo, in float64: what is left is the order of sums."""
+        script = f"""
+            import sys, torch
+            from vqtheory.nn._training import Training
+            from vqtheory.nn.train import train
+            torch.set_default_dtype(torch.float64)
+            torch.distributed.init_process_group("gloo", f"file://{tmp_path}/meet", rank=int(sys.argv[1]), world_size=2)
+            for i, rule in enumerate({RULES[:4]!r}):
+                train(Training.parse({repr(tiny)!r}), rule=rule, clip=0.1, save=f"{tmp_path}/two{{i}}", latents=(2, 5),
+                      progress=False)
+        """
+        started = [subprocess.Popen([sys.executable, "-c", textwrap.dedent(script), str(rank)]) for rank in range(2)]
+        try:
+            assert [process.wait(timeout=60) for process in started] == [0, 0]
+        finally:
+            for process in started:
+                process.kill()
+                process.wait()
+        for i, rule in enumerate(RULES[:4]):
+            one = run(tiny, rule=rule, clip=0.1, save=tmp_path / f"one{i}", latents=(2, 5))
+            two = Trained.load(tmp_path / f"two{i}")
+            torch.testing.assert_close(one.model.state_dict(), two.model.state_dict(), rtol=0, atol=1e-9)
+            np.testing.assert_allclose(one.history.to_numpy(), two.history.to_numpy(), rtol=1e-9)
+            for name in ("latents.npy", "codes.npy"):
+                recorded = [np.load(tmp_path / f"{which}{i}" / name) for which in ("one", "two")]
+                np.testing.assert_allclose(*recorded, rtol=0, atol=1e-9)
+
+    def test_torchrun(self, tiny, tmp_path):
+        """What torchrun tells its processes is enough: they join by themselves, and the first one speaks and saves."""
+        launch = ["torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "vqtheory", "train"]
+        given = {"data": tiny.data, "size": 16, "codes": 8, "dim": 4, "batch-size": 4, "steps": 3, "save": tmp_path / "kept"}
+        options = [text for name, value in given.items() for text in (f"--{name}", str(value))]
+        done = subprocess.run([sys.executable, "-m", *launch, *options], capture_output=True, text=True, timeout=100)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.count("After 3 updates") == 1
+        assert Trained.load(tmp_path / "kept").step == 3
+
+
+def replaced(trained, step):
+    trained.step = step
+    return trained
+
+
+class TestReplay:
+    @pytest.mark.parametrize("name", ["vq", "nsvq"])
+    def test_the_simulator_follows_the_recorded_latents_alike(self, tiny, tmp_path, name):
+        """SGD on the codebook at the rate lr is the rule at eta = 2 lr / D, update by update."""
+        trained = run(tiny, rule=name, save=tmp_path, latents=(5, 15), codebook_optimizer="sgd", codebook_lr=0.4, clip=0.01)
+        rule = {"vq": rules.VQ, "nsvq": rules.NSVQ}[name](step_size=step_size(lr=0.4, dim=4))
+        recorded, codes = streams.Recorded(tmp_path / "latents.npy"), np.load(tmp_path / "codes.npy")
+        assert (recorded.steps, codes.shape) == (10, (10, 8, 4))
+        state = rule.init(codes[0])
+        for step in range(10):
+            x = recorded.draw(step, 1, 64, seed=0, dtype=np.float32).x
+            np.testing.assert_allclose(state.codes, codes[step], rtol=1e-4, atol=1e-6)
+            assert np.array_equal(nearest(x[0], state.codes)[0], nearest(x[0], codes[step])[0])
+            state, _ = rule.advance(state, Batches(x))
+        np.testing.assert_allclose(state.codes, trained.model.quantizer.codebook, rtol=1e-4, atol=1e-6)
+
+    def test_through_simulate(self, tiny, tmp_path):
+        trained = run(tiny, rule="ema", save=tmp_path, latents=(0, 15))
+        codes, recorded = np.load(tmp_path / "codes.npy")[0], streams.Recorded(tmp_path / "latents.npy")
+        played = vqtheory.simulate(
+            rules.EMA(), recorded, codes=codes, steps=15, batch_size=64, dtype="float32", records=5, progress=False
+        )
+        np.testing.assert_allclose(played.codes, trained.model.quantizer.codebook, rtol=1e-4, atol=1e-6)
+        assert [row["used"] for row in played.rows[1:]] == trained.history["used"].to_list()
+        np.testing.assert_allclose(
+            [row["distortion"] for row in played.rows[1:]], trained.history["distortion"].to_list(), rtol=1e-4
+        )
+
+    def test_the_displacement_is_the_encoder_s_own_move(self, tiny):
+        """Propagate at an endless bandwidth moves every code by the mean displacement of the batch."""
+        one, two = (
+            run(tiny, rule="NSVQ(bandwidth=1e6, form='propagate')", steps=steps, codebook_lr=1e-30) for steps in (1, 2)
+        )
+        from vqtheory.nn.train import _batch, _images
+
+        pixels = _batch(replaced(one, 1), _images(one, False))
+        with torch.no_grad():
+            moved = one.model.encode(pixels) - Trained.new(one.config).model.encode(pixels)
+        change = two.model.quantizer.codebook - one.model.quantizer.codebook
+        torch.testing.assert_close(change, moved.mean(dim=(0, 2, 3)).expand(8, 4), rtol=1e-3, atol=1e-6)
+
+    def test_a_kill_between_the_two_renamings(self, tmp_path):
+        codes, latents = torch.ones(2, 1), torch.arange(3.0)[:, None]
+        recorder = Recorder(tmp_path, (0, 2), 0, 1)
+        recorder(0, codes, latents)
+        recorder.flush()
+        (tmp_path / "codes.npy.new").rename(tmp_path / "codes.npy")
+        again = Recorder(tmp_path, (0, 2), 0, 1)
+        again(1, 2 * codes, 2 * latents)
+        assert np.load(tmp_path / "codes.npy").ravel().tolist() == [1, 1, 2, 2]
+        assert np.load(tmp_path / "latents.npy").ravel().tolist() == [0, 1, 2, 0, 2, 4]
+        assert not Recorder(tmp_path, (0, 2), 0, 1).covers(1), "all is there"
+        assert not list(tmp_path.glob("*.new"))
+
+
+class TestOptimizers:
+    def test_clipping_never_touches_the_codebook(self, tiny):
+        free, clipped = run(tiny, steps=1, codebook_optimizer="sgd"), run(tiny, steps=1, codebook_optimizer="sgd", clip=1e-9)
+        assert torch.equal(free.model.quantizer.codebook, clipped.model.quantizer.codebook)
+        start = Trained.new(tiny).model.encoder.state_dict()
+        moved = [
+            max(float((value - start[name]).abs().max()) for name, value in trained.model.encoder.state_dict().items())
+            for trained in (free, clipped)
+        ]
+        assert moved[1] < 0.2 * moved[0]
+
+    def test_rates(self, tiny):
+        trained = run(tiny, lr_decay=0.5, codebook_lr=0.2)  # 11 updates to an epoch
+        assert trained.history["lr"].to_list() == [0.01] * 3 + [0.005] * 2
+        assert trained.optimizers[1].param_groups[0]["lr"] == 0.1
+
+    def test_all_that_is_trained_is_in_one_of_the_two(self, tiny):
+        for rule in RULES:
+            model = Trained.new(Training(rule, dim=4, codes=8, codebook_dim=2)).model
+            wanted = {id(parameter) for parameter in model.parameters() if parameter.requires_grad}
+            rest, codebook = parameters(model)
+            assert {id(parameter) for parameter in rest + codebook} == wanted
+            assert bool(codebook) == (rule != "ema")
+
+    def test_it_learns(self, tiny):
+        errors = [row["reconstruction"] for row in run(tiny, rule="ema", codes=64, steps=200, lr=2e-3).rows]
+        assert errors == sorted(errors, reverse=True)
+        assert errors[-1] < 0.7 * errors[0]
+
+    def test_in_bfloat16(self, tiny):
+        full, half = (run(tiny, amp=amp).rows[0]["loss"] for amp in (False, True))
+        assert full != half
+        assert half == pytest.approx(full, rel=0.2)
+
+    def test_projections(self, tiny, tmp_path):
+        run(tiny, codebook_dim=2, save=tmp_path, latents=(0, 3))
+        assert np.load(tmp_path / "latents.npy").shape == (3, 64, 2)
+
+
+class TestRecords:
+    def test_rows(self, tiny):
+        called = []
+        trained = run(tiny, on_record=lambda step, row: called.append((step, row)))
+        assert [step for step, _ in called] == [3, 6, 9, 12, 15]
+        assert [row for _, row in called] == trained.rows
+        assert trained.history["epoch"].to_list() == [0, 0, 0, 1, 1]
+        for row in trained.rows:
+            assert row["loss"] == pytest.approx(row["reconstruction"] + row["quantization"])
+            assert row["usage"] == row["used"] / 8
+            assert 1 <= row["perplexity"] <= 8
+        # VQ: quantization = (1 + beta) distortion / D
+        np.testing.assert_allclose(trained.history["quantization"], 1.25 / 4 * trained.history["distortion"], rtol=1e-5)
+
+    def test_the_bar_shows_usage_and_loss(self, tiny, capsys):
+        train(tiny)
+        told = capsys.readouterr().err
+        assert "45 train and 5 test images of " in told
+        assert re.search(r"15/15 .*usage=\d\.\d+", told)
+        assert re.search(r"loss=\d", told)
+
+    def test_a_damaged_folder_is_named(self, tiny, tmp_path):
+        run(tiny, save=tmp_path, steps=1)
+        content = (tmp_path / "checkpoint.pt").read_bytes()
+        (tmp_path / "checkpoint.pt").write_bytes(content[:-1])
+        with pytest.raises(ValueError, match=r"checkpoint.pt is damaged or altered: its SHA-256"):
+            resume(tmp_path)
+        (tmp_path / "checkpoint.pt").unlink()
+        with pytest.raises(ValueError, match=r"checkpoint.pt is missing"):
+            Trained.load(tmp_path)
+
+    def test_other_images_than_before(self, tiny, tmp_path, images):
+        run(tiny, save=tmp_path / "run", steps=1)
+        with zipfile.ZipFile(images) as old, zipfile.ZipFile(tmp_path / "images.zip", "w") as new:
+            for name in old.namelist()[:30]:
+                new.writestr(name, old.read(name))
+        moved = Trained.load(tmp_path / "run")
+        moved.config = replace(moved.config, data=str(tmp_path / "images.zip"))
+        moved.save(tmp_path / "run")
+        with pytest.raises(ValueError, match=r"The run was on 45 images. There are 27 train and 3 test images of"):
+            resume(tmp_path / "run", 2, progress=False)
+
+
+REFUSED = [
+    ({"codes": 0}, "The 'codes' parameter of train must be an int >= 1. Got 0."),
+    ({"steps": 1.5}, "The 'steps' parameter of train must be an int >= 1. Got 1.5."),
+    ({"lr": -1}, "The 'lr' parameter of train must be a number > 0. Got -1."),
+    ({"lr": None}, "The 'lr' parameter of train must be a number > 0. Got None."),
+    ({"clip": 0}, "The 'clip' parameter of train must be a number > 0. Got 0."),
+    ({"amp": "yes"}, "The 'amp' parameter of train must be True or False. Got 'yes'."),
+    ({"size": 18}, "The 'size' parameter of train must be a multiple of 4, by which the model 'small' divides. Got 18."),
+    ({"rule": "vqq"}, "Got 'vqq' (known: cosine, ema, nsvq, simvq, transvq, vq; did you mean 'vq'?)."),
+    ({"rule": "Uniform(dim=1)"}, "The 'rule' parameter of VectorQuantize must be one of"),
+    ({"model": "large"}, "The 'model' parameter of train must be one of the known names. Got 'large'"),
+    ({"batch_size": 46}, "The 'batch_size' parameter of train must be at most 45, the images to train on. Got 46."),
+    ({"latents": (3, 16)}, "The 'latents' parameter of train must be two steps, start < stop <= steps = 15. Got (3, 16)."),
+    ({"latents": (0, 5)}, "The 'latents' parameter of train must be None where no folder is given to `save` them in."),
+    ({"lr": 1e30}, "The training diverged: its loss is "),
+]
+
+
+class TestRefusals:
+    @pytest.mark.parametrize(("options", "sentence"), REFUSED, ids=lambda value: str(value)[:30])
+    def test_bad_input_gets_one_clear_sentence(self, tiny, options, sentence):
+        with pytest.raises(ValueError, match=re.escape(sentence)):
+            run(tiny, **options)
+
+    def test_a_folder_that_holds_a_run(self, tiny, tmp_path):
+        run(tiny, save=tmp_path, steps=1)
+        with pytest.raises(ValueError, match="must be a folder that holds no run yet"):
+            run(tiny, save=tmp_path)
+        with pytest.raises(ValueError, match=r"The 'steps' parameter of resume must be an int >= 1. Got 0."):
+            resume(tmp_path, 0)
+
+
+class TestCommand:
+    @pytest.fixture
+    def call(self, monkeypatch, capsys, tmp_path, images):
+        monkeypatch.chdir(tmp_path)
+
+        def call(*arguments):
+            monkeypatch.setattr(sys, "argv", ["vqtheory", "train", *arguments])
+            return cli.main(), *capsys.readouterr()
+
+        return call
+
+    def test_trains_and_goes_on(self, call, images):
+        small = ["--data", images, "--size", "16", "--codes", "8", "--dim", "4", "--batch-size", "4", "--records", "5"]
+        status, out, _ = call(*small, "--rule", "ema", "--steps", "1e1", "--latents", "0", "3", "--save", "kept")
+        assert status == 0
+        assert "After 10 updates " in out
+        assert "of 8 codes are used from update 9 on" in out
+        assert streams.Recorded("kept/latents.npy").steps == 3
+        status, out, _ = call("--resume", "kept", "--steps", "12")
+        assert (status, "After 12 updates " in out) == (0, True)
+        assert "vqtheory train --resume kept" in out
+
+    def test_refuses(self, call, images):
+        for arguments, sentence in (
+            (["--codes", "many"], "The 'codes' parameter of train must be an int >= 1. Got 'many'."),
+            (["--data", "none"], "There is no file or folder 'none'."),
+            (["--resume", "none"], "none holds no run: none/manifest.json is missing."),
+            (["--resume", "none", "--lr", "1"], "The 'resume' parameter of train must be alone, or with --steps"),
+        ):
+            status, out, err = call(*arguments)
+            assert (status, out) == (2, "")
+            assert sentence in err
+            assert err.count("\n") == 1
+
+    def test_stopped(self, call, images, monkeypatch):
+        def stop(step, row):
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr("vqtheory.nn._command.train", lambda **given: train(**given, on_record=stop))
+        small = ["--data", images, "--size", "16", "--codes", "8", "--dim", "4", "--steps", "3"]
+        status, _, err = call(*small, "--save", "my run")
+        assert status == 130
+        assert err.endswith("vqtheory: Stopped. Go on with: vqtheory train --resume 'my run'\n")
+        assert call(*small)[2].endswith("Nothing was kept: --save FOLDER makes a run that can be resumed.\n")
+
+    def test_without_torch(self):
+        program = """
+            import sys
+            class Absent:
+                def find_spec(self, name, *_):
+                    if name == "torch":
+                        raise ModuleNotFoundError(name)
+            sys.meta_path.insert(0, Absent())
+            from vqtheory.cli import main
+            sys.exit(main())
+        """
+        done = subprocess.run([sys.executable, "-c", textwrap.dedent(program), "train"], capture_output=True, text=True)
+        assert done.returncode == 2
+        assert done.stderr == ("vqtheory: vqtheory.nn needs torch, which is not installed: pip install 'vqtheory[torch]'.\n")

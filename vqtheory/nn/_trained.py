@@ -1,0 +1,143 @@
+"""A VQ-VAE in training: model, optimizers, how far it has come, and the folder that keeps all this."""
+
+from __future__ import annotations
+
+import copy
+import io
+import os
+import tomllib
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import tomli_w
+import torch
+from torch import Tensor, nn
+
+from vqtheory import _folder
+from vqtheory._config import text
+from vqtheory.nn._training import Training
+from vqtheory.nn.quantize import VectorQuantize
+from vqtheory.nn.vqvae import VQVAE
+
+CHECKPOINT = "checkpoint.pt"
+
+
+@dataclass
+class Trained:
+    """A VQ-VAE in training, or trained.
+
+    Attributes
+    ----------
+    config : Training
+    model : VQVAE
+    step : int
+        Updates done.
+    rows : list of dict
+        What `history` shows.
+    """
+
+    config: Training
+    model: VQVAE
+    optimizers: list[torch.optim.Optimizer]
+    before: nn.Module | None = None  # the encoder of the update before, for rules that ask how far latents have moved
+    step: int = 0
+    num_images: int | None = None
+    rows: list[dict[str, Any]] = field(default_factory=list)
+
+    @classmethod
+    def new(cls, config: Training) -> Trained:
+        """A model with the weights of the seed, on the GPU if there is one."""
+        options = {"commitment_weight": config.beta, "estimator": config.estimator, "codebook_dim": config.codebook_dim}
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(config.seed)
+            quantizer = VectorQuantize(config.dim, config.codes, config.rule, seed=config.seed, **options)  # type: ignore
+            model = VQVAE.preset(config.model, quantizer).to(device())
+        before = copy.deepcopy(model.encoder) if getattr(quantizer.rule, "needs_displacement", False) else None
+        return cls(config, model, _optimizers(config, model), before)
+
+    @property
+    def quantizer(self) -> VectorQuantize:
+        """The layer in the middle of the model."""
+        return self.model.quantizer  # type: ignore[return-value]
+
+    @property
+    def epoch(self) -> int:
+        """Passes over the images that are done; what does not fill a batch is left out of a pass."""
+        return self.step // ((self.num_images or self.config.batch_size) // self.config.batch_size)
+
+    @property
+    def history(self) -> pl.DataFrame:
+        """One row per record, of the updates since the row before.
+
+        `loss` and its parts `reconstruction` (mean squared error of images in [-1, 1]) and `quantization`; `distortion`,
+        E |z - c|^2; `used` codes, as a share `usage`; `perplexity`; `epoch` and `lr` of the last of these updates.
+        """
+        return pl.DataFrame(self.rows)
+
+    def set_rates(self) -> None:
+        """The learning rates of the epoch."""
+        rates = self.config.lr, self.config.codebook_lr or self.config.lr
+        for optimizer, rate in zip(self.optimizers, rates, strict=False):  # no second one where no code has a gradient
+            optimizer.param_groups[0]["lr"] = rate * self.config.lr_decay**self.epoch
+
+    @torch.no_grad()
+    def displacement(self, images: Tensor) -> Tensor | None:
+        """How far the update before has moved the latents of these images, if the rule asks for it."""
+        if self.before is None:
+            return None
+        moved = self.model.encode(images) - self.before(images)
+        self.before.load_state_dict(self.model.encoder.state_dict())
+        return moved
+
+    def save(self, folder: str | Path) -> None:
+        """Write config.toml, history.parquet and checkpoint.pt; a kill leaves all as before or all as after."""
+        table, state = io.BytesIO(), io.BytesIO()
+        self.history.write_parquet(table)
+        stored = {name: part.state_dict() for name, part in self._parts.items()}
+        torch.save(stored | {"step": self.step, "num_images": self.num_images}, state)
+        given = {item.name: getattr(self.config, item.name) for item in fields(Training)} | {"rule": text(self.config.rule)}
+        config = {name: value for name, value in given.items() if value is not None}
+        contents = {_folder.CONFIG: tomli_w.dumps(config).encode(), _folder.HISTORY: table.getvalue()}
+        _folder.replace_together(Path(folder), contents | {CHECKPOINT: state.getvalue()})
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Trained:
+        """Read a saved run; raises `ValueError` naming the file that is missing, damaged or altered."""
+        folder = Path(folder)
+        if not (folder / _folder.MANIFEST).is_file():
+            raise ValueError(f"{folder} holds no run: {folder / _folder.MANIFEST} is missing.")
+        digests, names = _folder._digests(folder), (_folder.CONFIG, _folder.HISTORY, CHECKPOINT)
+        config, table, state = (_folder._verified(folder, name, digests.get(name)) for name in names)
+        run = cls.new(Training(**tomllib.loads(config.decode())))
+        stored = torch.load(io.BytesIO(state), map_location=device(), weights_only=True)
+        for name, part in run._parts.items():
+            part.load_state_dict(stored[name])
+        rows = pl.read_parquet(io.BytesIO(table)).to_dicts()
+        return replace(run, step=stored["step"], num_images=stored["num_images"], rows=rows)
+
+    @property
+    def _parts(self) -> dict[str, Any]:
+        """All that changes in an update."""
+        parts = {"model": self.model} | {f"optimizer {i}": each for i, each in enumerate(self.optimizers)}
+        return parts | ({} if self.before is None else {"before": self.before})
+
+
+def parameters(model: VQVAE) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
+    """Those of encoder and decoder, and those that move codes."""
+    quantizer: Any = model.quantizer
+    codebook = quantizer.codebook_parameters()
+    own = {id(parameter) for parameter in codebook}
+    return [each for each in model.parameters() if each.requires_grad and id(each) not in own], codebook
+
+
+def _optimizers(config: Training, model: VQVAE) -> list[torch.optim.Optimizer]:
+    rest, codebook = parameters(model)
+    kind = {"adam": torch.optim.Adam, "sgd": torch.optim.SGD}[config.codebook_optimizer]
+    return [torch.optim.Adam(rest, config.lr), *([kind(codebook, lr=config.lr)] if codebook else [])]
+
+
+def device() -> torch.device:
+    """The GPU of this process, or the CPU."""
+    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0))) if torch.cuda.is_available() else torch.device("cpu")

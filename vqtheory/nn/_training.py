@@ -1,0 +1,148 @@
+"""What makes a training run what it is."""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import dataclass
+from typing import Any
+
+from vqtheory import _check, rules
+from vqtheory._config import Configured, parse
+from vqtheory.nn.estimators import ESTIMATORS
+from vqtheory.nn.quantize import RULES, VectorQuantize
+from vqtheory.nn.vqvae import PRESETS
+
+_OWNER = "train"
+_WHOLE = {"codes": 1, "dim": 1, "size": 1, "steps": 1, "batch_size": 1, "seed": 0, "records": 1}
+
+
+@dataclass(frozen=True, repr=False)
+class Training(Configured):
+    """The hyperparameters of a training run. `repr` writes them, `Training.parse` reads them.
+
+    Parameters
+    ----------
+    rule : rule or str, default VQ()
+        How the codebook moves, as `VectorQuantize` takes it, or its text, e.g. "NSVQ(bandwidth=0.1)".
+    codes : int, default 1024
+    dim : int, default 64
+        Dimensions of the latents.
+    codebook_dim : int, optional
+        Those of the codes, where latents are to be projected.
+    model : {"small", "paper"}, default "small"
+        The sizes of the autoencoder, see `VQVAE.preset`.
+    data : path, optional
+        The images, see `vqtheory.nn.data.load`.
+    size : int, default 64
+        Pixels along a side.
+    steps : int, default 2000
+        Updates. The published runs are 300 epochs.
+    batch_size : int, default 16
+        Of all processes together.
+    lr, lr_decay : float, default 5e-4, 1
+        Rate of Adam in the first epoch, and the factor from epoch to epoch; the published one is 0.995.
+    codebook_optimizer : {"adam", "sgd"}, default "adam"
+        SGD at the rate lr is the simulator's rule at eta = 2 lr / D, see `vqtheory.nn.step_size`.
+    codebook_lr : float, optional
+        Rate of the codebook in the first epoch; by default `lr`.
+    clip : float, optional
+        Largest norm of the gradient, that of the codebook apart, which is never clipped.
+    beta : float, default 0.25
+        Weight of the commitment loss.
+    estimator : str, default "straight-through"
+        How gradients pass the quantizer: `vqtheory.nn.estimators`.
+    amp : bool, default False
+        Convolutions in bfloat16.
+    seed : int, default 0
+        Of weights, codebook and the order of images.
+    records : int, default 20
+        Rows of the history, each of as many updates.
+    latents : (int, int), optional
+        From which update, and up to which, to keep all latents and codes, in latents.npy and codes.npy of the folder.
+
+    Examples
+    --------
+    >>> Training("nsvq", steps=100)
+    Training(NSVQ(), steps=100)
+    >>> Training.parse("Training(NSVQ(), steps=100)") == Training("nsvq", steps=100)
+    True
+    """
+
+    rule: Any = rules.VQ()  # noqa: RUF009  it is frozen
+    codes: int = 1024
+    dim: int = 64
+    codebook_dim: int | None = None
+    model: str = "small"
+    data: str | None = None
+    size: int = 64
+    steps: int = 2000
+    batch_size: int = 16
+    lr: float = 5e-4
+    lr_decay: float = 1.0
+    codebook_optimizer: str = "adam"
+    codebook_lr: float | None = None
+    clip: float | None = None
+    beta: float = 0.25
+    estimator: str = "straight-through"
+    amp: bool = False
+    seed: int = 0
+    records: int = 20
+    latents: tuple[int, int] | None = None
+    _positional = 1
+
+    def __post_init__(self) -> None:
+        for name, low in _WHOLE.items():
+            self._set(name, _check.integer(_OWNER, name, getattr(self, name), low))
+        for name in ("lr", "lr_decay", "codebook_lr", "clip"):
+            if getattr(self, name) is not None or name in ("lr", "lr_decay"):
+                self._set(name, _check.real(_OWNER, name, getattr(self, name), 0, above=True))
+        self._set("beta", _check.real(_OWNER, "beta", self.beta, 0))
+        for name, options in {"model": PRESETS, "codebook_optimizer": ("adam", "sgd"), "estimator": ESTIMATORS}.items():
+            _check.choice(_OWNER, name, getattr(self, name), options)
+        self._check_size()
+        if not isinstance(self.amp, bool):
+            raise _check.fail(_OWNER, "amp", "True or False", self.amp)
+        self._set("data", None if self.data is None else str(self.data))
+        if isinstance(self.rule, str):
+            self._set(
+                "rule", parse(self.rule) if "(" in self.rule else RULES[_check.choice(_OWNER, "rule", self.rule, RULES)]()
+            )
+        VectorQuantize(1, 1, self.rule)  # refuses what is no rule
+        if self.latents is not None:
+            self._set("latents", self._window(self.latents))
+
+    def _set(self, name: str, value: Any) -> None:
+        object.__setattr__(self, name, value)
+
+    def _check_size(self) -> None:
+        factor = 2 ** len(PRESETS[self.model]["channels"])
+        if self.size % factor:
+            raise _check.fail(
+                _OWNER, "size", f"a multiple of {factor}, by which the model {self.model!r} divides", self.size
+            )
+
+    def _window(self, latents: Any) -> tuple[int, int]:
+        wanted = f"two steps, start < stop <= steps = {self.steps}"
+        if not isinstance(latents, (tuple, list)) or len(latents) != 2:
+            raise _check.fail(_OWNER, "latents", wanted, latents)
+        start, stop = (_check.integer(_OWNER, "latents", step, 0) for step in latents)
+        if not start < stop <= self.steps:
+            raise _check.fail(_OWNER, "latents", wanted, (start, stop))
+        return start, stop
+
+    @classmethod
+    def parse(cls, source: str) -> Training:
+        """What `repr` has written."""
+        try:
+            call = ast.parse(source.strip(), mode="eval").body
+        except SyntaxError as error:
+            raise ValueError(f"Cannot read {source!r} as a configuration: {error.msg}.") from None
+        if not isinstance(call, ast.Call) or ast.unparse(call.func) != cls.__name__:
+            raise ValueError(f"Cannot read {source!r}: it is not a call of {cls.__name__}.")
+        named = {str(keyword.arg): parse(ast.unparse(keyword.value)) for keyword in call.keywords}
+        return cls(*(parse(ast.unparse(argument)) for argument in call.args), **named)
+
+    def record_steps(self) -> set[int]:
+        """After how many updates a row of the history is written."""
+        records = min(self.records, self.steps)
+        return {round((i + 1) * self.steps / records) for i in range(records)}
