@@ -82,3 +82,14 @@ def test_keys_are_unique_and_the_family_is_large_enough():
 def test_the_quickest_claims_hold(key):
     verdict = all_claims()[key].verify("quick", seed=1)
     assert verdict.outcome == "holds", table([verdict])
+
+
+def test_the_page_of_verdicts_has_every_claim_as_it_stands():
+    """`vqtheory verify --effort full --save docs/claims.md` makes it anew."""
+    from pathlib import Path
+
+    page = (Path(__file__).parent.parent / "docs/claims.md").read_text("utf-8")
+    for claim in all_claims().values():
+        statement = claim.statement.replace("|", "\\|")
+        assert f"| `{claim.key}`: {statement}. *{claim.source}* |" in page
+    assert page.count("| holds |") + page.count("| refuted |") + page.count("| undecided |") == len(all_claims())
