@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 
 import vqtheory
 from vqtheory import _ending, _help, cli, rules, schedules, simulation, streams
+from vqtheory._config import parse
 from vqtheory.run import Config, read_config
 
 TINY = ["--codes", "6", "--steps", "400", "--batch-size", "3", "--records", "20"]
@@ -123,7 +124,25 @@ class TestSimulate:
         assert table_of(first) == table_of(again)
 
 
+def test_a_bare_name_is_a_call_with_the_defaults():
+    assert parse("VQ") == parse("vq") == rules.VQ()
+    assert parse("Stream(Gaussian(dim=2), stationary)") == streams.Stream(streams.Gaussian(2), streams.Stationary())
+    with pytest.raises(ValueError, match="Unknown name 'nsv' in a configuration"):
+        parse("nsv")
+
+
+def test_claims_can_be_listed(call):
+    status, out, _ = call("verify", "--list")
+    assert status == 0
+    assert "threshold-of-two: Two codes on a uniform law live up to eta sqrt(3) / 36 (ratio)" in out.splitlines()
+
+
 class TestSavedRuns:
+    def test_a_training_is_told_from_a_run(self, call):
+        Path("kept").mkdir()
+        Path("kept/checkpoint.pt").touch()
+        assert "kept is a training: its table is history.parquet" in call("show", "kept")[2]
+
     def test_show_and_resume_say_the_same(self, call):
         ran = call("simulate", *TINY, "--save", "my run")[:2]
         assert Path("my run/run.png").exists()

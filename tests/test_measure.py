@@ -41,3 +41,29 @@ def test_bad_input():
         measure.distortion([[0.0], [np.nan]], [[0.0]])
     with pytest.raises(ValueError, match="columns|2"):
         measure.distortion([[0.0]], [[0.0, 1.0]])
+
+
+class TestDrift:
+    def test_of_a_stream_is_that_of_its_law(self):
+        """500 samples of a uniform box that moves, turned: speed exactly, width and dimension within sampling error."""
+        random = np.random.default_rng(0)
+        turn = np.linalg.qr(random.normal(size=(4, 4)))[0]
+        box = random.random((500, 4)) * [1.0, 1.0, 1.0, 1e-9]
+        latents = (box + 0.01 * np.arange(20)[:, None, None] * [0, 1, 0, 0]) @ turn.T
+        found = measure.drift(latents, every=5)
+        assert found.speed == pytest.approx(0.002, rel=1e-9)
+        assert found.width == pytest.approx(1, abs=0.06)
+        assert found.dimension == pytest.approx(3, abs=0.06)
+
+    def test_what_goes_to_and_fro_is_no_drift(self):
+        latents = np.random.default_rng(0).normal(size=(50, 2)) + np.cos(np.pi * np.arange(21))[:, None, None]
+        assert measure.drift(latents).speed < 1e-12
+
+    @pytest.mark.parametrize(
+        ("latents", "sentence"),
+        [(np.zeros((3, 4)), r"\[T >= 2, N >= 2, D\]. Got \(3, 4\)"), (np.ones((3, 4, 2)), "not all the same"),
+         (np.full((3, 4, 2), np.nan), r"index \(0, 0, 0\)")],
+    )  # fmt: skip
+    def test_bad_input(self, latents, sentence):
+        with pytest.raises(ValueError, match=sentence):
+            measure.drift(latents)

@@ -108,6 +108,8 @@ def _build(node: ast.expr, source: str, arrays: Mapping[str, np.ndarray]) -> Any
             return [_build(item, source, arrays) for item in items]
         case ast.BinOp(left=left, op=ast.Add(), right=right):
             return _build(left, source, arrays) + _build(right, source, arrays)
+        case ast.Name(id=name):  # a rule or a drift with its defaults, in any case
+            return _call({known.lower(): known for known in known_names()}.get(name.lower(), name), [], {}, arrays)
         case ast.Call(func=ast.Name(id=name), args=args, keywords=keywords):
             positional = [_build(arg, source, arrays) for arg in args]
             named = {str(keyword.arg): _build(keyword.value, source, arrays) for keyword in keywords}

@@ -159,6 +159,10 @@ def show(
         picture: Where to draw the run.
     """
     target = _picture(picture, folder)
+    if (folder / "checkpoint.pt").exists():
+        raise ValueError(
+            f"{folder} is a training: its table is history.parquet, and vqtheory train --resume goes on with it."
+        )
     import vqtheory as vq
 
     _end(vq.Run.load(folder), target, folder)
@@ -170,7 +174,7 @@ def predict(
     num_codes: Annotated[str, _option("INT")],
     speed: Annotated[str, _option("REAL")],
     rule: Annotated[str, _option("{vq,ema,adam,nsvq}")] = "vq",
-    step_size: Annotated[str | None, _option("REAL", "0.05; adam 1e-3")] = None,
+    step_size: Annotated[str | None, _option("REAL", "0.05; adam 1e-5")] = None,
     decay: Annotated[str | None, _option("REAL", "0.99")] = None,
     bandwidth: Annotated[str | None, _option("REAL", "1.0")] = None,
     batch_size: Annotated[str | None, _option("INT", "1; adam 1024")] = None,
@@ -202,14 +206,15 @@ def predict(
 
     numbers = {name: _number(text) for name, text in given.items() if text is not None}
     setting = _prediction.Setting(**numbers, density=None if density is None else _read("stream", density))
-    print(_prediction.sentences(rule, *_prediction.predict(rule, setting)))
+    print(_prediction.sentences(rule.lower(), *_prediction.predict(rule, setting)))
 
 
 @command
 def verify(
-    keys: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="CLAIM")] = (),
+    keys: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="[CLAIM ...]")] = (),
     /,
     *,
+    list: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
     effort: Literal["quick", "full"] = "quick",
     seed: int = 0,
     save: Annotated[Path | None, _option("FILE.md")] = None,
@@ -218,6 +223,7 @@ def verify(
 
     Args:
         keys: Which claims; all of them if none is named.
+        list: Only tell which claims there are.
         effort: How much evidence: quick takes a minute or two, full much longer.
         seed: Of all experiments.
         save: Keep the verdicts as a page; or as a table, .csv or .parquet.
@@ -230,8 +236,11 @@ def verify(
 
     if save is not None and (save.suffix.lower() not in (".md", ".csv", ".parquet") or not save.parent.is_dir()):
         raise ValueError(f"The verdicts go to a .md, .csv or .parquet file in a folder that exists. Got {str(save)!r}.")
-    order = list(all_claims())
-    found = list(tqdm(verdicts_of(keys, effort, seed), total=len(keys) or len(order), unit=" claims"))
+    if list:
+        print("\n".join(f"{claim.key}: {claim.statement}" for claim in all_claims().values()))
+        return
+    order = [*all_claims()]
+    found = [*tqdm(verdicts_of(keys, effort, seed), total=len(keys) or len(order), unit=" claims")]
     print(table(sorted(found, key=lambda verdict: order.index(verdict.key))))
     if save is not None:
         keep(save, found)
@@ -266,7 +275,7 @@ def train(
     save: Annotated[Path | None, _option("FOLDER")] = None,
     resume: Annotated[Path | None, _option("FOLDER")] = None,
 ) -> None:
-    """Train a VQ-VAE on images, and tell how many codes it uses. Needs torch: pip install 'vqtheory[torch]'.
+    """Train a VQ-VAE on images, and tell how many codes it uses. Needs torch: pip install torch.
 
     With several processes: torchrun --nproc-per-node 2 -m vqtheory train ...
 
@@ -290,7 +299,8 @@ def train(
         amp: Compute convolutions in bfloat16.
         seed: The same seed gives the same run on a CPU.
         records: Rows of the history.
-        latents: Keep all latents and codes of these updates as latents.npy and codes.npy in the folder, for Recorded.
+        latents: Keep the latents and codes of these updates as latents.npy and codes.npy in the folder, for Recorded; they
+            are each update's own batch, so that what moves from one to the next is not the encoder alone.
         save: Keep the run in this folder, up to date while it goes on.
         resume: Go on with the run in this folder, further with --steps.
     """

@@ -132,3 +132,53 @@ def dead(latents: Any, codes: Any) -> np.ndarray:
     array([False,  True])
     """
     return cells(latents, codes).hits == 0
+
+
+class Drift(NamedTuple):
+    """How latents move, in the terms of `vqtheory.theory.critical_speed`."""
+
+    speed: float  # distance per update of the cloud's mean, along its steady course
+    width: float  # of a uniform cloud with the same spread along that course
+    dimension: float  # that the latents fill: (sum of variances)^2 / sum of their squares
+
+
+def drift(latents: np.ndarray, every: int = 1) -> Drift:
+    """The drift of an encoder, from the latents of one and the same batch at successive times.
+
+    The course is the least-squares line through the batch's means, so that what goes to and fro does not count; a
+    rotation or a change of scale about the mean is no drift of this kind. Variances are those about the means, on
+    principal axes.
+
+    Parameters
+    ----------
+    latents : float [T, N, D]
+        T >= 2 times, the same N >= 2 samples in the same rows.
+    every : int, default 1
+        Updates from one time to the next.
+
+    Raises
+    ------
+    ValueError
+        For another shape, values that are not finite, and latents that are all the same.
+
+    Examples
+    --------
+    >>> square = np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
+    >>> found = drift(square + np.array([0.0, 0.1, 0.2])[:, None, None] * [1, 0])
+    >>> round(found.speed, 9), round(found.width, 3), round(found.dimension, 9)
+    (0.1, 1.732, 2.0)
+    """
+    latents, every = np.asarray(latents, np.float64), _check.integer("drift", "every", every)
+    if latents.ndim != 3 or min(latents.shape[:2]) < 2 or latents.shape[2] < 1:
+        raise _check.fail("drift", "latents", "an array [T >= 2, N >= 2, D]", latents.shape)
+    _check.finite("drift", "latents", latents)
+    means, times = latents.mean(axis=1), every * np.arange(len(latents)) - every * (len(latents) - 1) / 2
+    velocity = times @ means / (times @ times)
+    moved = (latents - means[:, None]).reshape(-1, latents.shape[2])
+    covariance = moved.T @ moved / len(moved)
+    total = np.trace(covariance)
+    if total == 0:
+        raise _check.fail("drift", "latents", "not all the same", latents.shape)
+    speed = float(np.linalg.norm(velocity))
+    along = velocity @ covariance @ velocity / speed**2 if speed > 0 else total / len(covariance)
+    return Drift(speed, float(np.sqrt(12 * along)), float(total**2 / np.sum(covariance**2)))

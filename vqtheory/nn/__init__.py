@@ -3,7 +3,7 @@
 try:
     import torch as _torch  # noqa: F401
 except ImportError as error:
-    raise ImportError("vqtheory.nn needs torch, which is not installed: pip install 'vqtheory[torch]'.") from error
+    raise ImportError("vqtheory.nn needs torch, which is not installed: pip install torch.") from error
 
 from vqtheory.nn.adapters import TamingQuantizer
 from vqtheory.nn.quantize import Info, Quantized, VectorQuantize, step_size

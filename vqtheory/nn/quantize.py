@@ -137,7 +137,10 @@ class VectorQuantize(nn.Module):
 
     @torch.no_grad()
     def initialize(self, latents: Tensor) -> None:
-        """Start from latents [N, codebook_dim]: K of them, by `seed`, all different where there are as many."""
+        """Start from latents [N, codebook_dim]: K of them, by `seed`; where there are fewer, some codes begin as equals.
+
+        Of equal codes the first alone wins. Call it with more latents than codes before training on smaller batches.
+        """
         latents = self._codebook.project(latents.detach().reshape(-1, self.codebook_dim))
         random = torch.Generator().manual_seed(self.seed)
         order = torch.randperm(len(latents), generator=random)
