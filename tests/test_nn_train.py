@@ -443,4 +443,4 @@ class TestCommand:
         """
         done = subprocess.run([sys.executable, "-c", textwrap.dedent(program), "train"], capture_output=True, text=True)
         assert done.returncode == 2
-        assert done.stderr == ("vqtheory: vqtheory.nn needs torch, which is not installed: pip install 'vqtheory[torch]'.\n")
+        assert done.stderr == ("vqtheory: vqtheory.nn needs torch, which is not installed: pip install torch.\n")

@@ -379,7 +379,7 @@ class TestConfigFile:
         [
             ('rule = "VQQ()"', "Unknown name 'VQQ' .*did you mean 'VQ'"),
             ('rule = "VQ(step=1)"', "VQ has no parameter 'step' .*did you mean 'step_size'"),
-            ('rule = "VQ(step_size=__import__)"', "Cannot read '__import__'"),
+            ('rule = "VQ(step_size=__import__)"', "Unknown name '__import__' in a configuration"),
             ('rule = "VQ("', "Cannot read"),
             ("stepz = 3", "Unknown parameter 'stepz' .*did you mean 'steps'"),
             ("steps = ", "is not TOML"),
