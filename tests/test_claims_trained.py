@@ -23,3 +23,11 @@ def test_without_decay_no_code_is_lost(monkeypatch):
     """The excess of a run whose decay is not what the law is told."""
     monkeypatch.setattr(trained, "weight_decay_speed", lambda *arguments: 1e9)
     assert trained.decay_excess(8, 8.0, seed=0) >= 3
+
+
+@pytest.mark.parametrize(("cells", "low", "high"), [(0.003, 0.82, 0.95), (0.02, 0.6, 0.9)])
+def test_longer_steps_lose_codes_below_adam_s_law(cells, low, high):
+    """As the docstring of `adam_critical_speed` says, widened by the bracket's half width of 0.0125."""
+    for pair in ((8, 256), (16, 256)):
+        found = sum(trained.adam_threshold(*pair, seed=0, cells=cells)) / 2
+        assert low < found < high

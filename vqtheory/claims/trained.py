@@ -36,13 +36,13 @@ def survivors(rule: Any, stream: Any, codes: np.ndarray, steps: int, seed: int, 
 
 def bracket(all_live: Callable[[float], bool]) -> list[float]:
     """Both ends of where the threshold lies, as a multiple of the law's."""
-    found, reach = threshold(all_live, 0.7, 1.3, halvings=5), 0.6 / 2**6
+    found, reach = threshold(all_live, 0.5, 1.3, halvings=5), 0.8 / 2**6
     return [found - reach, found + reach]
 
 
-def adam_threshold(num_codes: int, batch_size: int, seed: int) -> list[float]:
-    """The simulated critical speed of Adam over the law's."""
-    rate = CELLS / num_codes
+def adam_threshold(num_codes: int, batch_size: int, seed: int, cells: float = CELLS) -> list[float]:
+    """The simulated critical speed of Adam over the law's, at a learning rate of so many cells."""
+    rate = cells / num_codes
     law = adam_critical_speed(num_codes, rate, batch_size)
 
     def all_live(ratio: float) -> bool:

@@ -153,9 +153,6 @@ class MapCodebook(Codebook):
 class CosineCodebook(Codebook):
     """Codes and latents on the unit sphere."""
 
-    def load(self, state: Any) -> None:
-        super().load(state)
-
     def codes(self) -> Tensor:
         """The directions of the codes; an optimizer's step off the sphere is undone here."""
         if self.training:
