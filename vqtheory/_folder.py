@@ -14,6 +14,7 @@ import json
 import os
 import platform
 import tomllib
+from collections.abc import Iterable
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -85,13 +86,18 @@ def read(folder: Path) -> tuple[dict[str, Any], pl.DataFrame, dict[str, Any]]:
     """Configuration, history and checkpoint of a folder; raises `ValueError` naming what is wrong."""
     import polars as pl
 
+    found = contents(folder, (CONFIG, HISTORY, CHECKPOINT))
+    with np.load(io.BytesIO(found[CHECKPOINT]), allow_pickle=False) as stored:
+        checkpoint = {name: stored[name][()] for name in stored.files}
+    return tomllib.loads(found[CONFIG].decode()), pl.read_parquet(io.BytesIO(found[HISTORY])), checkpoint
+
+
+def contents(folder: Path, names: Iterable[str]) -> dict[str, bytes]:
+    """Files of a folder as the manifest has them; raises `ValueError` naming one that is missing, damaged or altered."""
     if not (folder / MANIFEST).is_file():
         raise ValueError(f"{folder} holds no run: {folder / MANIFEST} is missing.")
     digests = _digests(folder)
-    contents = {name: _verified(folder, name, digests.get(name)) for name in (CONFIG, HISTORY, CHECKPOINT)}
-    with np.load(io.BytesIO(contents[CHECKPOINT]), allow_pickle=False) as stored:
-        checkpoint = {name: stored[name][()] for name in stored.files}
-    return tomllib.loads(contents[CONFIG].decode()), pl.read_parquet(io.BytesIO(contents[HISTORY])), checkpoint
+    return {name: _verified(folder, name, digests.get(name)) for name in names}
 
 
 def _verified(folder: Path, name: str, digest: str | None) -> bytes:

@@ -14,23 +14,17 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
+from vqtheory._options import COMMANDS, Folder, command, number, option
+
 if TYPE_CHECKING:
     from vqtheory.run import Run
 
-Folder = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FOLDER")]
-COMMANDS: dict[str, Callable[..., None]] = {}
 DEFAULTS: dict[str, Any] = {
     "rule": "VQ(step_size=0.05)",
     "stream": "Stream(Uniform(dim=1), Translation(speed=1e-5))",
     "codes": 64,
     "steps": 200_000,
 }
-
-
-def command(function: Callable[..., None]) -> Callable[..., None]:
-    """Make a function a subcommand of its name."""
-    COMMANDS[function.__name__] = function
-    return function
 
 
 def main() -> int:
@@ -55,6 +49,8 @@ def main() -> int:
 
 
 def _call(arguments: list[str]) -> None:
+    from vqtheory import _trainings  # noqa: F401  more commands, to be listed after those of this file
+
     try:
         tyro.extras.subcommand_cli_from_dict(COMMANDS, prog="vqtheory", description=_about(arguments), args=arguments)
     finally:
@@ -75,26 +71,21 @@ def _about(arguments: list[str]) -> str:
     return description()
 
 
-def _option(metavar: str, default: str = "") -> Any:
-    """An option that is a text until `simulate` checks it, so that whatever is wrong is told in one form."""
-    return tyro.conf.arg(metavar=metavar, help_behavior_hint=f"(default: {default})" if default else "")
-
-
 @command
 def simulate(
     *,
-    rule: Annotated[str | None, _option("TEXT", DEFAULTS["rule"])] = None,
-    stream: Annotated[str | None, _option("TEXT", DEFAULTS["stream"])] = None,
-    codes: Annotated[str | None, _option("INT|FILE.npy", str(DEFAULTS["codes"]))] = None,
-    steps: Annotated[str | None, _option("INT", str(DEFAULTS["steps"]))] = None,
-    batch_size: Annotated[str | None, _option("INT", "1")] = None,
-    seed: Annotated[str | None, _option("INT", "0")] = None,
-    init: Annotated[str | None, _option("{latents,kmeans++}", "latents")] = None,
-    dtype: Annotated[str | None, _option("{float64,float32}", "float64")] = None,
-    records: Annotated[str | None, _option("INT", "100")] = None,
-    config: Annotated[Path | None, _option("FILE.toml")] = None,
-    save: Annotated[Path | None, _option("FOLDER")] = None,
-    picture: Annotated[Path | None, _option("FILE.png", "run.png in the folder, else vqtheory-run.png")] = None,
+    rule: Annotated[str | None, option("TEXT", DEFAULTS["rule"])] = None,
+    stream: Annotated[str | None, option("TEXT", DEFAULTS["stream"])] = None,
+    codes: Annotated[str | None, option("INT|FILE.npy", str(DEFAULTS["codes"]))] = None,
+    steps: Annotated[str | None, option("INT", str(DEFAULTS["steps"]))] = None,
+    batch_size: Annotated[str | None, option("INT", "1")] = None,
+    seed: Annotated[str | None, option("INT", "0")] = None,
+    init: Annotated[str | None, option("{latents,kmeans++}", "latents")] = None,
+    dtype: Annotated[str | None, option("{float64,float32}", "float64")] = None,
+    records: Annotated[str | None, option("INT", "100")] = None,
+    config: Annotated[Path | None, option("FILE.toml")] = None,
+    save: Annotated[Path | None, option("FOLDER")] = None,
+    picture: Annotated[Path | None, option("FILE.png", "run.png in the folder, else vqtheory-run.png")] = None,
 ) -> None:
     """Let a rule follow a stream, and tell which codes survive.
 
@@ -128,8 +119,8 @@ def resume(
     folder: Folder,
     /,
     *,
-    steps: Annotated[str | None, _option("INT")] = None,
-    picture: Annotated[Path | None, _option("FILE.png", "run.png in the folder")] = None,
+    steps: Annotated[str | None, option("INT")] = None,
+    picture: Annotated[Path | None, option("FILE.png", "run.png in the folder")] = None,
 ) -> None:
     """Continue a saved run, as if it had not stopped.
 
@@ -150,7 +141,7 @@ def show(
     folder: Folder,
     /,
     *,
-    picture: Annotated[Path | None, _option("FILE.png", "run.png in the folder")] = None,
+    picture: Annotated[Path | None, option("FILE.png", "run.png in the folder")] = None,
 ) -> None:
     """Tell what came out of a saved run, without running.
 
@@ -171,18 +162,18 @@ def show(
 @command
 def predict(
     *,
-    num_codes: Annotated[str, _option("INT")],
-    speed: Annotated[str, _option("REAL")],
-    rule: Annotated[str, _option("{vq,ema,adam,nsvq}")] = "vq",
-    step_size: Annotated[str | None, _option("REAL", "0.05; adam 1e-5")] = None,
-    decay: Annotated[str | None, _option("REAL", "0.99")] = None,
-    bandwidth: Annotated[str | None, _option("REAL", "1.0")] = None,
-    batch_size: Annotated[str | None, _option("INT", "1; adam 1024")] = None,
-    width: Annotated[str | None, _option("REAL", "1.0")] = None,
-    dim: Annotated[str | None, _option("INT", "1")] = None,
-    density: Annotated[str | None, _option("TEXT", "uniform")] = None,
-    direction: Annotated[str | None, _option("{1,-1}", "1")] = None,
-    steps: Annotated[str | None, _option("INT", "the limit of a small step size")] = None,
+    num_codes: Annotated[str, option("INT")],
+    speed: Annotated[str, option("REAL")],
+    rule: Annotated[str, option("{vq,ema,adam,nsvq}")] = "vq",
+    step_size: Annotated[str | None, option("REAL", "0.05; adam 1e-5")] = None,
+    decay: Annotated[str | None, option("REAL", "0.99")] = None,
+    bandwidth: Annotated[str | None, option("REAL", "1.0")] = None,
+    batch_size: Annotated[str | None, option("INT", "1; adam 1024")] = None,
+    width: Annotated[str | None, option("REAL", "1.0")] = None,
+    dim: Annotated[str | None, option("INT", "1")] = None,
+    density: Annotated[str | None, option("TEXT", "uniform")] = None,
+    direction: Annotated[str | None, option("{1,-1}", "1")] = None,
+    steps: Annotated[str | None, option("INT", "the limit of a small step size")] = None,
 ) -> None:
     """Say how many codes a drift leaves alive, and which step size, codebook or decay would save all.
 
@@ -204,7 +195,7 @@ def predict(
     given |= {"num_codes": num_codes, "speed": speed, "dim": dim, "direction": direction, "steps": steps}
     from vqtheory import _prediction
 
-    numbers = {name: _number(text) for name, text in given.items() if text is not None}
+    numbers = {name: number(text) for name, text in given.items() if text is not None}
     setting = _prediction.Setting(**numbers, density=None if density is None else _read("stream", density))
     print(_prediction.sentences(rule.lower(), *_prediction.predict(rule, setting)))
 
@@ -217,7 +208,7 @@ def verify(
     list: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
     effort: Literal["quick", "full"] = "quick",
     seed: int = 0,
-    save: Annotated[Path | None, _option("FILE.md")] = None,
+    save: Annotated[Path | None, option("FILE.md")] = None,
 ) -> None:
     """Measure what the theory claims, and judge it. Exit status 1 if a claim is refuted, or undecided at full effort.
 
@@ -249,75 +240,6 @@ def verify(
         raise SystemExit(1)
 
 
-@command
-def train(
-    *,
-    rule: Annotated[str | None, _option("TEXT", "vq")] = None,
-    codes: Annotated[str | None, _option("INT", "1024")] = None,
-    dim: Annotated[str | None, _option("INT", "64")] = None,
-    codebook_dim: Annotated[str | None, _option("INT", "dim")] = None,
-    model: Annotated[str | None, _option("{small,paper}", "small")] = None,
-    data: Annotated[str | None, _option("PATH", "VQTHEORY_DATA, else one photograph")] = None,
-    size: Annotated[str | None, _option("INT", "64")] = None,
-    steps: Annotated[str | None, _option("INT", "2000")] = None,
-    batch_size: Annotated[str | None, _option("INT", "16")] = None,
-    lr: Annotated[str | None, _option("REAL", "5e-4")] = None,
-    lr_decay: Annotated[str | None, _option("REAL", "1.0")] = None,
-    codebook_optimizer: Annotated[str | None, _option("{adam,sgd}", "adam")] = None,
-    codebook_lr: Annotated[str | None, _option("REAL", "lr")] = None,
-    clip: Annotated[str | None, _option("REAL", "none")] = None,
-    beta: Annotated[str | None, _option("REAL", "0.25")] = None,
-    estimator: Annotated[str | None, _option("{straight-through,rotation,code-gradient}", "straight-through")] = None,
-    amp: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
-    seed: Annotated[str | None, _option("INT", "0")] = None,
-    records: Annotated[str | None, _option("INT", "20")] = None,
-    latents: Annotated[tuple[str, str] | None, _option("START STOP")] = None,
-    save: Annotated[Path | None, _option("FOLDER")] = None,
-    resume: Annotated[Path | None, _option("FOLDER")] = None,
-) -> None:
-    """Train a VQ-VAE on images, and tell how many codes it uses. Needs torch: pip install torch.
-
-    With several processes: torchrun --nproc-per-node 2 -m vqtheory train ...
-
-    Args:
-        rule: How the codebook moves: vq, ema, nsvq, transvq, simvq, cosine, or a call such as "NSVQ(bandwidth=0.1)".
-        codes: How many codes.
-        dim: Dimensions of the latents.
-        codebook_dim: Dimensions of the codes, where latents are projected to fewer.
-        model: Sizes of encoder and decoder; small trains on a CPU, paper is that of the published experiments.
-        data: A folder or a .zip of images, or .parquet files with the column image, such as copies of CelebA-HQ.
-        size: Pixels along a side; the images' central square is scaled to it.
-        steps: Updates.
-        batch_size: Images in an update, of all processes together.
-        lr: Rate of Adam.
-        lr_decay: Its factor from epoch to epoch; 0.995 in the published experiments.
-        codebook_optimizer: Of the codes; sgd is the simulator's rule with the step size 2 lr / dim.
-        codebook_lr: Rate of the codes.
-        clip: Largest norm of the gradient. That of the codebook is never clipped.
-        beta: Weight of the commitment loss.
-        estimator: How the decoder's gradient passes the quantizer.
-        amp: Compute convolutions in bfloat16.
-        seed: The same seed gives the same run on a CPU.
-        records: Rows of the history.
-        latents: Keep the latents and codes of these updates as latents.npy and codes.npy in the folder, for Recorded; they
-            are each update's own batch, so that what moves from one to the next is not the encoder alone.
-        save: Keep the run in this folder, up to date while it goes on.
-        resume: Go on with the run in this folder, further with --steps.
-    """
-    given: dict[str, Any] = {"rule": rule, "model": model, "data": data, "estimator": estimator}
-    numbers = {"codes": codes, "dim": dim, "codebook_dim": codebook_dim, "size": size, "steps": steps, "seed": seed}
-    numbers |= {"batch_size": batch_size, "lr": lr, "lr_decay": lr_decay, "codebook_lr": codebook_lr, "clip": clip}
-    numbers |= {"beta": beta, "records": records}
-    given |= {name: _number(text) for name, text in numbers.items() if text is not None}
-    given |= {"codebook_optimizer": codebook_optimizer, "latents": latents and tuple(map(_number, latents))}
-    given |= {"amp": amp or None}
-    try:
-        from vqtheory.nn._command import run_training
-    except ImportError as error:
-        raise ValueError(str(error)) from None
-    run_training({name: value for name, value in given.items() if value is not None}, save, resume)
-
-
 def _configured(path: Path | None) -> dict[str, Any]:
     if path is None:
         return {}
@@ -334,29 +256,18 @@ def _read(name: str, value: Any) -> Any:
         from vqtheory._config import parse
 
         return parse(value)
-    number = _whole(value)
-    if name != "codes" or not isinstance(number, str):
-        return number
+    count = _whole(value)
+    if name != "codes" or not isinstance(count, str):
+        return count
     from vqtheory.streams._files import load_array
 
     return load_array(value)
 
 
-def _number(text: str) -> float | str:
-    """12, 1_000_000 or 1e6 as an int, 0.5 as a float; anything else as it is, to be refused by whoever checks it."""
-    for kind in (int, float):
-        try:
-            number = kind(text)
-        except ValueError:
-            continue
-        return int(number) if number == number // 1 else number
-    return text
-
-
 def _whole(text: str) -> int | str:
-    """As `_number`, but what is no int is left as it is."""
-    number = _number(text)
-    return number if isinstance(number, int) else text
+    """As `number`, but what is no int is left as it is."""
+    found = number(text)
+    return found if isinstance(found, int) else text
 
 
 def _picture(path: Path | None, folder: Path | None) -> Path:

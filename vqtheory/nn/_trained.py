@@ -105,11 +105,7 @@ class Trained:
     @classmethod
     def load(cls, folder: str | Path) -> Trained:
         """Read a saved run; raises `ValueError` naming the file that is missing, damaged or altered."""
-        folder = Path(folder)
-        if not (folder / _folder.MANIFEST).is_file():
-            raise ValueError(f"{folder} holds no run: {folder / _folder.MANIFEST} is missing.")
-        digests, names = _folder._digests(folder), (_folder.CONFIG, _folder.HISTORY, CHECKPOINT)
-        config, table, state = (_folder._verified(folder, name, digests.get(name)) for name in names)
+        config, table, state = _folder.contents(Path(folder), (_folder.CONFIG, _folder.HISTORY, CHECKPOINT)).values()
         run = cls.new(Training(**tomllib.loads(config.decode())))
         stored = torch.load(io.BytesIO(state), map_location=device(), weights_only=True)
         for name, part in run._parts.items():

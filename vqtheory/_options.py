@@ -1,0 +1,34 @@
+"""What the subcommands are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+Folder = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FOLDER")]
+COMMANDS: dict[str, Callable[..., None]] = {}
+
+
+def command(function: Callable[..., None]) -> Callable[..., None]:
+    """Make a function a subcommand of its name."""
+    COMMANDS[function.__name__] = function
+    return function
+
+
+def option(metavar: str, default: str = "") -> Any:
+    """An option that is a text until `simulate` checks it, so that whatever is wrong is told in one form."""
+    return tyro.conf.arg(metavar=metavar, help_behavior_hint=f"(default: {default})" if default else "")
+
+
+def number(text: str) -> float | str:
+    """12, 1_000_000 or 1e6 as an int, 0.5 as a float; anything else as it is, to be refused by whoever checks it."""
+    for kind in (int, float):
+        try:
+            number = kind(text)
+        except ValueError:
+            continue
+        return int(number) if number == number // 1 else number
+    return text
