@@ -8,6 +8,9 @@ from . import streams as streams
 from . import testing as testing
 from . import theory as theory
 from ._batches import Batches as Batches
+from ._diagnosis import Diagnosis as Diagnosis
+from ._diagnosis import diagnose as diagnose
+from ._recording import Recording as Recording
 from ._sweep import sweep as sweep
 from .run import Run as Run
 from .run import resume as resume

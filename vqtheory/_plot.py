@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _WIDTH = 11.5  # of the figure, inches
 _CHARACTERS = 150  # of the small print, in that width
-_USED, _UNUSED = "#1f77b4", "#c0392b"
+USED, UNUSED = "#1f77b4", "#c0392b"
 _LATENTS = 3000  # drawn of the law that the codes follow
 _SIGHT = 1e100  # what is farther is not drawn: axes overflow where a run that diverged ends
 
@@ -39,7 +39,7 @@ def plot_run(run: Run) -> Figure:
 def _plot_usage(axes: Axes, run: Run) -> None:
     num_codes = len(run.codes)
     axes.axhline(num_codes, color="0.8", lw=1, zorder=0)
-    _plot_column(axes, run, "used", "chosen between records", color=_USED)
+    _plot_column(axes, run, "used", "chosen between records", color=USED)
     _plot_column(axes, run, "perplexity", "perplexity", color="#e08e1b")
     steps, dead = _known(run, "dead")
     axes.plot(steps, num_codes - dead, "k.", ms=4, label="not dead")
@@ -100,7 +100,7 @@ def _plot_codes(axes: Axes, run: Run) -> None:
     if codes.shape[1] == 1:
         _plot_line(axes, run, latents, codes)
     else:
-        _plot_plane(axes, run, *_in_plane(latents, codes))
+        _plot_plane(axes, run, *in_plane(latents, codes))
         axes.set_aspect("equal", adjustable="datalim")
     _legend(axes)
 
@@ -134,10 +134,10 @@ def _groups(run: Run) -> list[tuple[np.ndarray, str, str]]:
     """Codes chosen in the window of usage and codes that were not; all as one where it is too short to tell."""
     used = run.used
     if run.short_window:
-        return [(np.full(len(used), True), _USED, f"{len(used):,} codes")]
+        return [(np.full(len(used), True), USED, f"{len(used):,} codes")]
     groups = [
-        (used, _USED, f"{used.sum():,} chosen after step {run.hits_since:,}"),
-        (~used, _UNUSED, f"{(~used).sum():,} not"),
+        (used, USED, f"{used.sum():,} chosen after step {run.hits_since:,}"),
+        (~used, UNUSED, f"{(~used).sum():,} not"),
     ]
     return [group for group in groups if group[0].any()]
 
@@ -149,7 +149,7 @@ def _plot_plane(axes: Axes, run: Run, latents: np.ndarray, codes: np.ndarray, na
     axes.set(xlabel=names[0], ylabel=names[1])
 
 
-def _in_plane(latents: np.ndarray, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray, tuple[str, str]]:
+def in_plane(latents: np.ndarray, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray, tuple[str, str]]:
     if codes.shape[1] == 2:
         return latents, codes, ("codes at the end: axis 1", "axis 2")
     cloud = latents if len(latents) else codes

@@ -16,6 +16,7 @@ MEASURED_SHARE = {
     8: (0.3, 0.5),
 }  # survivors over the scaling law; see the claims
 MOST_CELLS = 0.003  # Adam's rate in cells of the cloud: here simulated thresholds are a tenth to a sixth below the law
+STEP_SIZE = "a larger step size"  # a knob
 FEW_LAYERS = 2.0  # of codes to an axis; below, no code is behind another
 
 
@@ -72,7 +73,7 @@ def _plain(asked: Setting) -> Prediction:
     survivors = theory.surviving_codes(v, eta, num_codes=K, **about)
     most = min(K, asked.batch_size)  # a code that wins its share of a batch, and no more, jumps past it from here on
     jump = f"above {most}, the lesser of codes and batch size, codes jump past their latents"
-    cures = [("a larger step size", _enough(theory.required_step_size(K, v, **about), most, jump)), _smaller(survivors)]
+    cures = [(STEP_SIZE, _enough(theory.required_step_size(K, v, **about), most, jump)), _smaller(survivors)]
     if asked.density is None:
         cures += _passed_on(asked, critical)
     if eta > most:
@@ -120,7 +121,10 @@ def _passed_on(asked: Setting, present: float) -> list[tuple[str, str]]:
     if reach < max(asked.speed, present):
         return []
     return [
-        (f"NSVQ, bandwidth {asked.width * widths:g}", f"carries any number along up to {reach:.3g}, for use after the drift")
+        (
+            f"NSVQ, bandwidth {asked.width * widths:.3g}",
+            f"carries any number along up to {reach:.3g}, for use after the drift",
+        )
     ]
 
 
@@ -145,7 +149,7 @@ def _adam(asked: Setting) -> Prediction:
     too_long = f"above {most:.2g}, {MOST_CELLS:g} cells, Adam's memory outlasts the crossing of a cell"
     if rate > most:
         return Prediction(critical, survivors, [], f"None: {too_long}. Simulate it: TrainedVQ.", False)
-    cures = [("a larger step size", _enough(rate * v / critical, most, too_long)), _smaller(survivors)]
+    cures = [(STEP_SIZE, _enough(rate * v / critical, most, too_long)), _smaller(survivors)]
     validity = (
         "For a codebook that Adam trains (TrainedVQ), a uniform cloud on the line, and speeds per coordinate. Simulated "
         "thresholds are up to a tenth lower where the step size is 0.001 cells, and a sixth where it is 0.003."
@@ -161,7 +165,7 @@ def _nsvq(asked: Setting) -> Prediction:
     critical = max(_reach(asked, bandwidth / width), plain)
     survivors = K if v <= critical else theory.surviving_codes(v, eta, num_codes=K, width=width, dim=dim)
     diverges = "above 4 the gain of a batch can be 2 or more, and diverges"
-    cures = [("a larger step size", _enough(eta * v / critical, 4.0, diverges)), *_passed_on(asked, critical)]
+    cures = [(STEP_SIZE, _enough(eta * v / critical, 4.0, diverges)), *_passed_on(asked, critical)]
     carried = "All codes are carried along, most of them crowded and unused. They come back into use after the drift."
     validity = (
         "Exact for the mean motion of a code that wins nothing, with strength 0.5. Codes come back into use once the drift "
@@ -217,7 +221,7 @@ def _figures(asked: Setting, found: Prediction) -> list[str]:
     ]
     if found.survivors == K:
         return [*lines, found.all_live]
-    cures = [_slower(asked.speed, found.critical_speed), *found.cures]
+    cures = [slower(asked.speed, found.critical_speed), *found.cures]
     return [
         *lines,
         f"What would keep all {K:,} alive, each by itself:",
@@ -225,7 +229,7 @@ def _figures(asked: Setting, found: Prediction) -> list[str]:
     ]
 
 
-def _slower(speed: float, critical: float) -> tuple[str, str]:
+def slower(speed: float, critical: float) -> tuple[str, str]:
     if critical == 0:
         return "a slower encoder", "none is slow enough: noise alone loses a code"
     return "a slower encoder", f"at most {critical:.4g} per update: {speed / critical:.4g} times slower"

@@ -160,6 +160,47 @@ def show(
 
 
 @command
+def diagnose(
+    source: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FOLDER|FILE")],
+    /,
+    *,
+    rule: Annotated[str | None, option("TEXT", "the source's own")] = None,
+    codes: Annotated[Path | None, option("FILE.npy")] = None,
+    every: Annotated[str | None, option("INT", "1")] = None,
+    picture: Annotated[Path | None, option("FILE.png", "diagnosis.png in the folder, else vqtheory-diagnosis.png")] = None,
+) -> None:
+    """Say which codes are alive, what the laws predict will survive the drift that was seen, and which knob would help.
+
+    Args:
+        source: The --save folder of train or simulate, a file that a Monitor's recording was saved in (.npz), or latents
+            [time, N, D] of one and the same batch (.npy).
+        rule: How the codebook moves, where the source does not say, e.g. "VQ(step_size=0.05)".
+        codes: With latents, the codebook at the last time [K, D] or at each [time, K, D].
+        every: With latents, updates from one time to the next.
+        picture: Where to draw it; .pdf, .svg and .jpg too.
+    """
+    default = source / "diagnosis.png" if source.is_dir() else Path("vqtheory-diagnosis.png")
+    target = _picture(picture or default, None)
+    import vqtheory as vq
+
+    given: Any = source
+    if source.suffix == ".npy" or codes is not None:
+        from vqtheory.streams._files import load_array
+
+        given = load_array(str(source))
+    found = vq.diagnose(
+        given,
+        None if codes is None else load_array(str(codes)),
+        rule=None if rule is None else _read("rule", rule),
+        every=1 if every is None else _read("every", every),
+    )
+    print(found)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    found.plot().savefig(target, dpi=150)
+    print(f"\nPicture: {target}")
+
+
+@command
 def predict(
     *,
     num_codes: Annotated[str, option("INT")],

@@ -1,0 +1,312 @@
+"""From how latents were seen to move, to which codes of a real codebook live, what the laws say of it, and what to turn."""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from vqtheory import _check, rules
+from vqtheory._prediction import STEP_SIZE
+from vqtheory._recording import Recording, values
+from vqtheory._stretches import Law, law_of
+from vqtheory.theory import never_chosen
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_FAR = 1.0  # spreads of the latents between their mean and the codes'
+_UNLIKE = 2.0  # ratio of the spreads of codes and latents, either way
+
+
+@dataclass(frozen=True, eq=False)
+class Diagnosis:
+    """Which codes are alive, what the laws say will survive, and which knob would change it.
+
+    `print` it to read it, `plot` it to see it.
+
+    Attributes
+    ----------
+    recording : Recording
+        What it is made of; its `table` has speed, spread and usage over time.
+    """
+
+    recording: Recording
+
+    @property
+    def num_codes(self) -> int:
+        """K."""
+        return len(self.recording.codes)
+
+    @property
+    def alive(self) -> np.ndarray:
+        """Which codes were hit since the time before the last, bool [K]."""
+        return self.recording.hits[-1] > 0
+
+    @property
+    def short(self) -> bool:
+        """Whether there were under 20 K hits to tell it by, so that living codes may be missed."""
+        return int(self.recording.hits[-1].sum()) < 20 * self.num_codes
+
+    @cached_property
+    def laws(self) -> list[Law]:
+        """What the law says of a drift that goes on as it was between two times, for each of the T - 1."""
+        return [law_of(self.recording, i) for i in range(len(self.recording.steps) - 1)]
+
+    @cached_property
+    def predicted(self) -> np.ndarray:
+        """How many codes live after each of the T - 1, if all did at the first time; nan from where there is no law.
+
+        A drift leaves what its law says once it has crossed the cloud. Until then it has lost no larger share of the
+        codes than it has left behind of the cloud's length. What is lost stays lost, but with NSVQ, whose kernel takes
+        it along.
+        """
+        alive, path = float(self.num_codes), []
+        for law, left in zip(self.laws, self._left_behind, strict=True):
+            before = self.num_codes if self._comes_back else alive
+            alive = min(before, max(law.survivors, before * (1 - left), 1.0)) if law.survivors == law.survivors else math.nan
+            path.append(alive)
+        return np.array(path)
+
+    @property
+    def _left_behind(self) -> np.ndarray:
+        """The share of the cloud's length at each of the T - 1 times that is outside the cloud at the next."""
+        motion = self.recording.motion
+        moved = motion.speed * np.diff(self.recording.steps)
+        grown = np.exp(motion.growth * np.diff(self.recording.steps))
+        return np.clip(moved / np.maximum(motion.length, np.finfo(float).tiny) - (grown - 1) / 2, 0, 1)
+
+    @property
+    def _comes_back(self) -> bool:
+        return isinstance(self.recording.rule, rules.NSVQ)
+
+    @property
+    def excess(self) -> np.ndarray:
+        """The speed over the critical speed of all codes, for each of the T - 1; nan where there is no law."""
+        return self.recording.motion.speed / np.array([law.critical_speed for law in self.laws])
+
+    @cached_property
+    def worst(self) -> int:
+        """The stretch that goes farthest beyond what its law allows; the first of equals."""
+        excess = np.nan_to_num(self.excess, nan=-1.0)
+        return int(np.argmax(excess >= excess.max() * (1 - 1e-6)))
+
+    @property
+    def state(self) -> str:
+        """Which codes are alive, in a sentence."""
+        steps, count = self.recording.steps, int(self.alive.sum())
+        since = f"were chosen in updates {steps[-2] + 1:,} to {steps[-1]:,}"
+        said = f"{count:,} of {self.num_codes:,} codes {since}."
+        if self.short:
+            said += f" By {self.recording.hits[-1].sum():,} latents only: some that live may be missed."
+        shut = self._shut_out
+        return (
+            f"{said} {shut:,} of the others cannot be chosen by any latent within the probe's radius (L3)." if shut else said
+        )
+
+    @property
+    def _shut_out(self) -> int:
+        """Codes that were not hit, and that no latent can choose which is as near to the probe's mean as the probe is."""
+        probe, codes = self.recording.latents[-1].astype(np.float64), self.recording.codes.astype(np.float64)
+        centre = probe.mean(axis=0)
+        radius = float(np.linalg.norm(probe - centre, axis=1).max())
+        return int(np.count_nonzero(never_chosen(codes, centre, radius) & ~self.alive))
+
+    @property
+    def forecast(self) -> str:
+        """What the laws say, in a sentence."""
+        i, steps = self.worst, self.recording.steps
+        law, excess, last = self.laws[i], self.excess[i], self.predicted[-1]
+        if math.isnan(excess):
+            return f"No law says how many codes survive here: {law.validity}"
+        where = f"in updates {steps[i] + 1:,} to {steps[i + 1]:,} the latents moved by {self.recording.motion.speed[i]:.3g}"
+        total = "" if math.isnan(last) else f" By the laws {last:,.0f} of {self.num_codes:,} live in the end."
+        if excess <= 1:
+            return (
+                f"The drift was slow enough: at the fastest, {where} per update, {excess:.2g} of the critical speed.{total}"
+            )
+        over = f"{where} per update, {_times(excess)} times the critical speed of {self.num_codes:,} codes"
+        rest = "" if math.isnan(law.survivors) else f"; going on so would leave {law.survivors:,.0f}"
+        return f"The drift was too fast: {over}{rest}.{total}"
+
+    @property
+    def causes(self) -> list[str]:
+        """Whatever else takes codes: a start elsewhere, a kernel, weight decay, a cloud that grows or shrinks."""
+        found = (_start(self.recording), _growth(self.recording), _kernel(self.recording), _decay(self.recording))
+        return [sentence for sentence in found if sentence]
+
+    @property
+    def cures(self) -> list[tuple[str, str]]:
+        """Knobs, and where each by itself would keep all codes alive, at the worst speed that was seen."""
+        if not self.excess[self.worst] > 1:
+            return []
+        now = self.recording.rates[self.worst + 1]
+        return [
+            (knob, f"{where}; it is {now:.3g}" if knob == STEP_SIZE else where)
+            for knob, where in self.laws[self.worst].cures
+        ]
+
+    def __str__(self) -> str:
+        lines = [_about(self.recording), self.state, self.forecast, *self.causes]
+        if not math.isnan(self.excess[self.worst]):
+            lines.append(f"Validity: {self.laws[self.worst].validity}")
+        text = "\n".join(textwrap.fill(line, 110) for line in lines)
+        if not self.cures:
+            return text
+        width = max(len(knob) for knob, _ in self.cures)
+        knobs = "\n".join(f"  {knob:<{width}}  {where}" for knob, where in self.cures)
+        known = not math.isnan(self.laws[self.worst].survivors)
+        what = f"keep all {self.num_codes:,} alive" if known else "let codes follow"
+        return f"{text}\n\nWhat would {what} at that speed, each by itself:\n{knobs}"
+
+    def plot(self) -> Figure:
+        """Codes among latents, survivors over the updates beside what the laws say, and speed against codebook size."""
+        from vqtheory._diagnosis_plot import plot_diagnosis
+
+        return plot_diagnosis(self)
+
+
+def diagnose(source: Any, codes: Any = None, *, rule: Any = None, every: int = 1) -> Diagnosis:
+    """Say which codes of a codebook are alive, what the collapse laws predict will survive, and which knob would change it.
+
+    Parameters
+    ----------
+    source : Monitor, Recording, Run, path, or float [T, N, D]
+        What was seen: a `vqtheory.nn.Monitor`, its recording or the file of it, a run of `simulate`, the folder of a
+        saved run or training, or the latents of one and the same batch at T >= 2 successive times.
+    codes : float [K, D] or [T, K, D], with latents only
+        The codebook at the last time, or at each.
+    rule : rule, optional
+        How the codebook moves, where the source does not say, e.g. ``vq.rules.VQ(step_size=0.05)``; ``TrainedVQ`` under
+        Adam. Without one the codes are counted and the drift is measured, and no law is asked.
+    every : int, default 1, with latents only
+        Updates from one time to the next.
+
+    Returns
+    -------
+    Diagnosis
+
+    Raises
+    ------
+    ValueError
+        For arrays of other shapes, values that are not finite, and files that hold no recording.
+
+    Examples
+    --------
+    Sixteen codes at their places on an interval, and a probe that moves by 0.001 of it per update:
+
+    >>> codes = (np.arange(16)[:, None] + 0.5) / 16
+    >>> probe = np.linspace(0, 1, 1000)[:, None] + 0.001 * np.arange(0, 3000, 100)[:, None, None]
+    >>> found = diagnose(probe, codes, rule=rules.VQ(step_size=0.05), every=100)
+    >>> print(textwrap.fill(found.forecast, 110))
+    The drift was too fast: in updates 1 to 100 the latents moved by 0.001 per update, 288 times the critical
+    speed of 16 codes; going on so would leave 2. By the laws 2 of 16 live in the end.
+    >>> found.cures[1]
+    ('a smaller codebook', 'at most 2 codes')
+    """
+    recording = _recording(source, codes, rule, every)
+    if len(recording.steps) < 2:
+        raise ValueError("A diagnosis needs what was seen at two times or more. This is one.")
+    return Diagnosis(recording)
+
+
+def _recording(source: Any, codes: Any, rule: Any, every: int) -> Recording:
+    from dataclasses import replace
+
+    if isinstance(source, (str, Path)):
+        source = _kept(Path(source))
+    if hasattr(source, "recording"):
+        source = source.recording
+    if hasattr(source, "state") and hasattr(source, "rows"):
+        source = Recording.of_run(source)
+    if not isinstance(source, Recording):
+        if codes is None:
+            raise _check.fail("diagnose", "codes", "an array [K, D] beside latents [T, N, D]", codes)
+        return Recording.of(source, codes, rule, every)
+    if codes is not None:
+        raise _check.fail("diagnose", "codes", "given with an array of latents only", type(source).__name__)
+    if rule is None:
+        return source
+    return replace(source, rule=rule, rates=values(rule, "step_size", source.steps), optimizer=None)
+
+
+def _kept(path: Path) -> Any:
+    """What a path holds: a recording, a training or a simulated run."""
+    from vqtheory import _folder
+    from vqtheory.run import Run
+
+    if path.is_file():
+        return Recording.load(path)
+    if (path / "monitor.npz").exists() or (path / "checkpoint.pt").exists():
+        return Recording.read(_folder.contents(path, ["monitor.npz"])["monitor.npz"], str(path / "monitor.npz"))
+    return Run.load(path)
+
+
+def _times(ratio: float) -> str:
+    return f"{ratio:,.0f}" if ratio >= 100 else f"{ratio:.3g}"
+
+
+def _about(recording: Recording) -> str:
+    """What was looked at, in a sentence."""
+    motion, steps = recording.motion, recording.steps
+    rule = "An unnamed rule" if recording.rule is None else repr(recording.rule)
+    by = {"sgd": " under SGD", "adam": " under Adam", None: ""}[recording.optimizer]
+    rate = recording.rates[-1]
+    step = "" if math.isnan(rate) else f" ({'learning rate' if recording.optimizer == 'adam' else 'step size'} {rate:.3g})"
+    cloud = f"in the end of spread {motion.spread[-1]:.3g} in about {motion.dimension[-1]:.1f} of {recording.codes.shape[1]}"
+    return f"{rule}{by}{step}, seen {len(steps)} times up to update {steps[-1]:,}; latents {cloud} dimensions."
+
+
+def _start(recording: Recording) -> str:
+    """L7: a wrong start is a drift that has already happened."""
+    spread, codes = recording.motion.spread[0], recording.code_spreads[0]
+    away = np.linalg.norm(recording.code_means[0] - recording.latents[0].mean(axis=0)) / spread if spread > 0 else 0.0
+    ratio = codes / spread if spread > 0 else 1.0
+    if not (away > _FAR or ratio > _UNLIKE or ratio < 1 / _UNLIKE):
+        return ""
+    return (
+        f"The start was elsewhere (L7): at the first look codes were {away:.2g} spreads of the latents away from them, "
+        f"and {ratio:.2g} times as widely spread. A matched start takes them from the latents."
+    )
+
+
+def _growth(recording: Recording) -> str:
+    """L4: codes move relative to a cloud that changes its size."""
+    motion = recording.motion
+    i = int(np.argmax(np.abs(motion.growth * np.diff(recording.steps))))
+    factor = motion.spread[i + 1] / motion.spread[i] if motion.spread[i] > 0 else 1.0
+    if 1 / _UNLIKE < factor < _UNLIKE:
+        return ""
+    when = f"to {factor:.3g} times their spread in updates {recording.steps[i] + 1:,} to {recording.steps[i + 1]:,}"
+    if factor > 1:
+        return f"The latents grew (L4), {when}. Growth loses no code for good, but codes that cannot keep up crowd inside."
+    return f"The latents shrank (L4), {when}. That leaves the outer codes outside."
+
+
+def _kernel(recording: Recording) -> str:
+    """L6: a kernel that is wide against the codes' distances contracts the codebook."""
+    rule = recording.rule
+    if not isinstance(rule, rules.NSVQ):
+        return ""
+    width, spacing = float(values(rule, "bandwidth", recording.steps[-1:])[0]), math.sqrt(float(recording.distortions[-1]))
+    if width <= spacing:
+        return ""
+    return (
+        f"The kernel is still wide (L6): its bandwidth is {width:.3g}, and latents are {spacing:.3g} from their codes. It "
+        "draws codes together until it shrinks: bandwidth=exponential(start, half_life)."
+    )
+
+
+def _decay(recording: Recording) -> str:
+    """Weight decay is a drift towards the origin."""
+    if not recording.weight_decay:
+        return ""
+    return (
+        f"Weight decay {recording.weight_decay:g} on the codebook is a drift towards the origin, for codes that are not "
+        "chosen too: 0 is right."
+    )

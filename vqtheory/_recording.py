@@ -1,0 +1,250 @@
+"""What was seen of a codebook and of one batch of latents at successive times: what a diagnosis is made of."""
+
+from __future__ import annotations
+
+import io
+import os
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from vqtheory import _check
+from vqtheory._config import parse, text
+from vqtheory.measure import cells, perplexity
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from vqtheory.run import Run
+
+_PROBE = 1024  # latents of the law of a simulated run
+_TIMES = 64  # of a simulated run
+
+
+@dataclass(frozen=True, eq=False)
+class Recording:
+    """A probe batch of latents and the codebook that follows them, at T times.
+
+    Attributes
+    ----------
+    steps : int64 [T]
+        Updates done.
+    latents : float [T, N, D]
+        The same N samples in the same rows.
+    codes : float [K, D]
+        At the last time.
+    code_means, code_spreads : float [T, D], [T]
+        Mean of the codes, and root of the mean squared distance from it.
+    distortions : float [T]
+        Mean squared distance of the latents to their codes.
+    hits : int64 [T, K] or [1, K]
+        Of all latents since the time before, or of those before the last time alone; of the probe, where that was not
+        counted.
+    used, perplexities : float [T]
+        Codes hit since the time before, and the perplexity of the hits; nan where that is not known.
+    rule : rule or None
+        How the codebook moves.
+    optimizer : {"sgd", "adam", None}
+        What moves it by the rule's gradient; None for a simulation, where `rates` is the rule's own step size.
+    rates : float [T]
+        With SGD the step size eta in the simulator's units, momentum included, with Adam the learning rate; nan where
+        it is not known or not used.
+    weight_decay : float
+        Times the learning rate: the part of every code that is taken off in an update.
+    batch_size : int or None
+        Latents in an update.
+    pending : int64 [K] or None
+        Hits since the last time.
+    """
+
+    steps: np.ndarray
+    latents: np.ndarray
+    codes: np.ndarray
+    code_means: np.ndarray
+    code_spreads: np.ndarray
+    distortions: np.ndarray
+    hits: np.ndarray
+    used: np.ndarray
+    perplexities: np.ndarray
+    rates: np.ndarray
+    rule: Any = None
+    optimizer: str | None = None
+    weight_decay: float = 0.0
+    batch_size: int | None = None
+    pending: np.ndarray | None = None
+
+    @classmethod
+    def of(cls, latents: Any, codes: Any, rule: Any = None, every: int = 1) -> Recording:
+        """From latents [T, N, D] of one batch, and codes [K, D] of the last time or [T, K, D] of each."""
+        latents, codes = np.asarray(latents), np.asarray(codes)
+        every = _check.integer("diagnose", "every", every)
+        if latents.ndim != 3 or min(latents.shape[:2]) < 2:
+            raise _check.fail("diagnose", "latents", "an array [T >= 2, N >= 2, D]", latents.shape)
+        if codes.shape[-1:] != latents.shape[2:] or codes.shape[:-2] not in ((), latents.shape[:1]):
+            wanted = f"an array [K, {latents.shape[2]}] or [{len(latents)}, K, {latents.shape[2]}]"
+            raise _check.fail("diagnose", "codes", wanted, codes.shape)
+        _check.finite("diagnose", "latents", latents)
+        _check.finite("diagnose", "codes", codes)
+        steps = every * np.arange(len(latents))
+        return joined([seen(*pair) for pair in zip(latents, _each(codes, len(latents)), strict=True)], steps, rule=rule)
+
+    @classmethod
+    def of_run(cls, run: Run) -> Recording:
+        """From a simulated run: samples of its law at the records of its history."""
+        from vqtheory._random import Purpose, generator
+
+        rows = [row for row in run.rows if row["step"] > 0]
+        if run.law is None or not hasattr(run.law, "source") or len(rows) < 2:
+            raise ValueError("A diagnosis of a simulation needs two records, and a stream that drifts by a law: Stream.")
+        rows = rows[:: -max(1, -(-len(rows) // _TIMES))][::-1]
+        stream, seed = run.config.stream, run.config.seed
+        samples = stream.source.sample(generator(seed, Purpose.PROBE, 0), _PROBE)[None]
+        laws = [stream.at(row["step"], seed) for row in rows]
+        latents = np.concatenate([law.now.apply(samples, law.source.mean) for law in laws])
+        steps = np.array([row["step"] for row in rows])
+        found = joined([seen(each, run.codes) for each in latents], steps, rule=run.config.rule)
+        known = {name: np.array([row[name] for row in rows], np.float64) for name in ("used", "perplexity", "distortion")}
+        return replace(
+            found,
+            hits=run.hits[None],
+            used=known["used"],
+            perplexities=known["perplexity"],
+            distortions=known["distortion"],
+            code_means=np.full_like(found.code_means, np.nan),  # of codes that have moved on since
+            code_spreads=np.full_like(found.code_spreads, np.nan),
+            batch_size=run.config.batch_size,
+        )
+
+    @property
+    def table(self) -> pl.DataFrame:
+        """One row per time: step, used, usage, perplexity, speed, moved, spread, dimension, distortion.
+
+        `used`, `usage` and `perplexity` are of all hits since the row before; `speed` is the distance that the probe's
+        mean has moved per update since then, and `moved` the root mean square of its samples' own moves.
+        """
+        import polars as pl
+
+        motion = self.motion
+        between = {name: np.append(np.nan, getattr(motion, name)) for name in ("speed", "moved")}
+        columns = {"step": self.steps, "used": self.used, "usage": self.used / len(self.codes)}
+        columns |= {"perplexity": self.perplexities, **between, "spread": motion.spread, "dimension": motion.dimension}
+        columns |= {"distortion": self.distortions}
+        return pl.DataFrame(columns).fill_nan(None)
+
+    @cached_property
+    def motion(self) -> Motion:
+        """How the probe has moved."""
+        return _motion(np.asarray(self.latents, np.float64), self.steps)
+
+    def contents(self) -> bytes:
+        """As the bytes of an .npz file."""
+        arrays = {item.name: getattr(self, item.name) for item in fields(self) if getattr(self, item.name) is not None}
+        if self.rule is not None:
+            arrays["rule"] = text(self.rule)
+        file = io.BytesIO()
+        np.savez(file, **{name: np.asarray(value) for name, value in arrays.items()})  # type: ignore[arg-type]
+        return file.getvalue()
+
+    def save(self, path: str | Path) -> None:
+        """Write an .npz file, under a temporary name until it is complete."""
+        path = Path(path)
+        beside = path.with_name(f"{path.name}.new")
+        beside.write_bytes(self.contents())
+        os.replace(beside, path)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Recording:
+        """Read what `save` has written; `ValueError` names a file that is something else."""
+        return cls.read(Path(path).read_bytes(), str(path))
+
+    @classmethod
+    def read(cls, content: bytes, name: str) -> Recording:
+        """Read the bytes of `contents`."""
+        try:
+            with np.load(io.BytesIO(content), allow_pickle=False) as stored:
+                found = {key: stored[key] for key in stored.files}
+            plain = {key: found[key].item() for key in ("optimizer", "weight_decay", "batch_size") if key in found}
+            rule = {"rule": parse(found["rule"].item())} if "rule" in found else {}
+            return cls(**(found | plain | rule))
+        except Exception as error:  # zip, npy and the fields each have their own
+            raise ValueError(f"{name} is no recording of a Monitor, or is damaged: {error}") from None
+
+
+class Motion(NamedTuple):
+    """How a probe of latents moves: per update of the T - 1 times between, and its shape at the T times."""
+
+    speed: np.ndarray  # [T-1], distance of the mean
+    moved: np.ndarray  # [T-1], root mean square of the samples' own moves
+    growth: np.ndarray  # [T-1], rate of the spread's logarithm
+    length: np.ndarray  # [T-1], of a uniform cloud with this spread along the motion
+    width: np.ndarray  # [T-1], for a law of a cube that moves as these latents do
+    direction: np.ndarray  # [T-1, D], of length 1; 0 where the mean rests
+    spread: np.ndarray  # [T], root mean squared distance from the mean
+    dimension: np.ndarray  # [T], (sum of variances)^2 / sum of their squares, on principal axes
+
+
+def _motion(latents: np.ndarray, steps: np.ndarray) -> Motion:
+    """`width` is L^2 / L_1, with L_1 along the motion and L for the volume.
+
+    In a box of volume L^D the cells of a steady drift, f h^(D+2) = (a/M) x with f = L^-D, add up to K where a is that
+    of a cube whose width is L^2 / L_1. Each side has the standard deviation of a uniform law, L_1 / sqrt(12).
+    """
+    means, every = latents.mean(axis=1), np.diff(steps)
+    shapes = [_shape(each - mean) for each, mean in zip(latents, means, strict=True)]
+    total, squares = np.array(shapes).T
+    moves = np.diff(means, axis=0)
+    distance = np.linalg.norm(moves, axis=1)
+    own = np.sqrt(np.mean(np.sum(np.diff(latents, axis=0) ** 2, axis=2), axis=1))
+    dimension = np.where(squares > 0, total**2 / np.where(squares > 0, squares, 1), 1.0)
+    side = 12 * total[:-1] / np.maximum(1, np.round(dimension[:-1]))  # L^2
+    direction = moves / np.where(distance > 0, distance, 1)[:, None]
+    along = [np.mean(((x - m) @ e) ** 2) for x, m, e in zip(latents, means, direction, strict=False)]
+    length = np.sqrt(12 * np.where(distance > 0, along, side / 12))
+    spread = np.sqrt(total)
+    grown = np.diff(np.log(np.maximum(spread, np.finfo(float).tiny)))
+    width = side / np.where(length > 0, length, 1)
+    return Motion(distance / every, own / every, grown / every, length, width, direction, spread, dimension)
+
+
+def _shape(centred: np.ndarray) -> tuple[float, float]:
+    """Trace of the covariance of [N, D], and of its square."""
+    gram = centred.T @ centred if centred.shape[1] <= len(centred) else centred @ centred.T
+    return float(np.trace(gram)) / len(centred), float(np.sum(gram**2)) / len(centred) ** 2
+
+
+def _each(codes: np.ndarray, times: int) -> Any:
+    return codes if codes.ndim == 3 else np.broadcast_to(codes, (times, *codes.shape))
+
+
+def seen(latents: np.ndarray, codes: np.ndarray) -> dict[str, Any]:
+    """One time."""
+    found = cells(latents, codes)
+    mean = codes.mean(axis=0)
+    spread = np.sqrt(np.mean(np.sum((codes - mean) ** 2, axis=1)))
+    place = {"latents": latents, "code_means": mean, "code_spreads": spread, "distortions": found.distortion}
+    return place | counted(found.hits) | {"codes": codes}
+
+
+def counted(hits: np.ndarray) -> dict[str, Any]:
+    """What hits [K] say."""
+    return {"hits": hits, "used": float(np.count_nonzero(hits)), "perplexities": perplexity(hits)}
+
+
+def joined(times: list[dict[str, Any]], steps: np.ndarray, rule: Any = None, **known: Any) -> Recording:
+    """All times, one after the other."""
+    columns: dict[str, Any] = {
+        name: np.array([each[name] for each in times]) for name in times[0] if name not in ("codes", "steps")
+    }
+    columns = {"rates": values(rule, "step_size", steps)} | columns | known
+    return Recording(np.asarray(steps, np.int64), **columns, codes=times[-1]["codes"], rule=rule)
+
+
+def values(rule: Any, name: str, steps: np.ndarray) -> np.ndarray:
+    """A field of the rule at these steps, whether a number or a schedule; nan where it has none."""
+    value = getattr(rule, name, None)
+    if value is None:
+        return np.full(len(steps), np.nan)
+    return np.broadcast_to(np.asarray(value(steps) if callable(value) else value, np.float64), len(steps)).copy()

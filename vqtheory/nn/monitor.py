@@ -1,0 +1,261 @@
+"""A look, now and then, at a codebook in training and at the latents that it has to follow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from vqtheory import _check
+from vqtheory._recording import Recording, counted, joined, seen
+from vqtheory.nn.adapters import TamingQuantizer
+from vqtheory.nn.quantize import VectorQuantize, step_size
+
+if TYPE_CHECKING:
+    import polars as pl
+
+_RECORDS = 64  # from twice as many on every other one is dropped
+_SAMPLES = 1024  # of the probe's latents
+
+
+class Monitor:
+    """Watches a quantizer in anyone's training loop: drift, spread, usage and hit shares, for `vqtheory.diagnose`.
+
+    ::
+
+        monitor = Monitor(model.quantize, every=50, optimizer=optimizer)   # before the loop
+        monitor.step(model, images)                                        # in the loop, after the optimizer's step
+
+    The first images that `step` is given are the probe: every so many updates the model sees them again, in evaluation
+    mode and without gradient, so that what has moved their latents is the encoder alone. In between the hits of all
+    passes in training are counted. The quantizer is any module that takes latents [b, n, d], [b, d, n] or [b, d, h, w]
+    and returns integer indices somewhere in its answer: `VectorQuantize`, `TamingQuantizer`, and those of
+    vector-quantize-pytorch, diffusers and taming-transformers. Of several processes it watches its own.
+
+    Parameters
+    ----------
+    quantizer : Module
+        A part of the model that `step` is given.
+    every : int, default 50
+        Updates from one look to the next; twice as many each time that 128 have been taken, and every other one of
+        them is dropped, so that a recording is never longer.
+    optimizer : Optimizer, optional
+        What trains the codebook: its kind and learning rate are part of the law.
+    rule : rule, optional
+        How the codebook moves, for quantizers other than ours, e.g. ``rules.EMA(decay=0.8)``.
+    codebook : callable, optional
+        Gives the codes, Tensor [K, D]; by default the quantizer's `codebook`, `embedding.weight` or `embed.weight`.
+
+    Raises
+    ------
+    ValueError
+        Where the quantizer has no codebook that can be found, or returns no indices.
+
+    Examples
+    --------
+    >>> layer = VectorQuantize(dim=2, codebook_size=4)
+    >>> encoder = nn.Linear(3, 2)
+    >>> model, optimizer = nn.Sequential(encoder, layer), torch.optim.SGD(layer.parameters(), lr=0.1)
+    >>> monitor = Monitor(layer, every=1, optimizer=optimizer)
+    >>> for _ in range(3):
+    ...     batch = torch.ones(2, 5, 3)
+    ...     _ = model(batch)
+    ...     with torch.no_grad():
+    ...         _ = encoder.bias.add_(torch.tensor([0.0, 0.5]))
+    ...     monitor.step(model, batch)
+    >>> monitor.table["speed"].to_list()
+    [None, 0.5, 0.5]
+    """
+
+    def __init__(
+        self,
+        quantizer: nn.Module,
+        every: int = 50,
+        *,
+        optimizer: torch.optim.Optimizer | None = None,
+        rule: Any = None,
+        codebook: Callable[[], Tensor] | None = None,
+    ) -> None:
+        self.quantizer = quantizer.quantizer if isinstance(quantizer, TamingQuantizer) else quantizer
+        self.every = _check.integer("Monitor", "every", every)
+        self.optimizer = optimizer
+        self.rule = getattr(self.quantizer, "rule", None) if rule is None else rule
+        self.updates, self.batch_size = 0, 0
+        self._codebook = codebook or _finder(self.quantizer)
+        self._records: list[dict[str, Any]] = []
+        self.pending = torch.zeros(len(self._codes()), dtype=torch.int64)
+        self._probe: tuple[tuple, dict] | None = None
+        self._caught: Tensor | None = None
+        self._looking = False
+        self._hook = self.quantizer.register_forward_hook(self._passed, with_kwargs=True)
+
+    def close(self) -> None:
+        """Take the hook off the quantizer."""
+        self._hook.remove()
+
+    def step(self, model: nn.Module, *inputs: Any, **options: Any) -> None:
+        """Count an update, and look when it is time, by ``model(*inputs, **options)`` with the inputs of the first call."""
+        if self._probe is None:
+            self._probe = _kept(inputs), {name: _kept((value,))[0] for name, value in options.items()}
+        if self.updates % self.every == 0:
+            self.look(self.updates, model, *self._probe[0], **self._probe[1])
+        self.updates += 1
+
+    @torch.no_grad()
+    def look(self, step: int, model: nn.Module, *inputs: Any, **options: Any) -> None:
+        """Record the state after `step` updates, of the latents that the model has for these inputs."""
+        self._looking = True
+        try:
+            with _evaluating(model):
+                model(*inputs, **options)
+        finally:
+            self._looking = False
+        if self._caught is None:
+            raise ValueError("The quantizer of Monitor must be part of the model. It was not called.")
+        codes = self._codes().float().cpu().numpy()
+        found = seen(self._rows(self._caught, codes.shape[1]), codes) | counted(self.pending.cpu().numpy())
+        self._records.append(found | {"steps": step, "rates": self._rate(codes.shape[1])})
+        self.pending, self._caught = torch.zeros_like(self.pending), None
+        if len(self._records) >= 2 * _RECORDS:
+            self._thin()
+
+    @property
+    def recording(self) -> Recording:
+        """All that was seen, for `vqtheory.diagnose`; its `save` keeps it as a file."""
+        if not self._records:
+            raise ValueError("The Monitor has seen nothing yet: call its step in the training loop.")
+        steps = np.array([each["steps"] for each in self._records])
+        group, pending = self._group(), self.pending.cpu().numpy()
+        about = {"optimizer": self._kind(), "weight_decay": float(group.get("weight_decay", 0.0)), "pending": pending}
+        return joined(self._records, steps, self.rule, batch_size=self.batch_size or None, **about)
+
+    @property
+    def table(self) -> pl.DataFrame:
+        """One row per look: step, used, usage, perplexity, speed, moved, spread, dimension, distortion."""
+        return self.recording.table
+
+    def restore(self, recording: Recording) -> None:
+        """Go on from a recording: as if it had been this monitor's."""
+        columns = ("latents", "code_means", "code_spreads", "distortions", "used", "perplexities", "hits", "rates", "steps")
+        rows = zip(*(getattr(recording, name) for name in columns), strict=True)
+        self._records = [dict(zip(columns, row, strict=True)) | {"codes": recording.codes} for row in rows]
+        self.pending = torch.as_tensor(recording.pending).to(self.pending.device)
+        self.batch_size = recording.batch_size or 0
+
+    def _thin(self) -> None:
+        """Keep every other time; its hits are those since the time that is kept before it."""
+        for before, kept in zip(self._records[1::2], self._records[2::2], strict=False):
+            kept |= counted(before["hits"] + kept["hits"])
+        if len(self._records) % 2 == 0:  # the last one is dropped, and its hits are to come with the next
+            self.pending += torch.as_tensor(self._records[-1]["hits"]).to(self.pending.device)
+        self._records = self._records[::2]
+        self.every *= 2
+
+    def _passed(self, module: nn.Module, inputs: tuple, options: dict, output: Any) -> None:
+        """Called after every pass of the quantizer."""
+        if self._looking:
+            self._caught = next(each for each in _tensors((inputs, options)) if each.is_floating_point()).detach()
+        elif module.training:
+            indices = next((each for each in _tensors(output) if not each.is_floating_point()), None)
+            if indices is None:
+                raise ValueError(f"The quantizer of Monitor must return integer indices. {type(module).__name__} has none.")
+            self._count(indices.detach().reshape(-1))
+
+    def _count(self, indices: Tensor) -> None:
+        if self.pending.device != indices.device:
+            self.pending = self.pending.to(indices.device)
+        self.pending.index_add_(0, indices.clamp_min(0).long(), (indices >= 0).long())  # -1 where masked
+        self.batch_size = len(indices)
+
+    def _codes(self) -> Tensor:
+        return self._codebook().detach()
+
+    def _rows(self, latents: Tensor, dim: int) -> np.ndarray:
+        """Latents as they are compared with the codes, [n, D], the same ones of a probe each time."""
+        if isinstance(self.quantizer, VectorQuantize):
+            rows = self.quantizer._codebook.project(self.quantizer.project(latents))
+        else:
+            rows = _projected(self.quantizer, latents, dim)
+        every = -(-len(rows) // _SAMPLES)
+        return rows[::every].float().cpu().numpy()
+
+    def _group(self) -> dict[str, Any]:
+        """Of the optimizer's parameters, those with the codebook."""
+        if self.optimizer is None:
+            return {}
+        ours = isinstance(self.quantizer, VectorQuantize)
+        wanted = self.quantizer.codebook_parameters() if ours else self.quantizer.parameters()  # type: ignore[operator]
+        names = {id(each) for each in wanted}
+        groups = self.optimizer.param_groups
+        return next((group for group in groups if names & {id(each) for each in group["params"]}), {})
+
+    def _kind(self) -> str | None:
+        if not self._group():
+            return None
+        return "sgd" if isinstance(self.optimizer, torch.optim.SGD) else "adam"
+
+    def _rate(self, dim: int) -> float:
+        """eta of SGD, in the simulator's units, and the learning rate of Adam."""
+        group = self._group()
+        if not group:
+            return float("nan")
+        if self._kind() == "adam":
+            return float(group["lr"])
+        weight = getattr(self.quantizer, "codebook_weight", 1.0)
+        return step_size(lr=float(group["lr"]) / (1 - group.get("momentum", 0.0)), dim=dim, weight=weight)
+
+
+@contextmanager
+def _evaluating(model: nn.Module) -> Iterator[None]:
+    """In evaluation mode, and back to whatever mode each part was in."""
+    modes = [(part, part.training) for part in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for part, mode in modes:
+            part.training = mode
+
+
+def _finder(quantizer: Any) -> Callable[[], Tensor]:
+    """Where the codes of a quantizer are."""
+    for name in ("codebook", "embedding", "embed"):
+        found = getattr(quantizer, name, None)
+        if isinstance(found, nn.Module):
+            found = getattr(found, "weight", None)
+            name = f"{name}.weight"
+        if isinstance(found, Tensor) and found.ndim == 2:
+            path = name.split(".")
+            return lambda: getattr(getattr(quantizer, path[0]), path[1]) if len(path) > 1 else getattr(quantizer, path[0])
+    raise _check.fail(
+        "Monitor", "quantizer", "a module with a codebook [K, D]; or give its codes as `codebook`", type(quantizer).__name__
+    )
+
+
+def _projected(quantizer: Any, latents: Tensor, dim: int) -> Tensor:
+    """Latents of a foreign quantizer as rows of D, by its own `project_in` if it has one."""
+    project = getattr(quantizer, "project_in", None) or nn.Identity()
+    width = project.in_features if isinstance(project, nn.Linear) else dim
+    if width not in latents.shape[1:]:
+        raise ValueError(f"The latents of the quantizer must have an axis of {width}. Got {tuple(latents.shape)}.")
+    first = (latents.ndim == 4 and latents.shape[1] == width) or latents.shape[-1] != width
+    rows = latents.movedim(1, -1) if first else latents
+    rows = project(rows.reshape(-1, width))
+    return nn.functional.normalize(rows, dim=-1) if getattr(quantizer, "use_cosine_sim", False) else rows
+
+
+def _tensors(value: Any) -> Iterator[Tensor]:
+    """All tensors in nested tuples, lists and dicts, in order."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, (tuple, list, dict)):
+        for each in value.values() if isinstance(value, dict) else value:
+            yield from _tensors(each)
+
+
+def _kept(values: tuple) -> tuple:
+    return tuple(value.detach().clone() if isinstance(value, Tensor) else value for value in values)
