@@ -277,6 +277,7 @@ class TestHelp:
     def test_examples_run(self, call):
         pytest.importorskip("torch")
         smaller = {"simulate": TINY, "train": ["--steps", "2", "--codes", "16"], "verify": ["lloyd-by-ema"]}
+        smaller |= {name: ["--images", "4"] for name in ("evaluate", "compare")}
         for example in _help._EXAMPLES:
             arguments = shlex.split(example)[1:]
             assert call(*arguments, *smaller.get(arguments[0], []))[0] == 0, example

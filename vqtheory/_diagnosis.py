@@ -14,7 +14,7 @@ import numpy as np
 from vqtheory import _check, rules
 from vqtheory._prediction import STEP_SIZE
 from vqtheory._recording import Recording, values
-from vqtheory._stretches import Law, law_of
+from vqtheory._stretches import Law, kernel_cure, law_of
 from vqtheory.theory import never_chosen
 
 if TYPE_CHECKING:
@@ -63,27 +63,13 @@ class Diagnosis:
         """How many codes live after each of the T - 1, if all did at the first time; nan from where there is no law.
 
         A drift leaves what its law says once it has crossed the cloud. Until then it has lost no larger share of the
-        codes than it has left behind of the cloud's length. What is lost stays lost, but with NSVQ, whose kernel takes
-        it along.
+        codes than it has left behind of the cloud's length. What is lost stays lost.
         """
         alive, path = float(self.num_codes), []
-        for law, left in zip(self.laws, self._left_behind, strict=True):
-            before = self.num_codes if self._comes_back else alive
-            alive = min(before, max(law.survivors, before * (1 - left), 1.0)) if law.survivors == law.survivors else math.nan
+        for law, left in zip(self.laws, self.recording.motion.left, strict=True):
+            alive = min(alive, max(law.survivors, alive * (1 - left), 1.0)) if not math.isnan(law.survivors) else math.nan
             path.append(alive)
         return np.array(path)
-
-    @property
-    def _left_behind(self) -> np.ndarray:
-        """The share of the cloud's length at each of the T - 1 times that is outside the cloud at the next."""
-        motion = self.recording.motion
-        moved = motion.speed * np.diff(self.recording.steps)
-        grown = np.exp(motion.growth * np.diff(self.recording.steps))
-        return np.clip(moved / np.maximum(motion.length, np.finfo(float).tiny) - (grown - 1) / 2, 0, 1)
-
-    @property
-    def _comes_back(self) -> bool:
-        return isinstance(self.recording.rule, rules.NSVQ)
 
     @property
     def excess(self) -> np.ndarray:
@@ -145,11 +131,9 @@ class Diagnosis:
         """Knobs, and where each by itself would keep all codes alive, at the worst speed that was seen."""
         if not self.excess[self.worst] > 1:
             return []
-        now = self.recording.rates[self.worst + 1]
-        return [
-            (knob, f"{where}; it is {now:.3g}" if knob == STEP_SIZE else where)
-            for knob, where in self.laws[self.worst].cures
-        ]
+        now = {STEP_SIZE: f"; it is {self.recording.rates[self.worst + 1]:.3g}"}
+        cures = self.laws[self.worst].cures + kernel_cure(self.recording, self.worst)
+        return [(knob, f"{where}{now.get(knob, '')}") for knob, where in cures]
 
     def __str__(self) -> str:
         lines = [_about(self.recording), self.state, self.forecast, *self.causes]
@@ -206,7 +190,7 @@ def diagnose(source: Any, codes: Any = None, *, rule: Any = None, every: int = 1
     >>> print(textwrap.fill(found.forecast, 110))
     The drift was too fast: in updates 1 to 100 the latents moved by 0.001 per update, 288 times the critical
     speed of 16 codes; going on so would leave 2. By the laws 2 of 16 live in the end.
-    >>> found.cures[1]
+    >>> found.cures[2]
     ('a smaller codebook', 'at most 2 codes')
     """
     recording = _recording(source, codes, rule, every)

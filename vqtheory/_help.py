@@ -40,6 +40,12 @@ _EXAMPLES = {
     "vqtheory train --rule ema --steps 100 --save mymodel": (
         "The same question to a VQ-VAE, on windows of one photograph, or on images of yours: --data FOLDER. Needs torch."
     ),
+    "vqtheory train --rule transvq --steps 100 --save other": "Another rule, on the same images.",
+    "vqtheory evaluate mymodel": "Codes used, distortion, PSNR and SSIM on its test images, and a picture of some of them.",
+    "vqtheory compare mymodel other": "Both on the same test images: a table and a picture.",
+    "vqtheory diagnose mymodel": (
+        "What its encoder's drift does to the codebook by the laws, and which knob would change it; of myrun too."
+    ),
     "vqtheory verify": "Measures what the theory claims, and judges it.",
 }
 _NOTES = {

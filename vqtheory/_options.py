@@ -32,3 +32,11 @@ def number(text: str) -> float | str:
             continue
         return int(number) if number == number // 1 else number
     return text
+
+
+def picture_file(path: Path | None, folder: Path | None = None) -> Path:
+    """Where the picture goes; refused before the run and not after it."""
+    target = path or (Path("vqtheory-run.png") if folder is None else folder / "run.png")
+    if target.suffix.lower() not in (".png", ".pdf", ".svg", ".jpg") or target.is_dir():
+        raise ValueError(f"The picture must be a .png, .pdf, .svg or .jpg file. Got {str(target)!r}.")
+    return target

@@ -16,7 +16,7 @@ MEASURED_SHARE = {
     8: (0.3, 0.5),
 }  # survivors over the scaling law; see the claims
 MOST_CELLS = 0.003  # Adam's rate in cells of the cloud: here simulated thresholds are a tenth to a sixth below the law
-STEP_SIZE = "a larger step size"  # a knob
+STEP_SIZE, FEWER, KERNEL = "a larger step size", "a smaller codebook", "NSVQ"  # knobs
 FEW_LAYERS = 2.0  # of codes to an axis; below, no code is behind another
 
 
@@ -120,12 +120,12 @@ def _passed_on(asked: Setting, present: float) -> list[tuple[str, str]]:
     reach = _reach(asked, widths)
     if reach < max(asked.speed, present):
         return []
-    return [
-        (
-            f"NSVQ, bandwidth {asked.width * widths:.3g}",
-            f"carries any number along up to {reach:.3g}, for use after the drift",
-        )
-    ]
+    return [passed_on(asked.width * widths, reach)]
+
+
+def passed_on(bandwidth: float, reach: float) -> tuple[str, str]:
+    """The cure by a kernel."""
+    return f"{KERNEL}, bandwidth {bandwidth:.3g}", f"carries any number along up to {reach:.3g}, for use after the drift"
 
 
 def _ema(asked: Setting) -> Prediction:
@@ -178,10 +178,10 @@ def _nsvq(asked: Setting) -> Prediction:
 
 
 def _smaller(survivors: int) -> tuple[str, str]:
-    return "a smaller codebook", f"at most {_codes(survivors)}"
+    return FEWER, f"at most {count(survivors)}"
 
 
-def _codes(number: int) -> str:
+def count(number: int) -> str:
     return f"{number:,} code{'s' * (number != 1)}"
 
 
@@ -209,7 +209,7 @@ def _question(rule: str, asked: Setting) -> str:
         for name, value in asked._asdict().items()
         if name in RULES[rule][1] and value is not None and (name != "direction" or asked.density is not None)
     )
-    return f"{TITLES[rule]}: {_codes(asked.num_codes)}, latents that move by {asked.speed:g} per update; {options}"
+    return f"{TITLES[rule]}: {count(asked.num_codes)}, latents that move by {asked.speed:g} per update; {options}"
 
 
 def _figures(asked: Setting, found: Prediction) -> list[str]:

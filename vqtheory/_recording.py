@@ -95,9 +95,10 @@ class Recording:
     def of_run(cls, run: Run) -> Recording:
         """From a simulated run: samples of its law at the records of its history."""
         from vqtheory._random import Purpose, generator
+        from vqtheory.streams import Stream
 
         rows = [row for row in run.rows if row["step"] > 0]
-        if run.law is None or not hasattr(run.law, "source") or len(rows) < 2:
+        if not isinstance(run.config.stream, Stream) or len(rows) < 2:
             raise ValueError("A diagnosis of a simulation needs two records, and a stream that drifts by a law: Stream.")
         rows = rows[:: -max(1, -(-len(rows) // _TIMES))][::-1]
         stream, seed = run.config.stream, run.config.seed
@@ -179,40 +180,43 @@ class Motion(NamedTuple):
     speed: np.ndarray  # [T-1], distance of the mean
     moved: np.ndarray  # [T-1], root mean square of the samples' own moves
     growth: np.ndarray  # [T-1], rate of the spread's logarithm
-    length: np.ndarray  # [T-1], of a uniform cloud with this spread along the motion
-    width: np.ndarray  # [T-1], for a law of a cube that moves as these latents do
+    left: np.ndarray  # [T-1], share of a uniform cloud of this spread along the motion that is outside the cloud in the end
+    length: np.ndarray  # [T-1], of such a cloud in the end
+    sides: np.ndarray  # [T-1, D], of a uniform box with the spread along principal axes in the end, the longest first
     direction: np.ndarray  # [T-1, D], of length 1; 0 where the mean rests
     spread: np.ndarray  # [T], root mean squared distance from the mean
     dimension: np.ndarray  # [T], (sum of variances)^2 / sum of their squares, on principal axes
 
 
 def _motion(latents: np.ndarray, steps: np.ndarray) -> Motion:
-    """`width` is L^2 / L_1, with L_1 along the motion and L for the volume.
-
-    In a box of volume L^D the cells of a steady drift, f h^(D+2) = (a/M) x with f = L^-D, add up to K where a is that
-    of a cube whose width is L^2 / L_1. Each side has the standard deviation of a uniform law, L_1 / sqrt(12).
-    """
     means, every = latents.mean(axis=1), np.diff(steps)
-    shapes = [_shape(each - mean) for each, mean in zip(latents, means, strict=True)]
-    total, squares = np.array(shapes).T
+    covariances = [(x - mean).T @ (x - mean) / len(x) for x, mean in zip(latents, means, strict=True)]
+    variances = np.array([np.linalg.eigvalsh(each)[::-1] for each in covariances]).clip(0)
+    total, squares = variances.sum(axis=1), np.sum(variances**2, axis=1)
     moves = np.diff(means, axis=0)
     distance = np.linalg.norm(moves, axis=1)
-    own = np.sqrt(np.mean(np.sum(np.diff(latents, axis=0) ** 2, axis=2), axis=1))
-    dimension = np.where(squares > 0, total**2 / np.where(squares > 0, squares, 1), 1.0)
-    side = 12 * total[:-1] / np.maximum(1, np.round(dimension[:-1]))  # L^2
     direction = moves / np.where(distance > 0, distance, 1)[:, None]
-    along = [np.mean(((x - m) @ e) ** 2) for x, m, e in zip(latents, means, direction, strict=False)]
-    length = np.sqrt(12 * np.where(distance > 0, along, side / 12))
+    own = np.sqrt(np.mean(np.sum(np.diff(latents, axis=0) ** 2, axis=2), axis=1))
+    start, end = (_length(direction, part) for part in (covariances[:-1], covariances[1:]))
+    left = (distance - (end - start) / 2) / np.where(start > 0, start, 1)
     spread = np.sqrt(total)
     grown = np.diff(np.log(np.maximum(spread, np.finfo(float).tiny)))
-    width = side / np.where(length > 0, length, 1)
-    return Motion(distance / every, own / every, grown / every, length, width, direction, spread, dimension)
+    return Motion(
+        speed=distance / every,
+        moved=own / every,
+        growth=grown / every,
+        left=np.where(start > 0, left, distance > 0).clip(0, 1),
+        length=end,
+        sides=np.sqrt(12 * variances[1:]),
+        direction=direction,
+        spread=spread,
+        dimension=np.where(squares > 0, total**2 / np.where(squares > 0, squares, 1), 1.0),
+    )
 
 
-def _shape(centred: np.ndarray) -> tuple[float, float]:
-    """Trace of the covariance of [N, D], and of its square."""
-    gram = centred.T @ centred if centred.shape[1] <= len(centred) else centred @ centred.T
-    return float(np.trace(gram)) / len(centred), float(np.sum(gram**2)) / len(centred) ** 2
+def _length(direction: np.ndarray, covariances: list[np.ndarray]) -> np.ndarray:
+    """Of uniform clouds with these covariances [T][D, D], along directions [T, D]."""
+    return np.sqrt([12 * max(0.0, e @ each @ e) for e, each in zip(direction, covariances, strict=True)])
 
 
 def _each(codes: np.ndarray, times: int) -> Any:

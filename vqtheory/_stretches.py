@@ -1,4 +1,11 @@
-"""What the collapse law says of the drift between two looks at a codebook."""
+"""What the collapse law says of the drift between two looks at a codebook.
+
+Latents of a model do not fill a cube. In a box of sides L_1 >= L_2 >= ..., of which the cells fill the first d, a drift
+along a side L leaves the codes that a cube of d dimensions and of the width (L_1 ... L_d)^(2/d) / L would keep: the cells
+of the steady drift, f h^(d+2) = (a/M) x with f = 1 / (L_1 ... L_d), add up to them. Cells are as many-sided as leaves the
+most codes, with two layers at least along each side: in simulated boxes of two and three dimensions with sides in the
+proportion 1 to .03, 0.75 to 1 of as many are left, where there are eight or more.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +16,10 @@ import numpy as np
 
 from vqtheory import _prediction, rules
 from vqtheory._recording import Recording, values
+from vqtheory.theory import capture_speed
+
+_LINE = 1.1  # effective dimensions
+_MOST_STEP = 4.0  # of NSVQ, above which the gain of a batch can be 2 or more, and diverges
 
 
 class Law(NamedTuple):
@@ -26,22 +37,74 @@ def law_of(recording: Recording, i: int) -> Law:
     if kind is None:
         return _none(_reason(recording.rule))
     about = _asked(recording, i)
-    if about["width"] <= 0 or about["speed"] == 0:
+    if about["speed"] == 0:
         return Law(len(recording.codes), math.inf, [], "the latents stand still.")
+    if recording.motion.length[i] == 0:
+        return _none("the latents are all at one place.")
     if kind != "ema" and math.isnan(about["step_size"]):
         return _none("the step size is not known: give Monitor the optimizer of the codebook.")
-    return _of_adam(recording, i, about) if kind == "adam" else _predicted(kind, about)
+    return _LAWS[kind](recording, i, about)
 
 
 def _asked(recording: Recording, i: int) -> dict[str, Any]:
     """The stretch in the words of `vqtheory predict`."""
-    motion, at = recording.motion, recording.steps[i : i + 1]
-    about: dict[str, Any] = {"num_codes": len(recording.codes), "speed": float(motion.speed[i])}
-    about |= {"width": float(motion.width[i]), "dim": max(1, round(float(motion.dimension[i])))}
+    at = recording.steps[i : i + 1]
+    about: dict[str, Any] = {"num_codes": len(recording.codes), "speed": float(recording.motion.speed[i])}
     about |= {"step_size": float(recording.rates[i + 1]), "batch_size": recording.batch_size or 1}
     about["decay"] = float(values(recording.rule, "decay", at)[0])
     about["bandwidth"] = max(float(values(recording.rule, "bandwidth", at)[0]), np.finfo(float).tiny)
     return about
+
+
+def _of_ema(recording: Recording, i: int, about: dict[str, Any]) -> Law:
+    return _predicted("ema", about | {"width": float(recording.motion.length[i])})
+
+
+def _of_box(recording: Recording, i: int, about: dict[str, Any]) -> Law:
+    """Plain VQ in as many dimensions as leave the most codes."""
+    sides, length = recording.motion.sides[i], float(recording.motion.length[i])
+    most = max(1, min(int(math.log2(about["num_codes"])), int(np.count_nonzero(sides > 0))))
+    logs = np.cumsum(np.log(sides[:most]))
+    widths = {d: float(np.exp(2 * logs[d - 1] / d)) / length for d in range(1, most + 1)}
+    laws = {d: _predicted("vq", about | {"dim": d, "width": width}) for d, width in widths.items()}
+    known = {d: law for d, law in laws.items() if not math.isnan(law.survivors)}
+    if not known:
+        return laws[1]
+    best = max(known.values(), key=lambda law: law.critical_speed)
+    survivors = max((law.survivors for d, law in known.items() if law.survivors >= 2**d), default=1)
+    cures = [cure for cure in best.cures if not cure[0].startswith((_prediction.FEWER, _prediction.KERNEL))]
+    cures += [(_prediction.FEWER, f"at most {_prediction.count(int(survivors))}")]
+    return best._replace(survivors=survivors, cures=cures)
+
+
+def kernel_cure(recording: Recording, i: int) -> list[tuple[str, str]]:
+    """NSVQ with a kernel as wide as the cloud, if that carries codes of plain VQ along at the speed of a stretch."""
+    if kind_of(recording) != "vq":
+        return []
+    speed, bandwidth = float(recording.motion.speed[i]), float(recording.motion.spread[i])
+    reach = _reach(recording, i, float(recording.rates[i + 1]), bandwidth)
+    return [_prediction.passed_on(bandwidth, reach)] if reach > speed else []
+
+
+def _reach(recording: Recording, i: int, step_size: float, bandwidth: float, strength: float | None = None) -> float:
+    """The speed up to which the kernel carries a code along behind the probe; 0 where so large a step diverges."""
+    if step_size > _MOST_STEP:
+        return 0.0
+    probe = recording.latents[i].astype(np.float64)
+    return float(capture_speed(step_size, bandwidth, strength, source=probe, direction=recording.motion.direction[i]))
+
+
+def _of_nsvq(recording: Recording, i: int, about: dict[str, Any]) -> Law:
+    """A code lives where plain VQ would keep it, and where the kernel carries it along."""
+    plain = _of_box(recording, i, about)
+    reach = _reach(recording, i, about["step_size"], about["bandwidth"], recording.rule.strength)
+    critical = max(reach, plain.critical_speed)
+    if about["speed"] > critical:
+        return plain._replace(
+            critical_speed=critical, cures=[_prediction.slower(about["speed"], critical), *plain.cures[1:]]
+        )
+    why = "Mean motion. Codes that the kernel carries along come back into use once the drift is over and it has shrunk."
+    return Law(about["num_codes"], critical, [], why)
 
 
 def _predicted(kind: str, about: dict[str, Any], scale: float = 1.0) -> Law:
@@ -66,7 +129,7 @@ def _of_adam(recording: Recording, i: int, about: dict[str, Any]) -> Law:
             _prediction.slower(about["speed"], rate / steepest),
             (
                 "a larger step size",
-                f"of the codebook: a learning rate above {about['speed'] * steepest:.3g}; it is {rate:.3g}",
+                f"of the codebook: a learning rate above {about['speed'] * steepest:.3g}",
             ),
         ]
         why = (
@@ -75,10 +138,11 @@ def _of_adam(recording: Recording, i: int, about: dict[str, Any]) -> Law:
         return Law(
             math.nan, rate / steepest, cures, f"{why} Which codes live then depends on where the latents come back to."
         )
-    if about["dim"] > 1 or not isinstance(recording.rule, rules.VQ | rules.TrainedVQ):
+    if recording.motion.dimension[i] > _LINE or not isinstance(recording.rule, rules.VQ | rules.TrainedVQ):
         return _none("its steps are large enough for the speed, but Adam's law is that of VQ on the line.")
     share = math.sqrt(float(np.sum(direction**4)))  # a cloud along a diagonal has its speed and spread in each coordinate
-    return _predicted("adam", about | {"speed": about["speed"] * share}, 1 / share)
+    width = float(recording.motion.length[i])
+    return _predicted("adam", about | {"speed": about["speed"] * share, "width": width}, 1 / share)
 
 
 def _none(why: str) -> Law:
@@ -105,3 +169,6 @@ def _reason(rule: Any) -> str:
     if isinstance(rule, rules.TransVQ | rules.SimVQ):
         return "a map moves all its codes together, and its start and the size of its steps decide (L7)."
     return f"there is none for {rule!r}."
+
+
+_LAWS = {"vq": _of_box, "ema": _of_ema, "adam": _of_adam, "nsvq": _of_nsvq}

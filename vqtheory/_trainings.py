@@ -1,4 +1,4 @@
-"""The subcommands on models in training: train."""
+"""The subcommands on models in training: train, evaluate, compare."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from vqtheory._options import command, number, option
+from vqtheory._options import Folder, command, number, option, picture_file
 
 
 @command
@@ -28,6 +28,7 @@ def train(
     codebook_lr: Annotated[str | None, option("REAL", "lr")] = None,
     clip: Annotated[str | None, option("REAL", "none")] = None,
     beta: Annotated[str | None, option("REAL", "0.25")] = None,
+    replace_every: Annotated[str | None, option("INT", "never")] = None,
     estimator: Annotated[str | None, option("{straight-through,rotation,code-gradient}", "straight-through")] = None,
     amp: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
     seed: Annotated[str | None, option("INT", "0")] = None,
@@ -56,6 +57,7 @@ def train(
         codebook_lr: Rate of the codes.
         clip: Largest norm of the gradient. That of the codebook is never clipped.
         beta: Weight of the commitment loss.
+        replace_every: After so many updates each, put codes that were not chosen since on latents; a treatment of its own.
         estimator: How the decoder's gradient passes the quantizer.
         amp: Compute convolutions in bfloat16.
         seed: The same seed gives the same run on a CPU.
@@ -68,7 +70,7 @@ def train(
     given: dict[str, Any] = {"rule": rule, "model": model, "data": data, "estimator": estimator}
     numbers = {"codes": codes, "dim": dim, "codebook_dim": codebook_dim, "size": size, "steps": steps, "seed": seed}
     numbers |= {"batch_size": batch_size, "lr": lr, "lr_decay": lr_decay, "codebook_lr": codebook_lr, "clip": clip}
-    numbers |= {"beta": beta, "records": records}
+    numbers |= {"beta": beta, "replace_every": replace_every, "records": records}
     given |= {name: number(text) for name, text in numbers.items() if text is not None}
     given |= {"codebook_optimizer": codebook_optimizer, "latents": latents and tuple(map(number, latents))}
     given |= {"amp": amp or None}
@@ -77,3 +79,70 @@ def train(
     except ImportError as error:
         raise ValueError(str(error)) from None
     run_training({name: value for name, value in given.items() if value is not None}, save, resume)
+
+
+@command
+def evaluate(
+    folder: Folder,
+    /,
+    *,
+    data: Annotated[str | None, option("PATH", "that of the training")] = None,
+    images: Annotated[str | None, option("INT", "all")] = None,
+    features: Annotated[str | None, option("FILE.pt")] = None,
+    lpips: Annotated[str | None, option("FILE.pt")] = None,
+    save: Annotated[Path | None, option("FOLDER|FILE", "the training's folder")] = None,
+    picture: Annotated[Path | None, option("FILE.png", "reconstructions.png in the folder")] = None,
+) -> None:
+    """Measure a training on its test images: codes used, distortion, PSNR, SSIM; rFID and LPIPS with networks of yours.
+
+    Args:
+        folder: The --save folder of train.
+        data: Other images, or where the training's own are now: a folder, a .zip or .parquet files. Its test part is used.
+        images: How many of the test images, equally far apart.
+        features: For rFID, a TorchScript network from uint8 images [n, 3, H, W] to features [n, d], such as the Inception
+            of the FID literature, inception-2015-12-05.pt. Its code is run: take only files that you trust.
+        lpips: For LPIPS, a TorchScript network from images and reconstructions in [-1, 1] to distances [n]. Its code is run.
+        save: Where evaluation.md and evaluation.parquet go; or one .md, .csv or .parquet file.
+        picture: Where to draw images and reconstructions; .pdf, .svg and .jpg too.
+    """
+    given = {"data": data, "images": None if images is None else number(images), "features": features, "lpips": lpips}
+    _evaluations().run_evaluate(folder, given, save, None if picture is None else picture_file(picture))
+
+
+@command
+def compare(
+    folders: Annotated[tuple[Path, ...], tyro.conf.Positional, option("FOLDER FOLDER ...")],
+    /,
+    *,
+    data: Annotated[str | None, option("PATH", "that of the trainings")] = None,
+    images: Annotated[str | None, option("INT", "all")] = None,
+    features: Annotated[str | None, option("FILE.pt")] = None,
+    lpips: Annotated[str | None, option("FILE.pt")] = None,
+    save: Annotated[Path | None, option("FOLDER|FILE", "here")] = None,
+    picture: Annotated[Path | None, option("FILE.png", "compare.png in the folder")] = None,
+) -> None:
+    """Measure trainings on the same test images: a table with a row for each, and a picture.
+
+    The table tells what differs between their settings, and has the best of each column in bold. A difference smaller than
+    that between two seeds of one setting says nothing: train each with several.
+
+    Args:
+        folders: The --save folders of train, on images of one size.
+        data: The images for all, where the trainings were on different ones. Their test part is used.
+        images: How many of the test images, equally far apart.
+        features: For rFID, a TorchScript network, see vqtheory evaluate --help.
+        lpips: For LPIPS, a TorchScript network, see there.
+        save: The folder for compare.md and compare.parquet; or one .md, .csv or .parquet file.
+        picture: Where to draw what each brings back of the same images; .pdf, .svg and .jpg too.
+    """
+    given = {"data": data, "images": None if images is None else number(images), "features": features, "lpips": lpips}
+    _evaluations().run_compare(folders, given, save, None if picture is None else picture_file(picture))
+
+
+def _evaluations() -> Any:
+    """What needs torch."""
+    try:
+        from vqtheory.nn import _evaluations
+    except ImportError as error:
+        raise ValueError(str(error)) from None
+    return _evaluations

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from vqtheory._options import COMMANDS, Folder, command, number, option
+from vqtheory._options import COMMANDS, Folder, command, number, option, picture_file
 
 if TYPE_CHECKING:
     from vqtheory.run import Run
@@ -103,7 +103,7 @@ def simulate(
         save: Keep the run in this folder, up to date while it goes on, for resume and show.
         picture: Where to draw the run; .pdf, .svg and .jpg too.
     """
-    target = _picture(picture, save)
+    target = picture_file(picture, save)
     given = {"rule": rule, "stream": stream, "init": init, "dtype": dtype, "codes": codes}
     given |= {"steps": steps, "batch_size": batch_size, "seed": seed, "records": records}
     parameters = DEFAULTS | _configured(config) | {name: value for name, value in given.items() if value is not None}
@@ -129,7 +129,7 @@ def resume(
         steps: A new number of updates, to go further than was asked for, or less far.
         picture: Where to draw the run.
     """
-    target = _picture(picture, folder)
+    target = picture_file(picture, folder)
     import vqtheory as vq
 
     total = None if steps is None else _read("steps", steps)
@@ -149,7 +149,7 @@ def show(
         folder: The --save folder of simulate.
         picture: Where to draw the run.
     """
-    target = _picture(picture, folder)
+    target = picture_file(picture, folder)
     if (folder / "checkpoint.pt").exists():
         raise ValueError(
             f"{folder} is a training: its table is history.parquet, and vqtheory train --resume goes on with it."
@@ -180,7 +180,7 @@ def diagnose(
         picture: Where to draw it; .pdf, .svg and .jpg too.
     """
     default = source / "diagnosis.png" if source.is_dir() else Path("vqtheory-diagnosis.png")
-    target = _picture(picture or default, None)
+    target = picture_file(picture or default)
     import vqtheory as vq
 
     given: Any = source
@@ -309,14 +309,6 @@ def _whole(text: str) -> int | str:
     """As `number`, but what is no int is left as it is."""
     found = number(text)
     return found if isinstance(found, int) else text
-
-
-def _picture(path: Path | None, folder: Path | None) -> Path:
-    """Where the picture goes; refused before the run and not after it."""
-    target = path or (Path("vqtheory-run.png") if folder is None else folder / "run.png")
-    if target.suffix.lower() not in (".png", ".pdf", ".svg", ".jpg") or target.is_dir():
-        raise ValueError(f"The picture must be a .png, .pdf, .svg or .jpg file. Got {str(target)!r}.")
-    return target
 
 
 def _interruptible(folder: Path | None, play: Callable[[], Run]) -> Run:

@@ -67,7 +67,7 @@ class Monitor:
     ...     with torch.no_grad():
     ...         _ = encoder.bias.add_(torch.tensor([0.0, 0.5]))
     ...     monitor.step(model, batch)
-    >>> monitor.table["speed"].to_list()
+    >>> monitor.table["speed"].round(6).to_list()
     [None, 0.5, 0.5]
     """
 
@@ -107,7 +107,9 @@ class Monitor:
 
     @torch.no_grad()
     def look(self, step: int, model: nn.Module, *inputs: Any, **options: Any) -> None:
-        """Record the state after `step` updates, of the latents that the model has for these inputs."""
+        """Record the state after `step` updates, of the latents that the model has for these inputs; once for each step."""
+        if self._records and self._records[-1]["steps"] == step:
+            return
         self._looking = True
         try:
             with _evaluating(model):

@@ -1,0 +1,231 @@
+"""diagnose: what was seen of a codebook, against the laws and against simulation."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import vqtheory as vq
+from vqtheory import rules, streams, theory
+from vqtheory._diagnosis import diagnose
+from vqtheory._recording import Recording
+from vqtheory.schedules import exponential
+
+
+def drifting(speed=1e-4, dim=1, width=1.0, times=20, every=100, num=600, seed=0):
+    """A probe of a cube that moves along its first axis."""
+    probe = width * np.random.default_rng(seed).random((num, dim))
+    return probe + every * speed * np.arange(times)[:, None, None] * np.eye(dim)[0]
+
+
+def grid(num):
+    return (np.arange(num)[:, None] + 0.5) / num
+
+
+class TestSimulated:
+    @pytest.mark.parametrize(("rule", "speed"), [(rules.VQ(0.1), 1e-5), (rules.VQ(0.1), 1e-4), (rules.EMA(0.99), 2e-5)])
+    def test_predicts_what_lives(self, rule, speed):
+        stream = streams.Stream(streams.Uniform(dim=1), streams.Translation(speed=speed))
+        run = vq.simulate(rule, stream, codes=32, steps=int(3 / speed), batch_size=64, progress=False)
+        found = diagnose(run)
+        assert abs(found.predicted[-1] - found.alive.sum()) <= 1  # codes are whole
+        assert found.alive.sum() == run.used.sum()
+        assert found.recording.motion.speed == pytest.approx(speed)
+
+    @pytest.mark.parametrize(("sides", "axis"), [((1, 0.3), 0), ((1, 0.1), 1), ((1, 0.03), 1)])
+    def test_boxes_keep_what_the_best_number_of_dimensions_says(self, sides, axis):
+        cloud = streams.Latents(np.random.default_rng(0).random((100_000, 2)) * sides)
+        drift = streams.Translation(speed=1e-4 * sides[axis], direction=np.eye(2)[axis].tolist())
+        stream = streams.Stream(cloud, drift)
+        run = vq.simulate(rules.VQ(0.1), stream, codes=128, steps=40_000, batch_size=8, progress=False, records=10)
+        found = diagnose(run)
+        assert 0.7 < found.alive.sum() / found.predicted[-1] <= 1.05  # a scaling law, of which runs keep .75 to 1
+
+    def test_a_slow_drift_needs_no_cure(self):
+        stream = streams.Stream(streams.Uniform(dim=1), streams.Translation(speed=1e-6))
+        found = diagnose(vq.simulate(rules.VQ(0.1), stream, codes=8, steps=20_000, batch_size=8, progress=False))
+        assert not found.cures
+        assert found.forecast.startswith("The drift was slow enough")
+        assert found.predicted[-1] == 8
+
+    def test_stationary_latents(self):
+        stream = streams.Stream(streams.Uniform(dim=1))
+        found = diagnose(vq.simulate(rules.VQ(0.1), stream, codes=4, steps=2_000, batch_size=8, progress=False))
+        assert np.isinf(found.laws[0].critical_speed)
+        assert found.predicted[-1] == 4
+        found.plot()
+
+    def test_needs_a_law(self):
+        run = vq.simulate(rules.VQ(0.1), streams.Recorded(drifting(), every=100), codes=4, steps=1_000, progress=False)
+        with pytest.raises(ValueError, match="a stream that drifts by a law"):
+            diagnose(run)
+
+
+class TestLaws:
+    def test_of_plain_vq_is_that_of_the_theory(self):
+        probe = drifting(speed=1e-4, num=20_000)
+        found = diagnose(probe, grid(64), rule=rules.VQ(0.05), every=100)
+        width = np.sqrt(12 * probe[0].var())
+        assert found.laws[0].survivors == theory.surviving_codes(1e-4, 0.05, width=width)
+        assert found.laws[0].critical_speed == pytest.approx(theory.critical_speed(64, 0.05, width=width))
+        assert ("a smaller codebook", f"at most {found.laws[0].survivors} codes") in found.cures
+
+    def test_a_crossing_takes_its_time(self):
+        """After a third of the cloud's length at most a third of the codes are gone."""
+        found = diagnose(drifting(speed=1e-3, times=4, every=110), grid(60), rule=rules.VQ(0.05), every=110)
+        kept = found.predicted / 60
+        assert np.all(np.diff(found.predicted) < 0)
+        assert np.all(kept > 1 - 1.05 * 0.11 * np.arange(1, 4))
+
+    def test_nsvq_is_carried_along(self):
+        probe = drifting(speed=1e-3)
+        slow = diagnose(probe, grid(64), rule=rules.NSVQ(0.05, bandwidth=0.3), every=100)
+        assert slow.predicted[-1] == 64
+        fast = diagnose(drifting(speed=1e-2, every=10), grid(64), rule=rules.NSVQ(0.05, bandwidth=0.3), every=10)
+        assert fast.predicted[-1] < 10
+        reach = theory.capture_speed(0.05, 0.3, source=streams.Uniform(dim=1))
+        assert slow.laws[0].critical_speed == pytest.approx(reach, rel=0.1)  # that of 600 samples of the cube
+
+    def test_a_kernel_is_a_cure_where_it_reaches(self):
+        cures = dict(diagnose(drifting(speed=1e-3), grid(64), rule=rules.VQ(0.05), every=100).cures)
+        (knob,) = (knob for knob in cures if knob.startswith("NSVQ"))
+        bandwidth = float(knob.rsplit(" ", 1)[1])
+        assert theory.capture_speed(0.05, bandwidth, source=streams.Uniform(dim=1)) > 1e-3
+        too_fast = diagnose(drifting(speed=0.1, every=1), grid(64), rule=rules.VQ(0.05)).cures
+        assert not [knob for knob, _ in too_fast if knob.startswith("NSVQ")]
+
+    def test_adam_steps_no_farther_than_its_rate(self):
+        found = diagnose(drifting(speed=1e-3), grid(64), rule=rules.TrainedVQ(step_size=5e-4), every=100)
+        assert np.isnan(found.predicted).all()
+        assert found.excess[0] == pytest.approx(2.0)
+        assert "a learning rate above 0.001" in dict(found.cures)["a larger step size"]
+
+    def test_adam_on_the_line(self):
+        recording = Recording.of(drifting(speed=1e-6), grid(64), rules.TrainedVQ(step_size=1e-5), every=100)
+        found = diagnose(dataclasses.replace(recording, batch_size=1024))
+        assert found.laws[0].survivors == theory.adam_surviving_codes(1e-6, 1e-5, 1024, 64)
+
+    @pytest.mark.parametrize("rule", [rules.TransVQ(), rules.SimVQ(), rules.CosineVQ(), None])
+    def test_no_law_no_number(self, rule):
+        found = diagnose(drifting(speed=1e-7), grid(64), rule=rule, every=100)
+        assert np.isnan(found.predicted).all()
+        assert found.forecast.startswith("No law says")
+        assert not found.cures
+        assert found.alive.all()
+        found.plot()
+
+    @settings(max_examples=15)
+    @given(scale=st.floats(1e-3, 1e3), shift=st.floats(-5, 5), seed=st.integers(0, 99))
+    def test_units_do_not_matter(self, scale, shift, seed):
+        """Scaling the latents and turning the codes' order changes no survivor; speeds scale."""
+        probe, codes = drifting(speed=3e-4, dim=2, num=200, seed=seed), np.random.default_rng(seed).random((32, 2))
+        one = diagnose(probe, codes, rule=rules.VQ(0.05), every=100)
+        other = diagnose(scale * probe + shift, scale * codes[::-1] + shift, rule=rules.VQ(0.05), every=100)
+        assert np.allclose(one.predicted, other.predicted, rtol=1e-6)
+        assert np.array_equal(one.alive, other.alive[::-1])
+        assert np.allclose(scale * one.recording.motion.speed, other.recording.motion.speed, rtol=1e-6)
+
+
+class TestSentences:
+    def test_of_a_wrong_start(self):
+        sentences = diagnose(drifting(dim=2), 3 + np.random.default_rng(0).random((32, 2)), every=100).causes
+        assert [sentence for sentence in sentences if sentence.startswith("The start was elsewhere")]
+
+    @pytest.mark.parametrize(("rate", "how"), [(1e-3, "grew"), (-1e-3, "shrank")])
+    def test_of_a_cloud_that_changes_its_size(self, rate, how):
+        probe = np.random.default_rng(0).normal(size=(500, 2)) * np.exp(rate * np.arange(0, 2000, 1000))[:, None, None]
+        (sentence,) = diagnose(probe, np.random.default_rng(1).normal(size=(16, 2)), every=1000).causes
+        assert f"The latents {how} (L4), to {np.exp(1000 * rate):.3g} times" in sentence
+
+    def test_of_a_kernel_that_is_still_wide(self):
+        probe, codes = drifting(speed=1e-5), grid(64)
+        assert "still wide" in " ".join(diagnose(probe, codes, rule=rules.NSVQ(bandwidth=0.5), every=100).causes)
+        shrinks = rules.NSVQ(bandwidth=exponential(0.5, half_life=100))
+        assert not diagnose(probe, codes, rule=shrinks, every=100).causes
+
+    def test_of_weight_decay(self):
+        recording = Recording.of(drifting(), grid(8), rules.VQ(0.05), every=100)
+        assert "Weight decay 0.01" in str(diagnose(dataclasses.replace(recording, weight_decay=0.01)))
+
+    def test_of_codes_that_are_shut_out(self):
+        codes = np.concatenate([grid(8), grid(4) + 40])
+        found = diagnose(drifting(speed=1e-6), codes, every=100)
+        assert found.alive.sum() == 8
+        assert "4 of the others cannot be chosen" in found.state
+
+    def test_of_too_few_hits(self):
+        assert "some that live may be missed" in diagnose(drifting(num=100), grid(64), every=100).state
+
+
+class TestRecording:
+    def test_goes_through_a_file(self, tmp_path):
+        path = tmp_path / "seen.npz"
+        recording = Recording.of(drifting(), grid(8), rules.NSVQ(0.05, bandwidth=exponential(1.0, half_life=9)), every=100)
+        recording.save(path)
+        again = Recording.load(path)
+        assert again.rule == recording.rule
+        assert str(diagnose(path)) == str(diagnose(recording))
+        assert again.table.equals(recording.table)
+        assert not list(tmp_path.glob("*.new"))
+
+    @pytest.mark.parametrize("content", [b"", b"no zip", None])
+    def test_a_damaged_file_is_named(self, tmp_path, content):
+        path = tmp_path / "seen.npz"
+        Recording.of(drifting(), grid(8)).save(path)
+        path.write_bytes(path.read_bytes()[:2000] if content is None else content)
+        with pytest.raises(ValueError, match=r"seen\.npz is no recording"):
+            diagnose(path)
+
+    def test_codes_of_each_time(self):
+        probe = drifting(times=5)
+        codes = np.stack([grid(8) + 0.1 * t for t in range(5)])
+        found = Recording.of(probe, codes, every=10)
+        assert found.code_means[:, 0] == pytest.approx(0.5 + 0.1 * np.arange(5))
+        assert np.array_equal(found.codes, codes[-1])
+
+    def test_table(self):
+        table = Recording.of(drifting(speed=1e-3, every=50), grid(8), every=50).table
+        assert table["step"].to_list()[:3] == [0, 50, 100]
+        assert table["speed"][0] is None
+        assert table["speed"][1:].to_list() == pytest.approx([1e-3] * 19)
+        assert table["moved"][1:].to_list() == pytest.approx([1e-3] * 19)
+
+
+class TestBadInput:
+    @pytest.mark.parametrize(
+        ("latents", "codes", "message"),
+        [
+            (drifting()[0], grid(4), r"'latents' parameter of diagnose must be an array \[T >= 2, N >= 2, D\]. Got"),
+            (drifting()[:1], grid(4), "Got"),
+            (drifting(), np.zeros((4, 2)), r"'codes' parameter of diagnose must be an array \[K, 1\] or \[20, K, 1\]"),
+            (drifting(), np.zeros((3, 4, 1)), "'codes' parameter"),
+            (drifting() * np.nan, grid(4), "latents"),
+            (drifting(), None, "'codes' parameter"),
+        ],
+    )
+    def test_is_refused(self, latents, codes, message):
+        with pytest.raises(ValueError, match=message):
+            diagnose(latents, codes)
+
+    def test_one_time_is_too_few(self):
+        recording = Recording.of(drifting(), grid(4))
+        one = dataclasses.replace(recording, steps=recording.steps[:1])
+        with pytest.raises(ValueError, match="at two times or more"):
+            diagnose(one)
+
+    def test_codes_beside_a_recording(self):
+        with pytest.raises(ValueError, match="with an array of latents only"):
+            diagnose(Recording.of(drifting(), grid(4)), grid(4))
+
+
+@pytest.mark.parametrize("dim", [1, 2, 7])
+def test_picture(dim):
+    probe = drifting(dim=dim, num=300)
+    figure = diagnose(probe, np.random.default_rng(0).random((40, dim)), rule=rules.VQ(1e-4), every=100).plot()
+    codes, used, speed, law = figure.axes
+    assert "40 codes are alive" in codes.get_title(loc="left")
+    assert "What would help" in law.get_title(loc="left")
+    assert len(used.lines) == 3
+    assert speed.get_ylabel() == "per update"

@@ -1,0 +1,259 @@
+"""Monitor: what it sees, that it changes nothing, and that any quantizer can be watched."""
+
+import copy
+import io
+import warnings
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from torch import nn  # noqa: E402
+
+import vqtheory as vq  # noqa: E402
+from vqtheory import rules  # noqa: E402
+from vqtheory._recording import Recording  # noqa: E402
+from vqtheory.nn import Monitor, TamingQuantizer, VectorQuantize, step_size  # noqa: E402
+from vqtheory.nn import monitor as monitor_module  # noqa: E402
+from vqtheory.nn.train import resume, train  # noqa: E402
+
+SMALL = {"codes": 16, "dim": 4, "size": 16, "batch_size": 4, "records": 2, "probe_every": 2, "progress": False}
+
+
+class Model(nn.Module):
+    """An encoder, a quantizer, and noise and batch statistics that evaluation mode must leave alone."""
+
+    def __init__(self, quantizer, dim=4):
+        super().__init__()
+        torch.manual_seed(0)
+        self.encoder = nn.Sequential(nn.Linear(3, dim), nn.BatchNorm1d(dim, affine=False), nn.Dropout(0.2))
+        self.quantizer = quantizer
+
+    def forward(self, x):
+        flat = self.encoder(x.flatten(0, 1))
+        return self.quantizer(flat.reshape(*x.shape[:2], -1))
+
+
+def fit(model, optimizer, watch, updates=7, **options):
+    torch.manual_seed(1)
+    seen = Monitor(model.quantizer, every=2, optimizer=optimizer, **options) if watch else None
+    for _ in range(updates):
+        x = torch.randn(2, 12, 3)
+        output = model(x)
+        optimizer.zero_grad()
+        (output[0].square().mean() + output[2].sum()).backward()
+        optimizer.step()
+        if seen:
+            seen.step(model, x)
+    return seen
+
+
+def same(one, other):
+    """To the bit."""
+    files = [np.load(io.BytesIO(each.contents())) for each in (one, other)]
+    return files[0].files == files[1].files and all(
+        np.array_equal(files[0][name], files[1][name]) for name in files[0].files
+    )
+
+
+class TestSeeing:
+    @pytest.mark.parametrize("rule", ["vq", "ema", "nsvq", "transvq", "simvq", "cosine"])
+    def test_changes_nothing(self, rule):
+        """The same bits with a monitor and without, running statistics and random numbers included."""
+        models = [Model(VectorQuantize(4, 8, rule)) for _ in range(2)]
+        for model, watch in zip(models, (False, True), strict=True):
+            fit(model, torch.optim.Adam(model.parameters(), 1e-2), watch)
+        states = [model.state_dict() for model in models]
+        assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+        assert all(part.training for part in models[1].modules())
+
+    def test_counts_every_hit_once(self):
+        model = Model(VectorQuantize(4, 8))
+        seen = fit(model, torch.optim.SGD(model.parameters(), 0.1), True)
+        recording = seen.recording
+        assert recording.steps.tolist() == [0, 2, 4, 6]
+        assert recording.hits.sum(axis=1).tolist() == [24, 48, 48, 48]
+        assert recording.batch_size == 24
+        assert recording.used.tolist() == [(hits > 0).sum() for hits in recording.hits]
+
+    def test_the_probe_is_seen_without_noise(self):
+        """A model that does not learn does not drift, whatever its dropout and batch statistics."""
+        model = Model(VectorQuantize(4, 8))
+        with torch.no_grad():
+            for _ in range(200):
+                model.encoder(torch.randn(64, 3))
+        model.encoder[1].momentum = 0.0
+        seen = Monitor(model.quantizer, every=1)
+        for _ in range(3):
+            x = torch.randn(2, 12, 3)
+            model(x)
+            seen.step(model, x)
+        assert seen.recording.motion.moved.tolist() == [0.0, 0.0]
+
+    def test_measures_drift_and_spread(self):
+        layer = VectorQuantize(2, 4)
+        encoder = nn.Linear(3, 2)
+        model, x = nn.Sequential(encoder, layer), torch.randn(5, 20, 3)
+        seen = Monitor(layer, every=10)
+        for _ in range(31):
+            model(x)
+            seen.step(model, x)
+            with torch.no_grad():
+                encoder.bias += torch.tensor([0.03, 0.04])
+        latents = encoder(x).detach().reshape(-1, 2).numpy()
+        assert seen.table["speed"][1:].to_list() == pytest.approx([0.05] * 3, rel=1e-4)
+        assert seen.table["spread"][3] == pytest.approx(np.sqrt(latents.var(axis=0).sum()), rel=1e-4)
+
+    def test_masked_latents_are_not_counted(self):
+        layer = VectorQuantize(2, 4)
+        seen = Monitor(layer)
+        layer(torch.randn(1, 10, 2), mask=torch.arange(10)[None] < 3)
+        assert seen.pending.sum() == 3
+
+    def test_projected_latents_are_compared_with_codes(self):
+        layer = VectorQuantize(6, 4, codebook_dim=2)
+        x = torch.randn(2, 9, 6)
+        layer(x)
+        seen = Monitor(layer)
+        seen.step(layer, x)
+        assert np.allclose(seen.recording.latents[0], layer.project_in(x).detach().reshape(-1, 2).numpy())
+
+    def test_rates(self):
+        layer = VectorQuantize(4, 8, codebook_weight=2.0)
+        optimizer = torch.optim.SGD(
+            [{"params": [nn.Parameter(torch.ones(1))]}, {"params": layer.parameters(), "lr": 0.3}], 0.1
+        )
+        optimizer.param_groups[1]["momentum"] = 0.5
+        seen = Monitor(layer, optimizer=optimizer)
+        layer(torch.randn(1, 20, 4))
+        seen.step(layer, torch.randn(1, 20, 4))
+        assert seen.recording.optimizer == "sgd"
+        assert seen.recording.rates[0] == pytest.approx(step_size(lr=0.6, dim=4, weight=2.0))
+        seen.optimizer = torch.optim.AdamW(layer.parameters(), 0.02, weight_decay=0.1)
+        assert (seen.recording.optimizer, seen.recording.weight_decay) == ("adam", 0.1)
+
+    def test_a_long_run_is_thinned(self, monkeypatch):
+        monkeypatch.setattr(monitor_module, "_RECORDS", 4)
+        layer, x = VectorQuantize(2, 4), torch.randn(1, 5, 2)
+        seen = Monitor(layer, every=1)
+        for _ in range(21):
+            layer(x)
+            seen.step(layer, x)
+        recording = seen.recording
+        assert len(recording.steps) < 8
+        assert len(set(np.diff(recording.steps))) == 1
+        assert recording.hits.sum() + recording.pending.sum() == 21 * 5
+
+    def test_goes_on_from_a_recording(self):
+        layer, x = VectorQuantize(2, 4), torch.randn(1, 30, 2)
+        seen = Monitor(layer, every=1)
+        for _ in range(3):
+            layer(x)
+            seen.step(layer, x)
+        layer(x)
+        other = Monitor(copy.deepcopy(layer), every=1)
+        other.restore(Recording.read(seen.recording.contents(), "it"))
+        for each in (seen, other):
+            each.look(7, each.quantizer, x)
+        assert same(seen.recording, other.recording)
+
+    def test_closed(self):
+        layer = VectorQuantize(2, 4)
+        seen = Monitor(layer)
+        seen.close()
+        layer(torch.randn(1, 5, 2))
+        assert seen.pending.sum() == 0
+
+
+class Foreign(nn.Module):
+    """A quantizer in the manner of others."""
+
+    def __init__(self, indices=True):
+        super().__init__()
+        self.embedding = nn.Embedding(6, 3)
+        self.indices = indices
+
+    def forward(self, z):
+        found = torch.cdist(z.movedim(1, -1).reshape(-1, 3), self.embedding.weight).argmin(dim=1)
+        return z, z.sum(), (None, None, found if self.indices else found.float())
+
+
+class TestOthers:
+    def test_codebook_and_indices_are_found(self):
+        layer, z = Foreign(), torch.randn(2, 3, 4, 4)
+        seen = Monitor(layer, rule=rules.VQ(0.05))
+        layer(z)
+        seen.step(layer, z)
+        assert seen.recording.hits.sum() == 32
+        assert np.allclose(seen.recording.codes, layer.embedding.weight.detach())
+        assert np.allclose(seen.recording.latents[0], z.movedim(1, -1).reshape(-1, 3))
+
+    def test_our_adapter(self):
+        layer = TamingQuantizer(VectorQuantize(3, 6))
+        seen = Monitor(layer)
+        layer(torch.randn(2, 3, 4, 4))
+        assert seen.pending.sum() == 32
+
+    def test_lucidrains(self):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            package = pytest.importorskip("vector_quantize_pytorch")
+        layer, x = package.VectorQuantize(dim=8, codebook_dim=4, codebook_size=16, decay=0.8), torch.randn(2, 32, 8)
+        seen = Monitor(layer, every=1, rule=rules.EMA(decay=0.8))
+        for _ in range(3):
+            layer(x)
+            seen.step(layer, x)
+        recording = seen.recording
+        assert recording.hits.sum(axis=1).tolist() == [64] * 3
+        assert recording.latents.shape == (3, 64, 4)
+        found = vq.diagnose(seen)
+        assert found.forecast.startswith("The drift was slow enough")
+
+    @pytest.mark.parametrize("part", [nn.Linear(3, 3), nn.Identity()])
+    def test_no_codebook(self, part):
+        with pytest.raises(ValueError, match=r"'quantizer' parameter of Monitor must be a module with a codebook"):
+            Monitor(part)
+
+    def test_no_indices(self):
+        layer = Foreign(indices=False)
+        Monitor(layer)
+        with pytest.raises(ValueError, match="must return integer indices"):
+            layer(torch.randn(2, 3, 4, 4))
+
+    def test_not_part_of_the_model(self):
+        seen = Monitor(Foreign())
+        with pytest.raises(ValueError, match="must be part of the model"):
+            seen.step(nn.Identity(), torch.randn(2, 3))
+
+    def test_nothing_seen(self):
+        with pytest.raises(ValueError, match="has seen nothing yet"):
+            Monitor(Foreign()).recording  # noqa: B018
+
+
+class TestTraining:
+    def test_keeps_what_was_seen(self, tmp_path):
+        run = train(**SMALL, steps=7, save=tmp_path / "run")
+        recording = Recording.load(tmp_path / "run" / "monitor.npz")
+        assert recording.steps.tolist() == [0, 2, 4, 6, 7]
+        assert recording.hits.sum() == 7 * 4 * 16
+        assert np.array_equal(recording.codes, run.quantizer.codebook.numpy())
+        assert (recording.optimizer, recording.rates[0]) == ("adam", 5e-4)
+        assert str(vq.diagnose(tmp_path / "run")) == str(vq.diagnose(run.monitor))
+
+    def test_a_killed_run_has_seen_the_same(self, tmp_path):
+        def kill(step, row):
+            raise KeyboardInterrupt
+
+        whole = train(**SMALL, steps=8)
+        with pytest.raises(KeyboardInterrupt):
+            train(**SMALL, steps=8, save=tmp_path, on_record=kill)
+        resumed = resume(tmp_path, progress=False)
+        assert same(resumed.monitor.recording, whole.monitor.recording)
+
+    def test_a_damaged_recording_is_named(self, tmp_path):
+        train(**SMALL, steps=2, save=tmp_path)
+        (tmp_path / "monitor.npz").write_bytes(b"")
+        for read in (vq.diagnose, resume):
+            with pytest.raises(ValueError, match=r"monitor\.npz is damaged or altered"):
+                read(tmp_path)
