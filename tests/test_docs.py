@@ -12,7 +12,8 @@ BLOCK = re.compile(r"^```(python|text)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_code_runs_and_prints_what_the_page_says(page):
+def test_code_runs_and_prints_what_the_page_says(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     namespace, printed = {"__name__": "page"}, io.StringIO()
     for kind, content in BLOCK.findall(page.read_text()):
         if kind == "text":

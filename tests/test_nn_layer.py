@@ -1,5 +1,7 @@
 """The layer as a part of a model: shapes, masks, starts, gradients, precision, processes, what it refuses."""
 
+import copy
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -28,6 +30,34 @@ def latents(*shape, seed=0):
 def layer(rule="vq", **options):
     rule = TransVQ(width=8) if rule == "transvq" else rule
     return VectorQuantize(4, 8, rule, **options)
+
+
+def started(rule):
+    model = layer(rule)
+    model.initialize(latents(50, 4))
+    return model
+
+
+DYNAMO = "ignore:.*autograd.function.Function.* should not be instantiated:DeprecationWarning"  # as dynamo does itself
+
+
+def assert_same_updates(model, how, steps):
+    """Compiled or not: the same indices, and after each update by SGD the same codes up to rounding."""
+    torch.compiler.reset()
+    plain = copy.deepcopy(model)
+    calls = {model: torch.compile(model, **how), plain: plain}
+    for step in range(steps):
+        found = []
+        for each, call in calls.items():
+            output = call(latents(2, 4, 6, 6, seed=step))
+            if output.loss.requires_grad:
+                parameters = each.codebook_parameters()
+                gradients = torch.autograd.grad(output.loss, parameters)
+                for parameter, gradient in zip(parameters, gradients, strict=True):
+                    parameter.data.sub_(0.5 * gradient)
+            found.append((output.indices, output.loss.detach(), each.codebook.clone()))
+        assert torch.equal(found[0][0], found[1][0])
+        torch.testing.assert_close(found[0][1:], found[1][1:], rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("rule", RULES)
@@ -86,6 +116,30 @@ class TestEveryRule:
             layer(rule, start=start)(latents(1, 20, 4))
         assert torch.equal(torch.rand(1), wanted)
 
+    def test_autocast_changes_neither_indices_nor_loss(self, rule):
+        model, z = started(rule).eval(), latents(1, 200, 4, seed=1)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            inside = model(z)
+        assert torch.equal(inside.indices, model(z).indices)
+        assert torch.equal(inside.loss, model(z).loss)
+
+    @pytest.mark.filterwarnings(DYNAMO)
+    @pytest.mark.parametrize("training", [False, True])
+    def test_compiled_without_a_graph_break(self, rule, training):
+        assert_same_updates(started(rule).train(training), {"backend": "eager", "fullgraph": True}, steps=3)
+
+    @pytest.mark.filterwarnings(DYNAMO, "ignore:The .grad attribute of a Tensor:UserWarning")  # which dynamo hides
+    def test_compiled_before_its_start(self, rule):
+        assert_same_updates(layer(rule), {"backend": "eager"}, steps=2)
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="the default backend needs a C++ compiler")
+@pytest.mark.filterwarnings(DYNAMO, "ignore:.torch.jit.script_method:DeprecationWarning")
+@pytest.mark.parametrize("rule", ["vq", "nsvq", "ema"])
+def test_compiled_by_the_default_backend(rule):
+    """A few seconds each."""
+    assert_same_updates(started(rule), {"fullgraph": True}, steps=2)
+
 
 class TestAssignment:
     @given(dim=st.integers(1, 9), num_codes=st.integers(1, 40), shift=st.floats(-50, 50), seed=st.integers(0, 99))
@@ -105,20 +159,16 @@ class TestAssignment:
         codes = torch.tensor([[2.0], [1.0], [-1.0], [1.0], [5.0]])
         assert assign(torch.tensor([[0.0], [1.0], [3.5]]), codes).tolist() == [1, 1, 0]
 
+    def test_of_many_equal_codes_the_first_wins(self):
+        codes = torch.tensor([[3.0], *[[1.0]] * 30, [-5.0]])
+        assert assign(torch.linspace(0, 1.5, 50)[:, None], codes).tolist() == [1] * 50
+
     def test_far_from_the_origin_where_the_usual_formula_fails(self):
         """float32 at mean 0.3 and spread 0.004, as a fresh encoder has it."""
         random = np.random.default_rng(0)
         x, codes = (0.3 + 0.004 * random.normal(size=(size, 64)).astype(np.float32) for size in (2000, 512))
         found = assign(torch.tensor(x), torch.tensor(codes)).numpy()
         assert np.mean(found != nearest(x.astype(np.float64), codes.astype(np.float64))[0]) < 1e-3
-
-    def test_autocast_does_not_change_it(self):
-        model = layer().eval()
-        model.initialize(latents(50, 4))
-        z = latents(1, 200, 4, seed=1)
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            inside = model(z).indices
-        assert torch.equal(inside, model(z).indices)
 
 
 class TestNSVQLoss:
@@ -213,13 +263,6 @@ class TestUse:
             model(z).loss.backward()
             gradients.append(model._codebook.weight.grad)
         torch.testing.assert_close(gradients[1], 0.1 * gradients[0])
-
-    def test_compiled_indices_are_the_same(self):
-        model = layer().eval()
-        model.initialize(latents(50, 4))
-        compiled = torch.compile(model, backend="eager", fullgraph=False)
-        z = latents(1, 64, 4, seed=5)
-        assert torch.equal(compiled(z).indices, model(z).indices)
 
 
 def test_two_processes_equal_one_with_the_joined_batch(tmp_path):

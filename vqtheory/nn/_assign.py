@@ -33,6 +33,8 @@ def _nearest(latents: Tensor, moved: Tensor, codes: Tensor, centred: Tensor, squ
     scores = torch.addmm(squares, moved, centred.T, alpha=-2)
     if len(codes) == 1:
         return scores.new_zeros(len(latents), dtype=torch.int64)
-    first, second = scores.topk(2, dim=1, largest=False).indices.sort(dim=1).values.unbind(dim=1)
+    best = scores.argmin(dim=1)  # of several equal ones argmin takes the first, which topk does not
+    other = scores.scatter_(1, best[:, None], torch.inf).argmin(dim=1)
+    first, second = torch.minimum(best, other), torch.maximum(best, other)
     nearer = (latents - codes[second]).square().sum(dim=1) < (latents - codes[first]).square().sum(dim=1)
     return torch.where(nearer, second, first)

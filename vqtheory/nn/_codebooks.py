@@ -32,6 +32,9 @@ class Codebook(nn.Module):
         """Take over a start of the simulator's rule."""
         self.weight.data.copy_(_tensor(state.codes))
 
+    def settle(self) -> None:
+        """What is put right before a pass in training."""
+
     def codes(self) -> Tensor:
         """The codes [K, D], with their gradient."""
         return self.weight
@@ -153,10 +156,12 @@ class MapCodebook(Codebook):
 class CosineCodebook(Codebook):
     """Codes and latents on the unit sphere."""
 
+    def settle(self) -> None:
+        """Undo an optimizer's step off the sphere."""
+        self.weight.data.copy_(nn.functional.normalize(self.weight.data, dim=1))
+
     def codes(self) -> Tensor:
-        """The directions of the codes; an optimizer's step off the sphere is undone here."""
-        if self.training:
-            self.weight.data.copy_(nn.functional.normalize(self.weight.data, dim=1))
+        """The directions of the codes."""
         return nn.functional.normalize(self.weight, dim=1)
 
     def project(self, latents: Tensor) -> Tensor:

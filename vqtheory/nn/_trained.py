@@ -17,11 +17,14 @@ from torch import Tensor, nn
 
 from vqtheory import _folder
 from vqtheory._config import text
+from vqtheory._recording import Recording
 from vqtheory.nn._training import Training
+from vqtheory.nn.monitor import Monitor
 from vqtheory.nn.quantize import VectorQuantize
+from vqtheory.nn.replacement import Replacement
 from vqtheory.nn.vqvae import VQVAE
 
-CHECKPOINT = "checkpoint.pt"
+CHECKPOINT, MONITOR = "checkpoint.pt", "monitor.npz"
 
 
 @dataclass
@@ -41,7 +44,9 @@ class Trained:
     config: Training
     model: VQVAE
     optimizers: list[torch.optim.Optimizer]
+    monitor: Monitor
     before: nn.Module | None = None  # the encoder of the update before, for rules that ask how far latents have moved
+    replacement: Replacement | None = None
     step: int = 0
     num_images: int | None = None
     rows: list[dict[str, Any]] = field(default_factory=list)
@@ -55,7 +60,12 @@ class Trained:
             quantizer = VectorQuantize(config.dim, config.codes, config.rule, seed=config.seed, **options)  # type: ignore
             model = VQVAE.preset(config.model, quantizer).to(device())
         before = copy.deepcopy(model.encoder) if getattr(quantizer.rule, "needs_displacement", False) else None
-        return cls(config, model, _optimizers(config, model), before)
+        optimizers = _optimizers(config, model)
+        monitor = Monitor(quantizer, config.probe_every, optimizer=optimizers[-1])
+        run, every = cls(config, model, optimizers, monitor, before), config.replace_every
+        if every is not None:
+            run.replacement = Replacement(quantizer, run.optimizers[-1], every, seed=config.seed)
+        return run
 
     @property
     def quantizer(self) -> VectorQuantize:
@@ -72,7 +82,8 @@ class Trained:
         """One row per record, of the updates since the row before.
 
         `loss` and its parts `reconstruction` (mean squared error of images in [-1, 1]) and `quantization`; `distortion`,
-        E |z - c|^2; `used` codes, as a share `usage`; `perplexity`; `epoch` and `lr` of the last of these updates.
+        E |z - c|^2; `used` codes, as a share `usage`; `perplexity`; `epoch` and `lr` of the last of these updates;
+        `replaced` codes since the start, if they are.
         """
         return pl.DataFrame(self.rows)
 
@@ -92,7 +103,7 @@ class Trained:
         return moved
 
     def save(self, folder: str | Path) -> None:
-        """Write config.toml, history.parquet and checkpoint.pt; a kill leaves all as before or all as after."""
+        """Write config.toml, history.parquet, monitor.npz and checkpoint.pt; a kill leaves all as before or all as after."""
         table, state = io.BytesIO(), io.BytesIO()
         self.history.write_parquet(table)
         stored = {name: part.state_dict() for name, part in self._parts.items()}
@@ -100,24 +111,28 @@ class Trained:
         given = {item.name: getattr(self.config, item.name) for item in fields(Training)} | {"rule": text(self.config.rule)}
         config = {name: value for name, value in given.items() if value is not None}
         contents = {_folder.CONFIG: tomli_w.dumps(config).encode(), _folder.HISTORY: table.getvalue()}
-        _folder.replace_together(Path(folder), contents | {CHECKPOINT: state.getvalue()})
+        contents |= {MONITOR: self.monitor.recording.contents(), CHECKPOINT: state.getvalue()}
+        _folder.replace_together(Path(folder), contents)
 
     @classmethod
     def load(cls, folder: str | Path) -> Trained:
         """Read a saved run; raises `ValueError` naming the file that is missing, damaged or altered."""
-        config, table, state = _folder.contents(Path(folder), (_folder.CONFIG, _folder.HISTORY, CHECKPOINT)).values()
+        names = (_folder.CONFIG, _folder.HISTORY, CHECKPOINT, MONITOR)
+        config, table, state, seen = _folder.contents(Path(folder), names).values()
         run = cls.new(Training(**tomllib.loads(config.decode())))
         stored = torch.load(io.BytesIO(state), map_location=device(), weights_only=True)
         for name, part in run._parts.items():
             part.load_state_dict(stored[name])
+        run.monitor.restore(Recording.read(seen, str(Path(folder) / MONITOR)))
         rows = pl.read_parquet(io.BytesIO(table)).to_dicts()
         return replace(run, step=stored["step"], num_images=stored["num_images"], rows=rows)
 
     @property
     def _parts(self) -> dict[str, Any]:
         """All that changes in an update."""
-        parts = {"model": self.model} | {f"optimizer {i}": each for i, each in enumerate(self.optimizers)}
-        return parts | ({} if self.before is None else {"before": self.before})
+        parts: dict[str, Any] = {"model": self.model} | {f"optimizer {i}": each for i, each in enumerate(self.optimizers)}
+        parts |= {"before": self.before, "replacement": self.replacement}
+        return {name: part for name, part in parts.items() if part is not None}
 
 
 def parameters(model: VQVAE) -> tuple[list[nn.Parameter], list[nn.Parameter]]:

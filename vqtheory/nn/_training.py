@@ -13,7 +13,7 @@ from vqtheory.nn.quantize import RULES, VectorQuantize
 from vqtheory.nn.vqvae import PRESETS
 
 _OWNER = "train"
-_WHOLE = {"codes": 1, "dim": 1, "size": 1, "steps": 1, "batch_size": 1, "seed": 0, "records": 1}
+_WHOLE = {"codes": 1, "dim": 1, "size": 1, "steps": 1, "batch_size": 1, "seed": 0, "records": 1, "probe_every": 1}
 
 
 @dataclass(frozen=True, repr=False)
@@ -49,6 +49,9 @@ class Training(Configured):
         Largest norm of the gradient, that of the codebook apart, which is never clipped.
     beta : float, default 0.25
         Weight of the commitment loss.
+    replace_every : int, optional
+        After so many updates each, put codes that were not chosen since on latents: `vqtheory.nn.Replacement`. A
+        treatment of its own, and off by default.
     estimator : str, default "straight-through"
         How gradients pass the quantizer: `vqtheory.nn.estimators`.
     amp : bool, default False
@@ -57,6 +60,8 @@ class Training(Configured):
         Of weights, codebook and the order of images.
     records : int, default 20
         Rows of the history, each of as many updates.
+    probe_every : int, default 50
+        Updates from one look at a probe batch to the next: what `vqtheory.diagnose` goes by, see `vqtheory.nn.Monitor`.
     latents : (int, int), optional
         From which update, and up to which, to keep all latents and codes, in latents.npy and codes.npy of the folder.
 
@@ -83,10 +88,12 @@ class Training(Configured):
     codebook_lr: float | None = None
     clip: float | None = None
     beta: float = 0.25
+    replace_every: int | None = None
     estimator: str = "straight-through"
     amp: bool = False
     seed: int = 0
     records: int = 20
+    probe_every: int = 50
     latents: tuple[int, int] | None = None
     _positional = 1
 
@@ -97,6 +104,8 @@ class Training(Configured):
             if getattr(self, name) is not None or name in ("lr", "lr_decay"):
                 self._set(name, _check.real(_OWNER, name, getattr(self, name), 0, above=True))
         self._set("beta", _check.real(_OWNER, "beta", self.beta, 0))
+        if self.replace_every is not None:
+            self._set("replace_every", _check.integer(_OWNER, "replace_every", self.replace_every))
         for name, options in {"model": PRESETS, "codebook_optimizer": ("adam", "sgd"), "estimator": ESTIMATORS}.items():
             _check.choice(_OWNER, name, getattr(self, name), options)
         self._check_size()

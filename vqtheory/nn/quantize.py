@@ -135,6 +135,7 @@ class VectorQuantize(nn.Module):
         """The codes [K, codebook_dim], without gradient."""
         return self._codebook.codes().detach()
 
+    @torch.compiler.disable  # the start is the simulator's, in numpy
     @torch.no_grad()
     def initialize(self, latents: Tensor) -> None:
         """Start from latents [N, codebook_dim]: K of them, by `seed`; where there are fewer, some codes begin as equals.
@@ -200,6 +201,8 @@ class VectorQuantize(nn.Module):
             x = z.detach()
             if self.training and not self._is_started:
                 self.initialize(x)
+            if self.training:
+                self._codebook.settle()
             codes = self._codebook.codes().to(x.dtype)
             indices = assign(x, codes)
             chosen = codes[indices]

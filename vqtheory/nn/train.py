@@ -102,12 +102,14 @@ def _play(run: Trained, folder: str | Path | None, on_record: Any, progress: boo
     recorder = Recorder(None if folder is None else Path(folder), config.latents, rank, world)
     if run.step == 0:
         _start(run, images)
+        _look(run, images)
         _keep(run, folder, rank, recorder)
     records, saved, tally = config.record_steps(), time.monotonic(), _Tally()
     with tqdm(total=config.steps, initial=run.step, unit=" updates", disable=not progress or rank > 0) as bar:
         while run.step < config.steps:
             tally.add(*_update(run, _batch(run, images, rank, world), recorder))
             run.step += 1
+            _look(run, images)
             bar.update()
             if run.step not in records:
                 continue
@@ -131,8 +133,8 @@ def _update(run: Trained, images: Tensor, recorder: Recorder) -> tuple[Tensor, T
         output = run.model(images, run.displacement(images))
         reconstruction = mse_loss(output.images, images)
         loss = reconstruction + output.quantized.loss
-    if codes is not None:
-        recorder(run.step, codes, quantizer.project(output.latents))
+        if codes is not None:
+            recorder(run.step, codes, quantizer.project(output.latents).to(codes.dtype))
     for optimizer in run.optimizers:
         optimizer.zero_grad()
     loss.backward()
@@ -181,7 +183,8 @@ class _Tally:
         counts = {"used": int((self.hits > 0).sum()), "usage": float((self.hits > 0).double().mean())}
         perplexity = float(torch.exp(-torch.special.xlogy(share, share).sum()))
         place = {"step": run.step, "epoch": run.epoch, "lr": run.optimizers[0].param_groups[0]["lr"]}
-        return place | means | counts | {"perplexity": perplexity}
+        replaced = {} if run.replacement is None else {"replaced": run.replacement.replaced}
+        return place | means | counts | {"perplexity": perplexity} | replaced
 
 
 def _images(run: Trained, tell: bool) -> np.ndarray:
@@ -207,8 +210,19 @@ def _batch(run: Trained, images: np.ndarray, rank: int = 0, world: int = 1) -> T
     size = run.config.batch_size
     place = run.step % (len(images) // size)
     rows = _order(run.config.seed, run.epoch, len(images))[place * size : (place + 1) * size]
-    pixels = torch.from_numpy(images[rows[rank * size // world : (rank + 1) * size // world]]).to(device())
-    return pixels.permute(0, 3, 1, 2).to(torch.get_default_dtype()) / 127.5 - 1
+    return _pixels(images[rows[rank * size // world : (rank + 1) * size // world]])
+
+
+def _pixels(images: np.ndarray) -> Tensor:
+    """Images [b, H, W, 3] as [b, 3, H, W] in [-1, 1]."""
+    return torch.from_numpy(np.array(images)).to(device()).permute(0, 3, 1, 2).to(torch.get_default_dtype()) / 127.5 - 1
+
+
+def _look(run: Trained, images: np.ndarray) -> None:
+    """Every so many updates, and at the end, the monitor sees the first images, and the hits of all processes."""
+    if run.step % run.monitor.every == 0 or run.step == run.config.steps:
+        _distributed.add_up(run.monitor.pending)
+        run.monitor.look(run.step, run.model, _pixels(images[: run.config.batch_size]))
 
 
 @torch.no_grad()

@@ -1,0 +1,373 @@
+"""Replacement of dead codes: what it revives, what it leaves alone, what is left of the optimizer's memory."""
+
+import copy
+import re
+import subprocess
+import sys
+import textwrap
+from dataclasses import replace
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from vqtheory import cli  # noqa: E402
+from vqtheory.nn import Replacement, VectorQuantize  # noqa: E402
+from vqtheory.nn._trained import Trained  # noqa: E402
+from vqtheory.nn._training import Training  # noqa: E402
+from vqtheory.nn.train import resume, train  # noqa: E402
+
+RULES = ["vq", "ema", "nsvq", "cosine"]
+ALIVE, DEAD = slice(0, 3), slice(3, 8)
+
+
+def latents(*shape, seed=0):
+    """About (1, 1, 1, 1), where no code that is `DEAD` is."""
+    return 1 + 0.1 * torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def collapsed(rule="vq", **options):
+    """A layer of 8 codes, 3 among the latents and 5 on the other side of the origin; and an optimizer."""
+    layer = VectorQuantize(4, 8, rule, **options)
+    layer.initialize(torch.cat([latents(3, 4, seed=9), -9 - torch.rand(5, 4)]))
+    order = layer.codebook.sum(dim=1).argsort(descending=True)
+    layer._codebook.load(layer.rule.init(layer.codebook[order].double().numpy()))
+    model = torch.nn.ModuleList([layer, torch.nn.Linear(1, 1)])
+    return layer, torch.optim.Adam(model.parameters(), lr=1e-3)
+
+
+def update(layer, optimizer, seed=0):
+    optimizer.zero_grad()
+    found = layer(latents(1, 20, 4, seed=seed))
+    if found.loss.requires_grad:
+        found.loss.backward()
+    optimizer.step()
+    return found
+
+
+class TestWhatItDoes:
+    @pytest.mark.parametrize("rule", RULES)
+    def test_dead_codes_come_to_life_on_latents_of_the_batch(self, rule):
+        layer, optimizer = collapsed(rule)
+        replacement = Replacement(layer, optimizer, every=3)
+        for seed in range(3):
+            dead = layer.codebook[DEAD].clone()
+            assert int(update(layer, optimizer, seed).info.hits[DEAD].sum()) == 0
+        assert replacement.replaced == 5
+        batch = layer._codebook.project(latents(20, 4, seed=2))
+        same = (layer.codebook[DEAD, None] - batch).abs().amax(dim=2) < 1e-6
+        assert same.any(dim=1).all(), "each is on a latent of the last batch"
+        assert int(same.any(dim=0).sum()) == 5, "of its own"
+        assert not torch.allclose(layer.codebook[DEAD], dead)
+        assert (update(layer, optimizer, 2).info.hits[DEAD] > 0).all()
+
+    @pytest.mark.parametrize("rule", RULES)
+    def test_without_it_they_stay_dead(self, rule):
+        layer, optimizer = collapsed(rule)
+        for seed in range(20):
+            assert int(update(layer, optimizer, seed).info.hits[DEAD].sum()) == 0
+
+    @pytest.mark.parametrize("rule", RULES)
+    def test_until_it_is_due_nothing_changes(self, rule):
+        one, two = collapsed(rule), collapsed(rule)
+        one[0].load_state_dict(two[0].state_dict())
+        Replacement(*one, every=6)
+        for seed in range(5):
+            for layer, optimizer in (one, two):
+                update(layer, optimizer, seed)
+        assert torch.equal(one[0].codebook, two[0].codebook)
+
+    def test_codes_that_are_chosen_stay_to_the_bit(self):
+        one, two = collapsed(), collapsed()
+        one[0].load_state_dict(two[0].state_dict())
+        Replacement(*one, every=1)
+        for layer, optimizer in (one, two):
+            update(layer, optimizer)
+        assert torch.equal(one[0].codebook[ALIVE], two[0].codebook[ALIVE])
+
+    def test_least(self):
+        """With a threshold above all hits every code is replaced; hits are those since the replacement before."""
+        layer, optimizer = collapsed()
+        replacement = Replacement(layer, optimizer, every=2, least=41)
+        for count, wanted in enumerate([0, 8, 8, 16], start=1):
+            update(layer, optimizer, count)
+            assert (replacement.updates, replacement.replaced) == (count, wanted)
+
+    def test_hits_are_those_since_the_replacement_before(self):
+        layer, optimizer = collapsed()
+        replacement = Replacement(layer, optimizer, every=2)
+        for seed in range(2):
+            update(layer, optimizer, seed)
+        layer.codebook[ALIVE] = -9.0
+        for seed in range(2, 4):
+            assert int(update(layer, optimizer, seed).info.hits[ALIVE].sum()) == 0
+        assert replacement.replaced == 5 + 3
+
+    def test_no_more_codes_than_latents(self):
+        layer, optimizer = collapsed()
+        replacement = Replacement(layer, optimizer, every=1)
+        layer(latents(1, 2, 4))
+        optimizer.step()
+        assert replacement.replaced == 2
+
+    def test_masked_latents_are_no_place_for_codes(self):
+        layer, optimizer = collapsed()
+        replacement = Replacement(layer, optimizer, every=1)
+        z, mask = latents(1, 20, 4), torch.arange(20)[None] < 6
+        z[~mask] = 1e6
+        layer(z, mask=mask)
+        optimizer.step()
+        assert replacement.replaced >= 5
+        assert float(layer.codebook.max()) < 2
+
+    def test_evaluation_does_not_count(self):
+        layer, optimizer = collapsed()
+        replacement = Replacement(layer, optimizer, every=1)
+        layer.eval()
+        layer(latents(1, 20, 4))
+        optimizer.step()
+        assert replacement.replaced == 0
+
+    def test_projected_latents_and_a_given_name(self):
+        layer = VectorQuantize(6, 8, codebook_dim=2)
+        layer.initialize(torch.full((8, 2), 100.0))
+        optimizer = torch.optim.SGD(layer.parameters(), lr=0.0)
+        Replacement(layer, optimizer, every=1)
+        z = latents(1, 6, 3, 3)
+        layer(latents=z)
+        torch.optim.SGD(layer.parameters(), lr=0.0).step()
+        assert float(layer.codebook.max()) == 100, "another optimizer's step is no update"
+        optimizer.step()
+        distance = torch.cdist(layer.codebook, layer.project(z).detach()).min(dim=1).values
+        assert float(distance[1:].max()) < 1e-6, "of equal codes the first is chosen, and stays"
+
+    def test_global_randomness_is_left_alone_and_the_seed_decides(self):
+        found = []
+        for seed in (0, 0, 1):
+            torch.manual_seed(7)
+            layer, optimizer = collapsed()
+            wanted = torch.get_rng_state()
+            Replacement(layer, optimizer, every=1, seed=seed)
+            update(layer, optimizer)
+            assert torch.equal(torch.get_rng_state(), wanted)
+            found.append(layer.codebook)
+        assert torch.equal(found[0], found[1])
+        assert not torch.equal(found[0], found[2])
+
+    def test_in_a_compiled_model(self):
+        found, graphs = [], set()
+        for compiles in (False, True):
+            layer, optimizer = collapsed()
+            replacement = Replacement(layer, optimizer, every=2)
+            call = torch.compile(layer, backend="eager", fullgraph=True) if compiles else layer
+            torch.compiler.reset()
+            for seed in range(5):
+                optimizer.zero_grad()
+                call(latents(1, 20, 4, seed=seed)).loss.backward()
+                optimizer.step()
+                if compiles:
+                    graphs.add(torch._dynamo.utils.counters["stats"]["unique_graphs"])
+            found.append((replacement.updates, replacement.replaced, layer.codebook[ALIVE]))
+        assert found[0][:2] == found[1][:2] == (5, 5)
+        torch.testing.assert_close(found[0][2], found[1][2])
+        assert len(graphs) == 1, "compiled at the first update only"
+
+    def test_removed(self):
+        layer, optimizer = collapsed()
+        replacement = Replacement(layer, optimizer, every=1)
+        replacement.remove()
+        update(layer, optimizer)
+        assert (replacement.updates, replacement.replaced) == (0, 0)
+
+    def test_a_copy_of_the_model_counts_for_itself(self):
+        layer, optimizer = collapsed()
+        replacement = Replacement(layer, optimizer, every=1)
+        copy.deepcopy(layer)(latents(1, 20, 4))
+        assert int(replacement.state_dict()["hits"].sum()) == 0
+
+    def test_ema_begins_anew_with_the_count_of_a_start(self):
+        layer, optimizer = collapsed("ema")
+        Replacement(layer, optimizer, every=1)
+        update(layer, optimizer)
+        codebook = layer._codebook
+        assert codebook.counts[DEAD].tolist() == [1.0] * 5
+        assert (codebook.counts[ALIVE] != 1).all()
+        assert torch.equal(codebook.means, codebook.weight)
+
+
+class TestTheOptimizersMemory:
+    @pytest.fixture
+    def once_alive(self):
+        """Codes that were chosen and then dropped, so that their moments are not zero; replaced after update 5."""
+        layer, optimizer = collapsed()
+        layer.codebook[DEAD] = latents(5, 4, seed=3)
+        for seed in range(4):
+            update(layer, optimizer, seed)
+        layer.codebook[DEAD] = -9.0
+        return layer, optimizer
+
+    @staticmethod
+    def moments(layer, optimizer):
+        return {name: value.clone() for name, value in optimizer.state[layer._codebook.weight].items()}
+
+    def test_is_zero_in_replaced_rows_and_the_same_to_the_bit_elsewhere(self, once_alive):
+        layer, optimizer = once_alive
+        bare, its_own = copy.deepcopy(once_alive)
+        Replacement(layer, optimizer, every=1)
+        update(layer, optimizer)
+        update(bare, its_own)
+        found, wanted = self.moments(layer, optimizer), self.moments(bare, its_own)
+        for name in ("exp_avg", "exp_avg_sq"):
+            assert (wanted[name][DEAD] != 0).all()
+            assert (found[name][DEAD] == 0).all()
+            assert torch.equal(found[name][ALIVE], wanted[name][ALIVE])
+        assert found["step"] == wanted["step"]
+
+    def test_does_not_move_a_replaced_code(self, once_alive):
+        """A step in which it is not chosen leaves it to the bit; without the reset it would go on."""
+        layer, optimizer = once_alive
+        replacement = Replacement(layer, optimizer, every=1)
+        update(layer, optimizer)
+        replacement.remove()
+        before = layer.codebook.clone()
+        optimizer.zero_grad()
+        (layer._codebook.weight * 0).sum().backward()
+        optimizer.step()
+        assert torch.equal(layer.codebook[DEAD], before[DEAD])
+        assert not torch.equal(layer.codebook[ALIVE], before[ALIVE])
+
+    def test_the_next_gradient_is_taken_as_by_a_fresh_row_at_the_count_of_all(self, once_alive):
+        layer, optimizer = once_alive
+        replacement = Replacement(layer, optimizer, every=1)
+        update(layer, optimizer)
+        replacement.remove()
+        fresh = torch.nn.Parameter(layer.codebook[DEAD].clone())
+        alone = torch.optim.Adam([fresh], lr=1e-3)
+        fresh.grad = torch.zeros_like(fresh)
+        for _ in range(int(optimizer.state[layer._codebook.weight]["step"])):  # rest, for the count alone
+            alone.step()
+        optimizer.zero_grad()
+        layer(latents(1, 20, 4, seed=8)).loss.backward()
+        fresh.grad = layer._codebook.weight.grad[DEAD].clone()
+        assert (fresh.grad != 0).any()
+        alone.step()
+        optimizer.step()
+        assert torch.equal(layer.codebook[DEAD], fresh.detach())
+
+    def test_momentum_of_sgd(self):
+        layer, _ = collapsed()
+        optimizer = torch.optim.SGD(layer.parameters(), lr=0.1, momentum=0.9)
+        update(layer, optimizer)
+        optimizer.state[layer._codebook.weight]["momentum_buffer"].add_(1)
+        Replacement(layer, optimizer, every=1)
+        update(layer, optimizer)
+        kept = self.moments(layer, optimizer)["momentum_buffer"]
+        assert (kept[DEAD] == 0).all()
+        assert (kept[ALIVE] != 0).all()
+
+
+class TestInTraining:
+    @pytest.fixture
+    def tiny(self):
+        """More codes than are kept alive."""
+        return Training(size=16, codes=256, dim=4, batch_size=4, steps=12, records=4, lr=0.01, replace_every=4)
+
+    def test_it_is_off_by_default(self):
+        assert Training().replace_every is None
+        assert Trained.new(Training(codes=8, dim=4)).replacement is None
+
+    @pytest.mark.parametrize("rule", ["vq", "ema"])
+    def test_stopped_and_resumed_is_as_if_not_stopped(self, tiny, tmp_path, monkeypatch, rule):
+        monkeypatch.setattr("vqtheory.nn.train._SECONDS_BETWEEN_CHECKPOINTS", 0.0)
+        tiny = replace(tiny, rule=rule)
+        whole = train(tiny, progress=False)
+
+        def stop(step, row):
+            if step == 9:  # between two replacements, with hits counted; the checkpoint is of update 6
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            train(tiny, progress=False, save=tmp_path, on_record=stop)
+        assert Trained.load(tmp_path).replacement.state_dict()["hits"].sum() > 0
+        again = resume(tmp_path, progress=False)
+        assert again.rows == whole.rows
+        assert again.rows[-1]["replaced"] > again.rows[1]["replaced"] > 0
+        assert str(again.replacement.state_dict()) == str(whole.replacement.state_dict())
+        for one, other in zip(again.model.state_dict().values(), whole.model.state_dict().values(), strict=True):
+            assert torch.equal(one, other)
+
+    def test_it_raises_usage(self, tiny):
+        plain, treated = (train(tiny, steps=60, replace_every=every, progress=False).rows[-1] for every in (None, 10))
+        assert "replaced" not in plain
+        assert treated["usage"] > plain["usage"]
+
+    def test_by_the_command(self, monkeypatch, capsys, tmp_path):
+        small = [
+            "--size",
+            "16",
+            "--codes",
+            "256",
+            "--dim",
+            "4",
+            "--batch-size",
+            "4",
+            "--steps",
+            "4",
+            "--save",
+            str(tmp_path),
+        ]
+        monkeypatch.setattr(sys, "argv", ["vqtheory", "train", *small, "--replace-every", "2"])
+        assert cli.main() == 0
+        assert "replace_every=2" in capsys.readouterr().out
+        assert Trained.load(tmp_path).replacement.replaced > 0
+
+    def test_two_processes_equal_one_with_the_joined_batch(self, tiny, tmp_path):
+        """gloo, in float64: what is left is the order of sums."""
+        script = f"""
+            import sys, torch
+            from vqtheory.nn._training import Training
+            from vqtheory.nn.train import train
+            torch.set_default_dtype(torch.float64)
+            rank, world = int(sys.argv[1]), int(sys.argv[2])
+            if world > 1:
+                torch.distributed.init_process_group("gloo", f"file://{tmp_path}/meet", rank=rank, world_size=world)
+            tiny = Training.parse({repr(replace(tiny, codes=64, replace_every=2))!r})  # a latent for each code
+            for rule in ("vq", "ema"):
+                train(tiny, rule=rule, save=f"{tmp_path}/{{rule}}{{world}}", progress=False)
+        """
+        calls = [["0", "1"], ["0", "2"], ["1", "2"]]
+        started = [subprocess.Popen([sys.executable, "-c", textwrap.dedent(script), *call]) for call in calls]
+        try:
+            assert [process.wait(timeout=60) for process in started] == [0, 0, 0]
+        finally:
+            for process in started:
+                process.kill()
+                process.wait()
+        for rule in ("vq", "ema"):
+            one, two = (Trained.load(tmp_path / f"{rule}{world}") for world in (1, 2))
+            assert one.rows[-1]["replaced"] == two.rows[-1]["replaced"] > 0
+            found, wanted = (run.model.quantizer.codebook for run in (two, one))
+            torch.testing.assert_close(found, wanted, rtol=0, atol=1e-6)  # read back into float32
+
+
+def other_optimizer():
+    return torch.optim.Adam([torch.nn.Parameter(torch.zeros(8, 4))])
+
+
+REFUSED = [
+    (lambda: Replacement(3, other_optimizer()), "'quantizer' parameter of Replacement must be a VectorQuantize. Got 3"),
+    (lambda: Replacement(*collapsed("simvq")), "come from a map, which has no rows to replace. Got SimVQ"),
+    (lambda: Replacement(*collapsed("transvq")), "come from a map, which has no rows to replace. Got TransVQ"),
+    (lambda: Replacement(collapsed()[0], other_optimizer()), "must be the one that has the quantizer's codes. Got 'Adam'"),
+    (lambda: Replacement(collapsed()[0], None), "'optimizer' parameter of Replacement must be a torch.optim.Optimizer"),
+    (lambda: Replacement(*collapsed(), every=0), "'every' parameter of Replacement must be an int >= 1. Got 0."),
+    (lambda: Replacement(*collapsed(), least=0), "'least' parameter of Replacement must be an int >= 1. Got 0."),
+    (lambda: Training(replace_every=0), "'replace_every' parameter of train must be an int >= 1. Got 0."),
+    (lambda: train(rule="simvq", codes=8, dim=4, replace_every=5), "come from a map, which has no rows to replace"),
+]
+
+
+@pytest.mark.parametrize(("call", "sentence"), REFUSED)
+def test_bad_input_gets_one_clear_sentence(call, sentence):
+    with pytest.raises(ValueError, match=re.escape(sentence)):
+        call()

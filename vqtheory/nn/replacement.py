@@ -1,0 +1,163 @@
+"""Dead codes put on latents of the batch: a treatment of its own, which is no part of any rule and off unless asked for.
+
+What has hardly been chosen for a while is moved to where there are latents now, as in Jukebox (Dhariwal et al., arXiv
+2005.00341, section 3.1). A usage that is high with it says how often codes are revived, not that they stay alive.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, distributed, nn
+
+from vqtheory import _check
+from vqtheory._random import Purpose, generator
+from vqtheory.nn import _distributed
+from vqtheory.nn._codebooks import EMACodebook, MapCodebook
+from vqtheory.nn.quantize import Quantized, VectorQuantize
+
+
+class Replacement:
+    """Puts codes that are hardly chosen on random latents of the last batch, every so many updates.
+
+    Hits are counted in training passes, and updates by the optimizer's steps. A replaced row of the codebook loses its
+    moments: what the optimizer keeps in the shape of the codebook is set to zero there, so that the next step does not
+    move it by gradients of the code that it was. Adam's count of steps is one for all rows and goes on: late in a run a
+    replaced code takes its first gradient with up to 3.2 times the learning rate, as any code after a long rest.
+    In EMA the count of a replaced code becomes 1, as at a start: the latent that it is on weighs as much as one hit.
+
+    Several processes replace the same codes by the same latents, which come from the batches of all of them. Nothing
+    is drawn from torch's own generator. Make it before `torch.compile`, which leaves out hooks that come later.
+
+    Parameters
+    ----------
+    quantizer : VectorQuantize
+        With codes of its own, so of any rule but TransVQ and SimVQ.
+    optimizer : torch.optim.Optimizer
+        That of the codes. With EMA, which needs none, that of the model.
+    every : int, default 100
+        Updates from one replacement to the next.
+    least : int, default 1
+        Codes with fewer hits since the replacement before are replaced; as many as there are latents in the batch.
+    seed : int, default 0
+        The latents are drawn by (seed, update).
+
+    Attributes
+    ----------
+    updates, replaced : int
+        Updates counted, and codes replaced in all of them.
+
+    Raises
+    ------
+    ValueError
+        For a map rule, whose codebook has no rows, an optimizer without the codes, and numbers out of range.
+
+    Examples
+    --------
+    Two codes of three are far from all latents; after the update all three are on latents:
+
+    >>> layer = VectorQuantize(dim=1, codebook_size=3)
+    >>> layer.initialize(torch.tensor([[0.0], [50.0], [60.0]]))
+    >>> optimizer = torch.optim.Adam(layer.codebook_parameters(), lr=1e-3)
+    >>> replacement = Replacement(layer, optimizer, every=1)
+    >>> layer(torch.linspace(0, 1, 9).reshape(1, 9, 1)).loss.backward()
+    >>> optimizer.step()
+    >>> replacement.replaced, bool(layer.codebook.max() <= 1)
+    (2, True)
+    """
+
+    def __init__(
+        self,
+        quantizer: VectorQuantize,
+        optimizer: torch.optim.Optimizer,
+        every: int = 100,
+        least: int = 1,
+        seed: int = 0,
+    ) -> None:
+        owner = "Replacement"
+        _check_parts(owner, quantizer, optimizer)
+        self.every, self.least = _check.integer(owner, "every", every), _check.integer(owner, "least", least)
+        self.seed = _check.integer(owner, "seed", seed, 0)
+        self.updates, self.replaced = 0, 0
+        self._quantizer, self._hits = quantizer, torch.zeros(quantizer.codebook_size, dtype=torch.int64)
+        self._seen: tuple[Tensor, Tensor] | None = None  # latents and indices
+        self._hooks = (
+            quantizer.register_forward_hook(self._see, with_kwargs=True),
+            optimizer.register_step_post_hook(self._count),
+        )
+
+    def remove(self) -> None:
+        """Replace nothing any more."""
+        for hook in self._hooks:
+            hook.remove()
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint between two updates has to keep."""
+        return {"updates": self.updates, "replaced": self.replaced, "hits": self._hits}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a `state_dict`."""
+        self.updates, self.replaced, self._hits = state["updates"], state["replaced"], state["hits"].clone()
+
+    @torch.no_grad()
+    def _see(self, quantizer: nn.Module, args: tuple, given: dict[str, Any], found: Quantized) -> None:
+        """Count the hits of a training pass and keep its latents; the same every time, so that it is compiled but once."""
+        if quantizer.training:
+            self._hits = found.info.hits + self._hits.to(found.info.hits.device)
+            self._seen = (args[0] if args else given["latents"]).detach(), found.indices
+
+    @torch.no_grad()
+    def _count(self, optimizer: torch.optim.Optimizer, *_: Any) -> None:
+        """After the optimizer's step: what is put in place now meets no gradient of the code before."""
+        self.updates += 1
+        if self.updates % self.every or self._seen is None:
+            return
+        _distributed.add_up(self._hits)
+        dead = (self._hits < self.least).nonzero().ravel()
+        latents = _draw(self._compared(*self._seen), generator(self.seed, Purpose.RULE, self.updates), len(dead))
+        self._place(dead[: len(latents)], latents, optimizer)
+        self._hits, self._seen = torch.zeros_like(self._hits), None
+
+    def _compared(self, latents: Tensor, indices: Tensor) -> Tensor:
+        """Latents as rows [N, codebook_dim], as they are compared with the codes; without those that were masked."""
+        rows = self._quantizer.project(latents.to(self._quantizer.codebook.dtype))
+        return self._quantizer._codebook.project(rows[indices.ravel() >= 0])
+
+    def _place(self, rows: Tensor, latents: Tensor, optimizer: torch.optim.Optimizer) -> None:
+        codebook: Any = self._quantizer._codebook
+        codebook.weight[rows] = latents
+        if isinstance(codebook, EMACodebook):
+            codebook.means[rows], codebook.counts[rows] = latents, 1.0
+        for kept in optimizer.state.get(codebook.weight, {}).values():
+            if isinstance(kept, Tensor) and kept.shape == codebook.weight.shape:
+                kept[rows] = 0
+        self.replaced += len(rows)
+
+
+def _draw(latents: Tensor, random: Any, count: int) -> Tensor:
+    """Up to `count` distinct rows of the latents [n, D] of all processes, the same ones in each process."""
+    rank = distributed.get_rank() if _distributed.running() else 0
+    sizes = torch.zeros(_distributed.world_size(), dtype=torch.int64, device=latents.device)
+    sizes[rank] = len(latents)
+    _distributed.add_up(sizes)
+    chosen = torch.from_numpy(random.permutation(int(sizes.sum()))[:count]).to(latents.device) - sizes[:rank].sum()
+    own = (chosen >= 0) & (chosen < len(latents))
+    drawn = latents.new_zeros(len(chosen), latents.shape[1])
+    drawn[own] = latents[chosen[own]]
+    _distributed.add_up(drawn)
+    return drawn
+
+
+def _check_parts(owner: str, quantizer: Any, optimizer: Any) -> None:
+    if not isinstance(quantizer, VectorQuantize):
+        raise _check.fail(owner, "quantizer", "a VectorQuantize", quantizer)
+    codebook = quantizer._codebook
+    if isinstance(codebook, MapCodebook):
+        wanted = "one with codes of its own: those of TransVQ and SimVQ come from a map, which has no rows to replace"
+        raise _check.fail(owner, "quantizer", wanted, quantizer.rule)
+    if not isinstance(optimizer, torch.optim.Optimizer):
+        raise _check.fail(owner, "optimizer", "a torch.optim.Optimizer", optimizer)
+    held = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
+    if codebook.trained and id(codebook.weight) not in held:
+        raise _check.fail(owner, "optimizer", "the one that has the quantizer's codes", type(optimizer).__name__)
