@@ -220,7 +220,8 @@ class TestReplay:
     @pytest.mark.parametrize("name", ["vq", "nsvq"])
     def test_the_simulator_follows_the_recorded_latents_alike(self, tiny, tmp_path, name):
         """SGD on the codebook at the rate lr is the rule at eta = 2 lr / D, update by update."""
-        trained = run(tiny, rule=name, save=tmp_path, latents=(5, 15), codebook_optimizer="sgd", codebook_lr=0.4, clip=0.01)
+        sgd = {"codebook_optimizer": "sgd", "codebook_lr": 0.4, "clip": 0.01}
+        trained = run(tiny, rule=f"{name.upper()}()", save=tmp_path, latents=(5, 15), **sgd)
         rule = {"vq": rules.VQ, "nsvq": rules.NSVQ}[name](step_size=step_size(lr=0.4, dim=4))
         recorded, codes = streams.Recorded(tmp_path / "latents.npy"), np.load(tmp_path / "codes.npy")
         assert (recorded.steps, codes.shape) == (10, (10, 8, 4))

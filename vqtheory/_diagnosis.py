@@ -116,7 +116,7 @@ class Diagnosis:
             return (
                 f"The drift was slow enough: at the fastest, {where} per update, {excess:.2g} of the critical speed.{total}"
             )
-        over = f"{where} per update, {_times(excess)} times the critical speed of {self.num_codes:,} codes"
+        over = f"{where} per update, {_times(excess)} times {law.limit or f'the critical speed of {self.num_codes:,} codes'}"
         rest = "" if math.isnan(law.survivors) else f"; going on so would leave {law.survivors:,.0f}"
         return f"The drift was too fast: {over}{rest}.{total}"
 

@@ -124,13 +124,13 @@ def _plot_law(axes: Axes, diagnosis: Diagnosis) -> None:
         return
     sizes = np.unique(np.geomspace(2, max(2 * K, 8), _SIZES).astype(int))
     curve = [_critical(diagnosis, int(size)) for size in sizes]
-    axes.plot(sizes, curve, color=_LAW, lw=1.8, label="critical speed")
+    axes.plot(sizes, curve, color=_LAW, lw=1.8, label=law.limit or "critical speed")
     axes.axhline(speed, color=_SPEED, lw=1.2, label=f"the drift, at its worst: {speed:.3g}")
     axes.plot([K], [speed], "o", color=_SPEED)
     if not math.isnan(law.survivors) and law.survivors < K:
         axes.axvline(law.survivors, color=USED, ls=":", label=f"survivors by the law: {law.survivors:,.0f}")
     axes.set(xscale="log", yscale="log", xlabel="codes in the codebook", ylabel="speed, per update")
-    axes.legend(frameon=False, fontsize=8, loc="lower left")
+    axes.legend(frameon=False, fontsize=8)
     _titled(axes, _advice(diagnosis))
 
 

@@ -29,6 +29,7 @@ class Law(NamedTuple):
     critical_speed: float
     cures: list[tuple[str, str]]
     validity: str
+    limit: str = ""  # what the critical speed is, where it is not that of so many codes
 
 
 def law_of(recording: Recording, i: int) -> Law:
@@ -128,16 +129,15 @@ def _of_adam(recording: Recording, i: int, about: dict[str, Any]) -> Law:
         cures = [
             _prediction.slower(about["speed"], rate / steepest),
             (
-                "a larger step size",
+                _prediction.STEP_SIZE,
                 f"of the codebook: a learning rate above {about['speed'] * steepest:.3g}",
             ),
         ]
         why = (
-            "Adam moves no coordinate by more than the learning rate in an update, so that no code can follow a faster one."
+            "Adam moves no coordinate by more than the learning rate in an update, so that no code can follow a faster one. "
+            "Which codes live then depends on where the latents come back to."
         )
-        return Law(
-            math.nan, rate / steepest, cures, f"{why} Which codes live then depends on where the latents come back to."
-        )
+        return Law(math.nan, rate / steepest, cures, why, "the reach of Adam's steps")
     if recording.motion.dimension[i] > _LINE or not isinstance(recording.rule, rules.VQ | rules.TrainedVQ):
         return _none("its steps are large enough for the speed, but Adam's law is that of VQ on the line.")
     share = math.sqrt(float(np.sum(direction**4)))  # a cloud along a diagonal has its speed and spread in each coordinate

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -42,7 +43,8 @@ def train(
     With several processes: torchrun --nproc-per-node 2 -m vqtheory train ...
 
     Args:
-        rule: How the codebook moves: vq, ema, nsvq, transvq, simvq, cosine, or a call such as "NSVQ(bandwidth=0.1)".
+        rule: How the codebook moves: vq, ema, nsvq, transvq, simvq, cosine, or a call such as "NSVQ(bandwidth=0.1)". By name
+            nsvq is "NSVQ(form='softmax', bandwidth=exponential(2.0, half_life=STEPS/10))".
         codes: How many codes.
         dim: Dimensions of the latents.
         codebook_dim: Dimensions of the codes, where latents are projected to fewer.
@@ -74,11 +76,7 @@ def train(
     given |= {name: number(text) for name, text in numbers.items() if text is not None}
     given |= {"codebook_optimizer": codebook_optimizer, "latents": latents and tuple(map(number, latents))}
     given |= {"amp": amp or None}
-    try:
-        from vqtheory.nn._command import run_training
-    except ImportError as error:
-        raise ValueError(str(error)) from None
-    run_training({name: value for name, value in given.items() if value is not None}, save, resume)
+    _torch("_command").run_training({name: value for name, value in given.items() if value is not None}, save, resume)
 
 
 @command
@@ -106,7 +104,7 @@ def evaluate(
         picture: Where to draw images and reconstructions; .pdf, .svg and .jpg too.
     """
     given = {"data": data, "images": None if images is None else number(images), "features": features, "lpips": lpips}
-    _evaluations().run_evaluate(folder, given, save, None if picture is None else picture_file(picture))
+    _torch("_evaluations").run_evaluate(folder, given, save, None if picture is None else picture_file(picture))
 
 
 @command
@@ -136,13 +134,17 @@ def compare(
         picture: Where to draw what each brings back of the same images; .pdf, .svg and .jpg too.
     """
     given = {"data": data, "images": None if images is None else number(images), "features": features, "lpips": lpips}
-    _evaluations().run_compare(folders, given, save, None if picture is None else picture_file(picture))
+    _torch("_evaluations").run_compare(folders, given, save, None if picture is None else picture_file(picture))
 
 
-def _evaluations() -> Any:
-    """What needs torch."""
+def played_again(folder: Path) -> Any:
+    """What the simulator makes of the recorded window of a training."""
+    return _torch("bridge").replay(folder)
+
+
+def _torch(name: str) -> Any:
+    """A module of vqtheory.nn."""
     try:
-        from vqtheory.nn import _evaluations
+        return import_module(f"vqtheory.nn.{name}")
     except ImportError as error:
         raise ValueError(str(error)) from None
-    return _evaluations

@@ -167,6 +167,7 @@ def diagnose(
     rule: Annotated[str | None, option("TEXT", "the source's own")] = None,
     codes: Annotated[Path | None, option("FILE.npy")] = None,
     every: Annotated[str | None, option("INT", "1")] = None,
+    replay: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
     picture: Annotated[Path | None, option("FILE.png", "diagnosis.png in the folder, else vqtheory-diagnosis.png")] = None,
 ) -> None:
     """Say which codes are alive, what the laws predict will survive the drift that was seen, and which knob would help.
@@ -177,6 +178,7 @@ def diagnose(
         rule: How the codebook moves, where the source does not say, e.g. "VQ(step_size=0.05)".
         codes: With latents, the codebook at the last time [K, D] or at each [time, K, D].
         every: With latents, updates from one time to the next.
+        replay: Also play what a training with --latents has kept again by the simulator's rule, and compare the codes.
         picture: Where to draw it; .pdf, .svg and .jpg too.
     """
     default = source / "diagnosis.png" if source.is_dir() else Path("vqtheory-diagnosis.png")
@@ -195,6 +197,10 @@ def diagnose(
         every=1 if every is None else _read("every", every),
     )
     print(found)
+    if replay:
+        from vqtheory._trainings import played_again
+
+        print(f"\nReplay. {played_again(source)}")
     target.parent.mkdir(parents=True, exist_ok=True)
     found.plot().savefig(target, dpi=150)
     print(f"\nPicture: {target}")

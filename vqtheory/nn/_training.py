@@ -11,6 +11,7 @@ from vqtheory._config import Configured, parse
 from vqtheory.nn.estimators import ESTIMATORS
 from vqtheory.nn.quantize import RULES, VectorQuantize
 from vqtheory.nn.vqvae import PRESETS
+from vqtheory.schedules import exponential
 
 _OWNER = "train"
 _WHOLE = {"codes": 1, "dim": 1, "size": 1, "steps": 1, "batch_size": 1, "seed": 0, "records": 1, "probe_every": 1}
@@ -23,7 +24,9 @@ class Training(Configured):
     Parameters
     ----------
     rule : rule or str, default VQ()
-        How the codebook moves, as `VectorQuantize` takes it, or its text, e.g. "NSVQ(bandwidth=0.1)".
+        How the codebook moves, as `VectorQuantize` takes it, or its text, e.g. "NSVQ(bandwidth=0.1)". By its name alone
+        "nsvq" has the published form, softmax, and a bandwidth that is halved with every tenth of the run, from 2 on: one
+        that does not shrink contracts the codebook.
     codes : int, default 1024
     dim : int, default 64
         Dimensions of the latents.
@@ -68,8 +71,8 @@ class Training(Configured):
     Examples
     --------
     >>> Training("nsvq", steps=100)
-    Training(NSVQ(), steps=100)
-    >>> Training.parse("Training(NSVQ(), steps=100)") == Training("nsvq", steps=100)
+    Training(NSVQ(bandwidth=exponential(2.0, half_life=10.0), form='softmax'), steps=100)
+    >>> Training.parse("Training(EMA(), steps=100)") == Training("ema", steps=100)
     True
     """
 
@@ -113,9 +116,7 @@ class Training(Configured):
             raise _check.fail(_OWNER, "amp", "True or False", self.amp)
         self._set("data", None if self.data is None else str(self.data))
         if isinstance(self.rule, str):
-            self._set(
-                "rule", parse(self.rule) if "(" in self.rule else RULES[_check.choice(_OWNER, "rule", self.rule, RULES)]()
-            )
+            self._set("rule", parse(self.rule) if "(" in self.rule else _named(self.rule, self.steps))
         VectorQuantize(1, 1, self.rule)  # refuses what is no rule
         if self.latents is not None:
             self._set("latents", self._window(self.latents))
@@ -155,3 +156,10 @@ class Training(Configured):
         """After how many updates a row of the history is written."""
         records = min(self.records, self.steps)
         return {round((i + 1) * self.steps / records) for i in range(records)}
+
+
+def _named(name: str, steps: int) -> Any:
+    rule = RULES[_check.choice(_OWNER, "rule", name, RULES)]()
+    if isinstance(rule, rules.NSVQ):
+        return rules.NSVQ(form="softmax", bandwidth=exponential(2.0, half_life=steps / 10))
+    return rule

@@ -219,10 +219,11 @@ def _pixels(images: np.ndarray) -> Tensor:
 
 
 def _look(run: Trained, images: np.ndarray) -> None:
-    """Every so many updates, and at the end, the monitor sees the first images, and the hits of all processes."""
+    """Every so many updates, and at the end, the monitor sees the same images again, and the hits of all processes."""
     if run.step % run.monitor.every == 0 or run.step == run.config.steps:
         _distributed.add_up(run.monitor.pending)
-        run.monitor.look(run.step, run.model, _pixels(images[: run.config.batch_size]))
+        probe = np.linspace(0, len(images) - 1, run.config.batch_size).astype(int)  # those next to each other may be alike
+        run.monitor.look(run.step, run.model, _pixels(images[probe]))
 
 
 @torch.no_grad()
