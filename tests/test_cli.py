@@ -217,6 +217,49 @@ REFUSED = [
 ]
 
 
+class TestDiagnose:
+    def test_of_a_simulation(self, call):
+        call("simulate", *TINY, "--save", "run")
+        status, out, _ = call("diagnose", "run")
+        assert status == 0
+        assert "of 6 codes were chosen" in out
+        assert Path("run/diagnosis.png").exists()
+
+    def test_of_a_training(self, call):
+        pytest.importorskip("torch")
+        small = ["--codes", "16", "--dim", "4", "--size", "16", "--steps", "4", "--batch-size", "4"]
+        call("train", *small, "--codebook-optimizer", "sgd", "--latents", "1", "4", "--save", "model")
+        status, out, _ = call("diagnose", "model", "--replay", "--picture", "here.png")
+        assert status == 0
+        assert "VQ() under SGD" in out
+        assert "Replay. Updates 1 to 4" in out
+        assert Path("here.png").exists()
+        assert call("diagnose", "model/monitor.npz")[1].splitlines()[0] == out.splitlines()[0]
+
+    def test_of_latents(self, call):
+        np.save("latents.npy", np.random.default_rng(0).random((1, 200, 1)) + 0.1 * np.arange(5)[:, None, None])
+        np.save("codes.npy", np.linspace(0, 1, 16)[:, None])
+        status, out, _ = call("diagnose", "latents.npy", "--codes", "codes.npy", "--rule", "VQ(0.05)", "--every", "100")
+        assert status == 0
+        assert "0.001 per update" in out
+        assert Path("vqtheory-diagnosis.png").exists()
+
+    @pytest.mark.parametrize(
+        ("arguments", "sentence"),
+        [
+            (["nowhere"], "nowhere"),
+            (["latents.npy"], "'codes' parameter"),
+            (["latents.npy", "--codes", "latents.npy", "--every", "0"], "'every' parameter of diagnose must be an int >= 1"),
+        ],
+    )
+    def test_refuses(self, call, arguments, sentence):
+        np.save("latents.npy", np.zeros((3, 4, 1)))
+        status, _, said = call("diagnose", *arguments)
+        assert status == 2
+        assert sentence in said
+        assert said.count("\n") == 1
+
+
 class TestRefusals:
     @pytest.mark.parametrize(("arguments", "sentence"), REFUSED, ids=lambda value: " ".join(value)[:40])
     def test_one_sentence_and_status_2(self, call, arguments, sentence):

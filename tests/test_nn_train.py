@@ -110,6 +110,12 @@ class TestConfig:
         with pytest.raises(ValueError, match="it is not a call of Training"):
             Training.parse("VQ()")
 
+    def test_the_name_nsvq_has_a_kernel_that_shrinks_with_the_run(self):
+        rule = Training("nsvq", steps=500).rule
+        assert rule.form == "softmax"
+        assert rule.bandwidth(np.array([0, 50, 500])) == pytest.approx([2.0, 1.0, 2 / 1024])
+        assert Training("NSVQ()").rule == rules.NSVQ()
+
     def test_a_folder_keeps_it(self, tiny, tmp_path):
         config = replace(tiny, rule="NSVQ(bandwidth=exponential(2.0, half_life=50))", clip=0.5, lr=1e-3, latents=(0, 1))
         run(config, save=tmp_path)

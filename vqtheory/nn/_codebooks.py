@@ -45,7 +45,8 @@ class Codebook(nn.Module):
 
     def loss(self, latents: Tensor, codes: Tensor, indices: Tensor, weight: Tensor, step: Tensor) -> Tensor:
         """E |x - c|^2 / D over the latents [N, D], which get no gradient; weight [N] has the sum 1."""
-        return (weight * (latents - codes[indices]).square().mean(dim=1)).sum()
+        chosen = nn.functional.embedding(indices, codes)  # whose gradient has the same bits on any number of threads
+        return (weight * (latents - chosen).square().mean(dim=1)).sum()
 
     def update(self, latents: Tensor, indices: Tensor, share: Tensor, step: Tensor, displacement: Tensor | None) -> None:
         """What moves codes without a gradient."""

@@ -205,7 +205,7 @@ class VectorQuantize(nn.Module):
                 self._codebook.settle()
             codes = self._codebook.codes().to(x.dtype)
             indices = assign(x, codes)
-            chosen = codes[indices]
+            chosen = nn.functional.embedding(indices, codes)
             weight = x.new_full((len(x),), 1 / max(1, len(x)))
             codebook_loss = self._codebook.loss(x, codes, indices, weight, self.step)
             commitment = (z - chosen.detach()).square().mean()
