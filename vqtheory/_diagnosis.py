@@ -112,11 +112,11 @@ class Diagnosis:
             return f"No law says how many codes survive here: {law.validity}"
         where = f"in updates {steps[i] + 1:,} to {steps[i + 1]:,} the latents moved by {self.recording.motion.speed[i]:.3g}"
         total = "" if math.isnan(last) else f" By the laws {last:,.0f} of {self.num_codes:,} live in the end."
+        limit = law.limit or f"the critical speed of {self.num_codes:,} codes"
         if excess <= 1:
-            return (
-                f"The drift was slow enough: at the fastest, {where} per update, {excess:.2g} of the critical speed.{total}"
-            )
-        over = f"{where} per update, {_times(excess)} times {law.limit or f'the critical speed of {self.num_codes:,} codes'}"
+            how = "within reach" if law.limit else "slow enough"
+            return f"The drift was {how}: at the fastest, {where} per update, {excess:.2g} of {limit}.{total}"
+        over = f"{where} per update, {_times(excess)} times {limit}"
         rest = "" if math.isnan(law.survivors) else f"; going on so would leave {law.survivors:,.0f}"
         return f"The drift was too fast: {over}{rest}.{total}"
 

@@ -98,15 +98,8 @@ def _plot_speed(axes: Axes, diagnosis: Diagnosis) -> None:
     critical = np.array([law.critical_speed for law in diagnosis.laws])
     shown = np.where(np.isfinite(critical) & (critical > 0), critical, np.nan)
     if np.isfinite(shown).any():
-        axes.stairs(
-            shown,
-            recording.steps,
-            baseline=None,
-            color=_LAW,
-            ls="--",
-            lw=1.5,
-            label=f"critical for {diagnosis.num_codes:,} codes",
-        )
+        label = diagnosis.laws[diagnosis.worst].limit or f"critical for {diagnosis.num_codes:,} codes"
+        axes.stairs(shown, recording.steps, baseline=None, color=_LAW, ls="--", lw=1.5, label=label)
     if positive.any():
         axes.set_yscale("log")
     axes.set(xlabel="updates", ylabel="per update")
@@ -144,6 +137,8 @@ def _critical(diagnosis: Diagnosis, size: int) -> float:
 
 
 def _advice(diagnosis: Diagnosis) -> str:
+    if not diagnosis.cures and diagnosis.laws[diagnosis.worst].limit:
+        return "Codes could follow the drift. How many of them live is not known here."
     if not diagnosis.cures:
         return "The drift is below what the law allows to so many codes: no knob needs turning."
     knobs = [knob for knob, where in diagnosis.cures if "out of reach" not in where and "none" not in where]

@@ -125,24 +125,25 @@ def _of_adam(recording: Recording, i: int, about: dict[str, Any]) -> Law:
     """Adam moves no coordinate by more than its learning rate: a drift beyond that leaves all codes behind."""
     direction, rate = recording.motion.direction[i], about["step_size"]
     steepest = float(np.abs(direction).max())
-    if about["speed"] * steepest >= rate:
-        cures = [
-            _prediction.slower(about["speed"], rate / steepest),
-            (
-                _prediction.STEP_SIZE,
-                f"of the codebook: a learning rate above {about['speed'] * steepest:.3g}",
-            ),
-        ]
-        why = (
-            "Adam moves no coordinate by more than the learning rate in an update, so that no code can follow a faster one. "
-            "Which codes live then depends on where the latents come back to."
-        )
-        return Law(math.nan, rate / steepest, cures, why, "the reach of Adam's steps")
-    if recording.motion.dimension[i] > _LINE or not isinstance(recording.rule, rules.VQ | rules.TrainedVQ):
-        return _none("its steps are large enough for the speed, but Adam's law is that of VQ on the line.")
-    share = math.sqrt(float(np.sum(direction**4)))  # a cloud along a diagonal has its speed and spread in each coordinate
-    width = float(recording.motion.length[i])
-    return _predicted("adam", about | {"speed": about["speed"] * share, "width": width}, 1 / share)
+    needed = about["speed"] * steepest
+    on_line = recording.motion.dimension[i] <= _LINE and isinstance(recording.rule, rules.VQ | rules.TrainedVQ)
+    if needed < rate and on_line:
+        share = math.sqrt(
+            float(np.sum(direction**4))
+        )  # a cloud along a diagonal has its speed and spread in each coordinate
+        width = float(recording.motion.length[i])
+        law = _predicted("adam", about | {"speed": about["speed"] * share, "width": width}, 1 / share)
+        if not math.isnan(law.survivors):
+            return law
+    cure = (_prediction.STEP_SIZE, f"of the codebook: a learning rate above {needed:.3g}")
+    return Law(
+        math.nan,
+        rate / steepest,
+        [_prediction.slower(about["speed"], rate / steepest), cure],
+        "Adam moves no coordinate by more than the learning rate in an update, so that no code can follow a faster drift. "
+        "How many of those live that can follow is known on the line only, for VQ with steps far below its cells.",
+        "the reach of Adam's steps",
+    )
 
 
 def _none(why: str) -> Law:
