@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torchmetrics.functional.image import multiscale_structural_similarity_index_measure as ms_ssim
 from torchmetrics.functional.image import structural_similarity_index_measure as ssim
 from tqdm import tqdm
 
 from vqtheory import measure
+from vqtheory.nn._mode import evaluating
 from vqtheory.nn._networks import Network
 from vqtheory.nn._trained import Trained, device
 from vqtheory.nn.frechet import frechet_distance
@@ -51,7 +50,7 @@ def of_images(run: Trained, images: np.ndarray, networks: Networks, size: int, p
     """What is measured of each of the images, uint8 [N, H, W, 3], in batches of `size`: arrays [N, ...]."""
     starts = range(0, len(images), size)
     bar = tqdm(starts, repr(run.config.rule), unit=" batches", disable=not progress, leave=False)
-    with bar, _evaluating(run.model):
+    with bar, evaluating(run.model):
         batches = [_of_batch(run, _tensor(images[start : start + size]), networks) for start in bar]
     return {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
 
@@ -59,19 +58,8 @@ def of_images(run: Trained, images: np.ndarray, networks: Networks, size: int, p
 @torch.no_grad()
 def reconstructions(run: Trained, images: np.ndarray) -> np.ndarray:
     """Images, uint8 [N, H, W, 3], there and back."""
-    with _evaluating(run.model):
+    with evaluating(run.model):
         return _eight_bit(run.model(_scaled(_tensor(images))).images).permute(0, 2, 3, 1).cpu().numpy()
-
-
-@contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
-    """Nothing learns meanwhile, and afterwards the model is in the mode it was in."""
-    training = model.training
-    model.eval()
-    try:
-        yield
-    finally:
-        model.train(training)
 
 
 def _tensor(images: np.ndarray) -> Tensor:

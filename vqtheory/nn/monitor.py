@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 
 from vqtheory import _check
 from vqtheory._recording import Recording, counted, joined, seen
+from vqtheory.nn._mode import evaluating
 from vqtheory.nn.adapters import TamingQuantizer
 from vqtheory.nn.quantize import VectorQuantize, step_size
 
@@ -112,7 +112,7 @@ class Monitor:
             return
         self._looking = True
         try:
-            with _evaluating(model):
+            with evaluating(model):
                 model(*inputs, **options)
         finally:
             self._looking = False
@@ -209,18 +209,6 @@ class Monitor:
             return float(group["lr"])
         weight = getattr(self.quantizer, "codebook_weight", 1.0)
         return step_size(lr=float(group["lr"]) / (1 - group.get("momentum", 0.0)), dim=dim, weight=weight)
-
-
-@contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
-    """In evaluation mode, and back to whatever mode each part was in."""
-    modes = [(part, part.training) for part in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for part, mode in modes:
-            part.training = mode
 
 
 def _finder(quantizer: Any) -> Callable[[], Tensor]:
