@@ -243,7 +243,8 @@ def joined(times: list[dict[str, Any]], steps: np.ndarray, rule: Any = None, **k
         name: np.array([each[name] for each in times]) for name in times[0] if name not in ("codes", "steps")
     }
     columns = {"rates": values(rule, "step_size", steps)} | columns | known
-    return Recording(np.asarray(steps, np.int64), **columns, codes=times[-1]["codes"], rule=rule)
+    last = {"codes": times[-1]["codes"]} if "codes" not in columns else {}
+    return Recording(np.asarray(steps, np.int64), **columns, **last, rule=rule)
 
 
 def values(rule: Any, name: str, steps: np.ndarray) -> np.ndarray:

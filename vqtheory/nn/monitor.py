@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from vqtheory import _check
 from vqtheory._recording import Recording, counted, joined, seen
+from vqtheory.nn._assign import assign
 from vqtheory.nn._mode import evaluating
 from vqtheory.nn.adapters import TamingQuantizer
 from vqtheory.nn.quantize import VectorQuantize, step_size
@@ -18,7 +19,7 @@ from vqtheory.nn.quantize import VectorQuantize, step_size
 if TYPE_CHECKING:
     import polars as pl
 
-_RECORDS = 64  # from twice as many on every other one is dropped
+_RECORDS = 64  # of more than twice as many every other one is dropped
 _SAMPLES = 1024  # of the probe's latents
 
 
@@ -32,9 +33,10 @@ class Monitor:
 
     The first images that `step` is given are the probe: every so many updates the model sees them again, in evaluation
     mode and without gradient, so that what has moved their latents is the encoder alone. In between the hits of all
-    passes in training are counted. The quantizer is any module that takes latents [b, n, d], [b, d, n] or [b, d, h, w]
-    and returns integer indices somewhere in its answer: `VectorQuantize`, `TamingQuantizer`, and those of
-    vector-quantize-pytorch, diffusers and taming-transformers. Of several processes it watches its own.
+    passes in training are counted. The quantizer is any module that takes latents [b, n, d], [b, d, n] or [b, d, h, w],
+    has a codebook, and returns integer indices somewhere in its answer: `VectorQuantize`, `TamingQuantizer`, and those
+    of vector-quantize-pytorch, diffusers and taming-transformers. Where it returns none the nearest codes after the
+    pass are counted. Of several processes it watches its own.
 
     Parameters
     ----------
@@ -53,7 +55,7 @@ class Monitor:
     Raises
     ------
     ValueError
-        Where the quantizer has no codebook that can be found, or returns no indices.
+        Where the quantizer has no codebook that can be found, or latents of other dimensions.
 
     Examples
     --------
@@ -118,11 +120,13 @@ class Monitor:
             self._looking = False
         if self._caught is None:
             raise ValueError("The quantizer of Monitor must be part of the model. It was not called.")
-        codes = self._codes().float().cpu().numpy()
-        found = seen(self._rows(self._caught, codes.shape[1]), codes) | counted(self.pending.cpu().numpy())
+        rows, codes = self._rows(self._caught), self._codes().float().cpu().numpy().copy()
+        sample = rows[:: -(-len(rows) // _SAMPLES)].float().cpu().numpy()
+        found = seen(sample, codes) | counted(self.pending.cpu().numpy())
+        self._last_codes = found.pop("codes")
         self._records.append(found | {"steps": step, "rates": self._rate(codes.shape[1])})
         self.pending, self._caught = torch.zeros_like(self.pending), None
-        if len(self._records) >= 2 * _RECORDS:
+        if len(self._records) > 2 * _RECORDS:
             self._thin()
 
     @property
@@ -133,7 +137,8 @@ class Monitor:
         steps = np.array([each["steps"] for each in self._records])
         group, pending = self._group(), self.pending.cpu().numpy()
         about = {"optimizer": self._kind(), "weight_decay": float(group.get("weight_decay", 0.0)), "pending": pending}
-        return joined(self._records, steps, self.rule, batch_size=self.batch_size or None, **about)
+        about |= {"codes": self._last_codes, "batch_size": self.batch_size or None}
+        return joined(self._records, steps, self.rule, **about)
 
     @property
     def table(self) -> pl.DataFrame:
@@ -144,7 +149,8 @@ class Monitor:
         """Go on from a recording: as if it had been this monitor's."""
         columns = ("latents", "code_means", "code_spreads", "distortions", "used", "perplexities", "hits", "rates", "steps")
         rows = zip(*(getattr(recording, name) for name in columns), strict=True)
-        self._records = [dict(zip(columns, row, strict=True)) | {"codes": recording.codes} for row in rows]
+        self._records = [dict(zip(columns, row, strict=True)) for row in rows]
+        self._last_codes = recording.codes
         self.pending = torch.as_tensor(recording.pending).to(self.pending.device)
         self.batch_size = recording.batch_size or 0
 
@@ -152,19 +158,18 @@ class Monitor:
         """Keep every other time; its hits are those since the time that is kept before it."""
         for before, kept in zip(self._records[1::2], self._records[2::2], strict=False):
             kept |= counted(before["hits"] + kept["hits"])
-        if len(self._records) % 2 == 0:  # the last one is dropped, and its hits are to come with the next
-            self.pending += torch.as_tensor(self._records[-1]["hits"]).to(self.pending.device)
         self._records = self._records[::2]
         self.every *= 2
 
     def _passed(self, module: nn.Module, inputs: tuple, options: dict, output: Any) -> None:
         """Called after every pass of the quantizer."""
+        latents = next(each for each in _tensors((inputs, options)) if each.is_floating_point()).detach()
         if self._looking:
-            self._caught = next(each for each in _tensors((inputs, options)) if each.is_floating_point()).detach()
+            self._caught = latents
         elif module.training:
             indices = next((each for each in _tensors(output) if not each.is_floating_point()), None)
-            if indices is None:
-                raise ValueError(f"The quantizer of Monitor must return integer indices. {type(module).__name__} has none.")
+            if indices is None:  # as where they are returned one-hot
+                indices = assign(self._rows(latents), self._codes())
             self._count(indices.detach().reshape(-1))
 
     def _count(self, indices: Tensor) -> None:
@@ -176,14 +181,12 @@ class Monitor:
     def _codes(self) -> Tensor:
         return self._codebook().detach()
 
-    def _rows(self, latents: Tensor, dim: int) -> np.ndarray:
-        """Latents as they are compared with the codes, [n, D], the same ones of a probe each time."""
+    @torch.no_grad()
+    def _rows(self, latents: Tensor) -> Tensor:
+        """Latents as they are compared with the codes, [n, D]."""
         if isinstance(self.quantizer, VectorQuantize):
-            rows = self.quantizer._codebook.project(self.quantizer.project(latents))
-        else:
-            rows = _projected(self.quantizer, latents, dim)
-        every = -(-len(rows) // _SAMPLES)
-        return rows[::every].float().cpu().numpy()
+            return self.quantizer._codebook.project(self.quantizer.project(latents))
+        return _projected(self.quantizer, latents, self._codes().shape[1])
 
     def _group(self) -> dict[str, Any]:
         """Of the optimizer's parameters, those with the codebook."""
