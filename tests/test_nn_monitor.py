@@ -16,6 +16,7 @@ from vqtheory import rules  # noqa: E402
 from vqtheory._recording import Recording  # noqa: E402
 from vqtheory.nn import Monitor, TamingQuantizer, VectorQuantize, step_size  # noqa: E402
 from vqtheory.nn import monitor as monitor_module  # noqa: E402
+from vqtheory.nn._trained import Trained  # noqa: E402
 from vqtheory.nn.train import resume, train  # noqa: E402
 
 SMALL = {"codes": 16, "dim": 4, "size": 16, "batch_size": 4, "records": 2, "probe_every": 2, "progress": False}
@@ -71,7 +72,7 @@ class TestSeeing:
         model = Model(VectorQuantize(4, 8))
         seen = fit(model, torch.optim.SGD(model.parameters(), 0.1), True)
         recording = seen.recording
-        assert recording.steps.tolist() == [0, 2, 4, 6]
+        assert recording.steps.tolist() == [1, 3, 5, 7]
         assert recording.hits.sum(axis=1).tolist() == [24, 48, 48, 48]
         assert recording.batch_size == 24
         assert recording.used.tolist() == [(hits > 0).sum() for hits in recording.hits]
@@ -252,13 +253,20 @@ class TestTraining:
         assert (recording.optimizer, recording.rates[0]) == ("adam", 5e-4)
         assert str(vq.diagnose(tmp_path / "run")) == str(vq.diagnose(run.monitor))
 
-    def test_a_killed_run_has_seen_the_same(self, tmp_path):
-        def kill(step, row):
-            raise KeyboardInterrupt
+    def test_a_killed_run_has_seen_the_same(self, tmp_path, monkeypatch):
+        """Killed after it has been thinned, at a checkpoint that is no multiple of the looks."""
 
-        whole = train(**SMALL, steps=8)
+        def kill(step, row):
+            if step == 15:
+                raise KeyboardInterrupt
+
+        monkeypatch.setattr(monitor_module, "_RECORDS", 3)
+        monkeypatch.setattr("vqtheory.nn.train._SECONDS_BETWEEN_CHECKPOINTS", 0.0)
+        options = SMALL | {"records": 6, "steps": 30}
+        whole = train(**options)
         with pytest.raises(KeyboardInterrupt):
-            train(**SMALL, steps=8, save=tmp_path, on_record=kill)
+            train(**options, save=tmp_path, on_record=kill)
+        assert Trained.load(tmp_path).step == 10
         resumed = resume(tmp_path, progress=False)
         assert same(resumed.monitor.recording, whole.monitor.recording)
 

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import math
 import textwrap
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vqtheory import _check, rules
+from vqtheory import _check, _folder, rules
+from vqtheory._config import parse
 from vqtheory._prediction import STEP_SIZE
-from vqtheory._recording import Recording, values
+from vqtheory._recording import Recording, of_rule, values
 from vqtheory._stretches import Law, kernel_cure, law_of
+from vqtheory.run import Run
 from vqtheory.theory import never_chosen
 
 if TYPE_CHECKING:
@@ -63,11 +65,13 @@ class Diagnosis:
         """How many codes live after each of the T - 1, if all did at the first time; nan from where there is no law.
 
         A drift leaves what its law says once it has crossed the cloud. Until then it has lost no larger share of the
-        codes than it has left behind of the cloud's length. What is lost stays lost.
+        codes than the cloud has left of its length. What is lost stays lost.
         """
-        alive, path = float(self.num_codes), []
+        alive, behind, path = float(self.num_codes), 0.0, []
         for law, left in zip(self.laws, self.recording.motion.left, strict=True):
-            alive = min(alive, max(law.survivors, alive * (1 - left), 1.0)) if not math.isnan(law.survivors) else math.nan
+            behind = min(1.0, behind + left)
+            floor = max(law.survivors, self.num_codes * (1 - behind), 1.0)
+            alive = min(alive, floor) if not math.isnan(law.survivors + alive) else math.nan
             path.append(alive)
         return np.array(path)
 
@@ -86,7 +90,8 @@ class Diagnosis:
     def state(self) -> str:
         """Which codes are alive, in a sentence."""
         steps, count = self.recording.steps, int(self.alive.sum())
-        since = f"were chosen in updates {steps[-2] + 1:,} to {steps[-1]:,}"
+        first = steps[-2] if self.recording.since is None else self.recording.since
+        since = f"were chosen in updates {first + 1:,} to {steps[-1]:,}"
         said = f"{count:,} of {self.num_codes:,} codes {since}."
         if self.short:
             said += f" By {self.recording.hits[-1].sum():,} latents only: some that live may be missed."
@@ -111,7 +116,7 @@ class Diagnosis:
         if math.isnan(excess):
             return f"No law says how many codes survive here: {law.validity}"
         where = f"in updates {steps[i] + 1:,} to {steps[i + 1]:,} the latents moved by {self.recording.motion.speed[i]:.3g}"
-        total = "" if math.isnan(last) else f" By the laws {last:,.0f} of {self.num_codes:,} live in the end."
+        total = "" if math.isnan(last) else f" By the laws {last:,.0f} of {self.num_codes:,} are alive now."
         limit = law.limit or f"the critical speed of {self.num_codes:,} codes"
         if excess <= 1:
             how = "within reach" if law.limit else "slow enough"
@@ -155,21 +160,26 @@ class Diagnosis:
         return plot_diagnosis(self)
 
 
-def diagnose(source: Any, codes: Any = None, *, rule: Any = None, every: int = 1) -> Diagnosis:
+def diagnose(
+    source: Any, codes: Any = None, *, rule: Any = None, every: int = 1, batch_size: int | None = None
+) -> Diagnosis:
     """Say which codes of a codebook are alive, what the collapse laws predict will survive, and which knob would change it.
 
     Parameters
     ----------
-    source : Monitor, Recording, Run, path, or float [T, N, D]
-        What was seen: a `vqtheory.nn.Monitor`, its recording or the file of it, a run of `simulate`, the folder of a
-        saved run or training, or the latents of one and the same batch at T >= 2 successive times.
+    source : Monitor, Recording, Run, Trained, path, or float [T, N, D]
+        What was seen: a `vqtheory.nn.Monitor`, its recording or the file of it, a run of `simulate` or `train` or the
+        folder of one, or the latents of one and the same batch at T >= 2 successive times.
     codes : float [K, D] or [T, K, D], with latents only
         The codebook at the last time, or at each.
-    rule : rule, optional
+    rule : rule or its text, optional
         How the codebook moves, where the source does not say, e.g. ``vq.rules.VQ(step_size=0.05)``; ``TrainedVQ`` under
-        Adam. Without one the codes are counted and the drift is measured, and no law is asked.
+        Adam. Without one the codes are counted and the drift is measured, and no law is asked. A step size that a Monitor
+        has measured stays.
     every : int, default 1, with latents only
         Updates from one time to the next.
+    batch_size : int, optional, with latents only
+        Latents in an update, on which Adam's law depends.
 
     Returns
     -------
@@ -189,41 +199,40 @@ def diagnose(source: Any, codes: Any = None, *, rule: Any = None, every: int = 1
     >>> found = diagnose(probe, codes, rule=rules.VQ(step_size=0.05), every=100)
     >>> print(textwrap.fill(found.forecast, 110))
     The drift was too fast: in updates 1 to 100 the latents moved by 0.001 per update, 288 times the critical
-    speed of 16 codes; going on so would leave 2. By the laws 2 of 16 live in the end.
+    speed of 16 codes; going on so would leave 2. By the laws 2 of 16 are alive now.
     >>> found.cures[2]
     ('a smaller codebook', 'at most 2 codes')
     """
-    recording = _recording(source, codes, rule, every)
+    recording = _recording(source, codes, parse(rule) if isinstance(rule, str) else rule, every, batch_size)
     if len(recording.steps) < 2:
         raise ValueError("A diagnosis needs what was seen at two times or more. This is one.")
     return Diagnosis(recording)
 
 
-def _recording(source: Any, codes: Any, rule: Any, every: int) -> Recording:
-    from dataclasses import replace
-
+def _recording(source: Any, codes: Any, rule: Any, every: int, batch_size: int | None) -> Recording:
     if isinstance(source, (str, Path)):
         source = _kept(Path(source))
-    if hasattr(source, "recording"):
-        source = source.recording
-    if hasattr(source, "state") and hasattr(source, "rows"):
+    source = getattr(source, "monitor", source)  # of a training
+    source = getattr(source, "recording", source)
+    if isinstance(source, Run):
         source = Recording.of_run(source)
     if not isinstance(source, Recording):
         if codes is None:
             raise _check.fail("diagnose", "codes", "an array [K, D] beside latents [T, N, D]", codes)
-        return Recording.of(source, codes, rule, every)
-    if codes is not None:
-        raise _check.fail("diagnose", "codes", "given with an array of latents only", type(source).__name__)
+        size = None if batch_size is None else _check.integer("diagnose", "batch_size", batch_size)
+        return Recording.of(source, codes, rule, every, size)
+    given = {"codes": (codes, codes is not None), "every": (every, every != 1), "batch_size": (batch_size, bool(batch_size))}
+    for name, (value, is_given) in given.items():
+        if is_given:
+            raise _check.fail("diagnose", name, "given with an array of latents only", value)
     if rule is None:
         return source
-    return replace(source, rule=rule, rates=values(rule, "step_size", source.steps), optimizer=None)
+    known = {} if source.optimizer else of_rule(rule, source.steps)
+    return replace(source, rule=rule, **known)
 
 
 def _kept(path: Path) -> Any:
     """What a path holds: a recording, a training or a simulated run."""
-    from vqtheory import _folder
-    from vqtheory.run import Run
-
     if path.is_file():
         return Recording.load(path)
     if (path / "monitor.npz").exists() or (path / "checkpoint.pt").exists():
@@ -239,9 +248,10 @@ def _about(recording: Recording) -> str:
     """What was looked at, in a sentence."""
     motion, steps = recording.motion, recording.steps
     rule = "An unnamed rule" if recording.rule is None else repr(recording.rule)
-    by = {"sgd": " under SGD", "adam": " under Adam", None: ""}[recording.optimizer]
-    rate = recording.rates[-1]
-    step = "" if math.isnan(rate) else f" ({'learning rate' if recording.optimizer == 'adam' else 'step size'} {rate:.3g})"
+    name = {"sgd": "SGD", "adam": "Adam"}.get(recording.optimizer or "", recording.optimizer)
+    by = f" under {name}" if name else ""
+    rate, unit = recording.rates[-1], "step size" if recording.optimizer in (None, "sgd") else "learning rate"
+    step = "" if math.isnan(rate) else f" ({unit} {rate:.3g})"
     cloud = f"in the end of spread {motion.spread[-1]:.3g} in about {motion.dimension[-1]:.1f} of {recording.codes.shape[1]}"
     return f"{rule}{by}{step}, seen {len(steps)} times up to update {steps[-1]:,}; latents {cloud} dimensions."
 
@@ -251,7 +261,7 @@ def _start(recording: Recording) -> str:
     spread, codes = recording.motion.spread[0], recording.code_spreads[0]
     away = np.linalg.norm(recording.code_means[0] - recording.latents[0].mean(axis=0)) / spread if spread > 0 else 0.0
     ratio = codes / spread if spread > 0 else 1.0
-    if not (away > _FAR or ratio > _UNLIKE or ratio < 1 / _UNLIKE):
+    if len(recording.codes) == 1 or not (away > _FAR or ratio > _UNLIKE or ratio < 1 / _UNLIKE):
         return ""
     return (
         f"The start was elsewhere (L7): at the first look codes were {away:.2g} spreads of the latents away from them, "

@@ -103,7 +103,10 @@ def _plain_validity(asked: Setting) -> str:
         low, high = MEASURED_SHARE[near]
         return f"{said}. In simulations {low:g} to {high:g} of so many codes survive in {near} dimensions."
     if asked.steps is None:
-        return "Exact for the mean motion. Samples lower the critical speed of a run: give --steps and --batch-size."
+        return (
+            "Exact for the mean motion. Samples lower the critical speed of a run, by what the options --steps and "
+            "--batch-size of vqtheory predict say."
+        )
     return "The mean motion is exact, the noise of samples asymptotic for a small step size."
 
 

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from vqtheory.run import Run
 
 _PROBE = 1024  # latents of the law of a simulated run
-_TIMES = 64  # of a simulated run
+_TIMES = 256  # of a simulated run
+_PLAIN = ("optimizer", "weight_decay", "batch_size", "since", "every", "updates")
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,20 +45,22 @@ class Recording:
         Of all latents since the time before, or of those before the last time alone; of the probe, where that was not
         counted.
     used, perplexities : float [T]
-        Codes hit since the time before, and the perplexity of the hits; nan where that is not known.
+        Codes hit since the time before, or since a simulation's record before, and the perplexity of the hits.
     rule : rule or None
         How the codebook moves.
-    optimizer : {"sgd", "adam", None}
-        What moves it by the rule's gradient; None for a simulation, where `rates` is the rule's own step size.
+    optimizer : str or None
+        What moves it by the rule's gradient, "sgd", "adam" or the name of another; None where `rates` is the rule's own.
     rates : float [T]
         With SGD the step size eta in the simulator's units, momentum included, with Adam the learning rate; nan where
         it is not known or not used.
     weight_decay : float
-        Times the learning rate: the part of every code that is taken off in an update.
+        On the codebook, as the optimizer has it.
     batch_size : int or None
         Latents in an update.
+    since : int or None
+        The update after which the hits of the last time begin; that of the time before it by default.
     pending : int64 [K] or None
-        Hits since the last time.
+        Hits since the last time. With `every` and `updates`, what a Monitor goes on from.
     """
 
     steps: np.ndarray
@@ -74,10 +77,13 @@ class Recording:
     optimizer: str | None = None
     weight_decay: float = 0.0
     batch_size: int | None = None
+    since: int | None = None
     pending: np.ndarray | None = None
+    every: int | None = None
+    updates: int | None = None
 
     @classmethod
-    def of(cls, latents: Any, codes: Any, rule: Any = None, every: int = 1) -> Recording:
+    def of(cls, latents: Any, codes: Any, rule: Any = None, every: int = 1, batch_size: int | None = None) -> Recording:
         """From latents [T, N, D] of one batch, and codes [K, D] of the last time or [T, K, D] of each."""
         latents, codes = np.asarray(latents), np.asarray(codes)
         every = _check.integer("diagnose", "every", every)
@@ -89,7 +95,8 @@ class Recording:
         _check.finite("diagnose", "latents", latents)
         _check.finite("diagnose", "codes", codes)
         steps = every * np.arange(len(latents))
-        return joined([seen(*pair) for pair in zip(latents, _each(codes, len(latents)), strict=True)], steps, rule=rule)
+        times = [seen(*pair) for pair in zip(latents, _each(codes, len(latents)), strict=True)]
+        return joined(times, steps, rule, batch_size=batch_size, **of_rule(rule, steps))
 
     @classmethod
     def of_run(cls, run: Run) -> Recording:
@@ -106,7 +113,8 @@ class Recording:
         laws = [stream.at(row["step"], seed) for row in rows]
         latents = np.concatenate([law.now.apply(samples, law.source.mean) for law in laws])
         steps = np.array([row["step"] for row in rows])
-        found = joined([seen(each, run.codes) for each in latents], steps, rule=run.config.rule)
+        rule = run.config.rule
+        found = joined([seen(each, run.codes) for each in latents], steps, rule, **of_rule(rule, steps))
         known = {name: np.array([row[name] for row in rows], np.float64) for name in ("used", "perplexity", "distortion")}
         return replace(
             found,
@@ -117,6 +125,7 @@ class Recording:
             code_means=np.full_like(found.code_means, np.nan),  # of codes that have moved on since
             code_spreads=np.full_like(found.code_spreads, np.nan),
             batch_size=run.config.batch_size,
+            since=run.hits_since,
         )
 
     @property
@@ -167,7 +176,7 @@ class Recording:
         try:
             with np.load(io.BytesIO(content), allow_pickle=False) as stored:
                 found = {key: stored[key] for key in stored.files}
-            plain = {key: found[key].item() for key in ("optimizer", "weight_decay", "batch_size") if key in found}
+            plain = {key: found[key].item() for key in _PLAIN if key in found}
             rule = {"rule": parse(found["rule"].item())} if "rule" in found else {}
             return cls(**(found | plain | rule))
         except Exception as error:  # zip, npy and the fields each have their own
@@ -242,9 +251,15 @@ def joined(times: list[dict[str, Any]], steps: np.ndarray, rule: Any = None, **k
     columns: dict[str, Any] = {
         name: np.array([each[name] for each in times]) for name in times[0] if name not in ("codes", "steps")
     }
-    columns = {"rates": values(rule, "step_size", steps)} | columns | known
+    columns |= known
     last = {"codes": times[-1]["codes"]} if "codes" not in columns else {}
     return Recording(np.asarray(steps, np.int64), **columns, **last, rule=rule)
+
+
+def of_rule(rule: Any, steps: np.ndarray) -> dict[str, Any]:
+    """The step size that a rule of the simulator has at these steps, with its momentum, and its weight decay."""
+    rates = values(rule, "step_size", steps) / (1 - getattr(rule, "momentum", 0.0))
+    return {"rates": rates, "weight_decay": float(getattr(rule, "weight_decay", 0.0)), "optimizer": None}
 
 
 def values(rule: Any, name: str, steps: np.ndarray) -> np.ndarray:

@@ -36,7 +36,7 @@ def law_of(recording: Recording, i: int) -> Law:
     """Of the stretch from time i to the next."""
     kind = kind_of(recording)
     if kind is None:
-        return _none(_reason(recording.rule))
+        return _none(_reason(recording))
     about = _asked(recording, i)
     if about["speed"] == 0:
         return Law(len(recording.codes), math.inf, [], "the latents stand still.")
@@ -51,7 +51,7 @@ def _asked(recording: Recording, i: int) -> dict[str, Any]:
     """The stretch in the words of `vqtheory predict`."""
     at = recording.steps[i : i + 1]
     about: dict[str, Any] = {"num_codes": len(recording.codes), "speed": float(recording.motion.speed[i])}
-    about |= {"step_size": float(recording.rates[i + 1]), "batch_size": recording.batch_size or 1}
+    about |= {"step_size": float(recording.rates[i + 1]), "batch_size": recording.batch_size or len(recording.codes)}
     about["decay"] = float(values(recording.rule, "decay", at)[0])
     about["bandwidth"] = max(float(values(recording.rule, "bandwidth", at)[0]), np.finfo(float).tiny)
     return about
@@ -127,7 +127,7 @@ def _of_adam(recording: Recording, i: int, about: dict[str, Any]) -> Law:
     steepest = float(np.abs(direction).max())
     needed = about["speed"] * steepest
     on_line = recording.motion.dimension[i] <= _LINE and isinstance(recording.rule, rules.VQ | rules.TrainedVQ)
-    if needed < rate and on_line:
+    if needed < rate and on_line and recording.batch_size is not None:
         share = math.sqrt(
             float(np.sum(direction**4))
         )  # a cloud along a diagonal has its speed and spread in each coordinate
@@ -153,6 +153,8 @@ def _none(why: str) -> Law:
 def kind_of(recording: Recording) -> str | None:
     """Which of the laws of `vqtheory predict` it is, if any."""
     rule, adam = recording.rule, recording.optimizer == "adam"
+    if recording.optimizer not in (None, "sgd", "adam"):
+        return None
     if isinstance(rule, rules.EMA):
         return "ema"
     if isinstance(rule, rules.TrainedVQ):
@@ -164,7 +166,10 @@ def kind_of(recording: Recording) -> str | None:
     return None
 
 
-def _reason(rule: Any) -> str:
+def _reason(recording: Recording) -> str:
+    rule = recording.rule
+    if recording.optimizer not in (None, "sgd", "adam"):
+        return f"there is none for {recording.optimizer}."
     if rule is None:
         return "the rule is not known."
     if isinstance(rule, rules.TransVQ | rules.SimVQ):

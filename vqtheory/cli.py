@@ -167,6 +167,7 @@ def diagnose(
     rule: Annotated[str | None, option("TEXT", "the source's own")] = None,
     codes: Annotated[Path | None, option("FILE.npy")] = None,
     every: Annotated[str | None, option("INT", "1")] = None,
+    batch_size: Annotated[str | None, option("INT")] = None,
     replay: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
     picture: Annotated[Path | None, option("FILE.png", "diagnosis.png in the folder, else vqtheory-diagnosis.png")] = None,
 ) -> None:
@@ -178,6 +179,7 @@ def diagnose(
         rule: How the codebook moves, where the source does not say, e.g. "VQ(step_size=0.05)".
         codes: With latents, the codebook at the last time [K, D] or at each [time, K, D].
         every: With latents, updates from one time to the next.
+        batch_size: With latents, how many there are in an update of the training; Adam's law depends on it.
         replay: Also play what a training with --latents has kept again by the simulator's rule, and compare the codes.
         picture: Where to draw it; .pdf, .svg and .jpg too.
     """
@@ -186,23 +188,25 @@ def diagnose(
     import vqtheory as vq
 
     given: Any = source
-    if source.suffix == ".npy" or codes is not None:
+    if source.suffix == ".npy":
         from vqtheory.streams._files import load_array
 
         given = load_array(str(source))
     found = vq.diagnose(
         given,
-        None if codes is None else load_array(str(codes)),
-        rule=None if rule is None else _read("rule", rule),
+        None if codes is None else _read("codes", str(codes)),
+        rule=rule,
         every=1 if every is None else _read("every", every),
+        batch_size=None if batch_size is None else _read("batch_size", batch_size),
     )
-    print(found)
+    text = str(found)
     if replay:
         from vqtheory._trainings import played_again
 
-        print(f"\nReplay. {played_again(source)}")
+        text += f"\n\nReplay. {played_again(source)}"
     target.parent.mkdir(parents=True, exist_ok=True)
     found.plot().savefig(target, dpi=150)
+    print(text)
     print(f"\nPicture: {target}")
 
 

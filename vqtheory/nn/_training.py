@@ -64,7 +64,8 @@ class Training(Configured):
     records : int, default 20
         Rows of the history, each of as many updates.
     probe_every : int, default 50
-        Updates from one look at a probe batch to the next: what `vqtheory.diagnose` goes by, see `vqtheory.nn.Monitor`.
+        Updates from one look at a probe batch to the next: what `vqtheory.diagnose` goes by, see `vqtheory.nn.Monitor`. At
+        each record there is one too.
     latents : (int, int), optional
         From which update, and up to which, to keep all latents and codes, in latents.npy and codes.npy of the folder.
 

@@ -11,7 +11,9 @@ from torch import Tensor, nn
 
 from vqtheory import _check
 from vqtheory._recording import Recording, counted, joined, seen
+from vqtheory.nn import _distributed
 from vqtheory.nn._assign import assign
+from vqtheory.nn._hooks import Hook
 from vqtheory.nn._mode import evaluating
 from vqtheory.nn.adapters import TamingQuantizer
 from vqtheory.nn.quantize import VectorQuantize, step_size
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 
 _RECORDS = 64  # of more than twice as many every other one is dropped
 _SAMPLES = 1024  # of the probe's latents
+_ADAM = (torch.optim.Adam, torch.optim.AdamW, torch.optim.NAdam, torch.optim.RAdam)
 
 
 class Monitor:
@@ -32,7 +35,8 @@ class Monitor:
         monitor.step(model, images)                                        # in the loop, after the optimizer's step
 
     The first images that `step` is given are the probe: every so many updates the model sees them again, in evaluation
-    mode and without gradient, so that what has moved their latents is the encoder alone. In between the hits of all
+    mode and without gradient, so that what has moved their latents is the encoder alone. Nothing else of the training
+    is touched. In between the hits of all
     passes in training are counted. The quantizer is any module that takes latents [b, n, d], [b, d, n] or [b, d, h, w],
     has a codebook, and returns integer indices somewhere in its answer: `VectorQuantize`, `TamingQuantizer`, and those
     of vector-quantize-pytorch, diffusers and taming-transformers. Where it returns none the nearest codes after the
@@ -51,6 +55,8 @@ class Monitor:
         How the codebook moves, for quantizers other than ours, e.g. ``rules.EMA(decay=0.8)``.
     codebook : callable, optional
         Gives the codes, Tensor [K, D]; by default the quantizer's `codebook`, `embedding.weight` or `embed.weight`.
+    codebook_weight : float, optional
+        Of E|sg(x) - c|^2 / D in the loss, for the step size of SGD; by default the quantizer's own, or 1.
 
     Raises
     ------
@@ -81,19 +87,25 @@ class Monitor:
         optimizer: torch.optim.Optimizer | None = None,
         rule: Any = None,
         codebook: Callable[[], Tensor] | None = None,
+        codebook_weight: float | None = None,
     ) -> None:
         self.quantizer = quantizer.quantizer if isinstance(quantizer, TamingQuantizer) else quantizer
         self.every = _check.integer("Monitor", "every", every)
         self.optimizer = optimizer
         self.rule = getattr(self.quantizer, "rule", None) if rule is None else rule
+        self.codebook_weight = _weight(self.quantizer) if codebook_weight is None else codebook_weight
         self.updates, self.batch_size = 0, 0
+        if getattr(self.quantizer, "heads", 1) != 1:
+            raise _check.fail("Monitor", "quantizer", "one with a single head", f"heads={self.quantizer.heads}")
         self._codebook = codebook or _finder(self.quantizer)
+        codes = self._codes()
+        self.pending = torch.zeros(len(codes), dtype=torch.int64, device=codes.device)
         self._records: list[dict[str, Any]] = []
-        self.pending = torch.zeros(len(self._codes()), dtype=torch.int64)
+        self._last_codes = np.zeros((0, 0))
         self._probe: tuple[tuple, dict] | None = None
         self._caught: Tensor | None = None
         self._looking = False
-        self._hook = self.quantizer.register_forward_hook(self._passed, with_kwargs=True)
+        self._hook = self.quantizer.register_forward_hook(Hook(self._passed), with_kwargs=True)
 
     def close(self) -> None:
         """Take the hook off the quantizer."""
@@ -103,31 +115,48 @@ class Monitor:
         """Count an update, and look when it is time, by ``model(*inputs, **options)`` with the inputs of the first call."""
         if self._probe is None:
             self._probe = _kept(inputs), {name: _kept((value,))[0] for name, value in options.items()}
-        if self.updates % self.every == 0:
-            self.look(self.updates, model, *self._probe[0], **self._probe[1])
         self.updates += 1
+        if (self.updates - 1) % self.every == 0:
+            self.look(self.updates, model, *self._probe[0], **self._probe[1])
 
     @torch.no_grad()
     def look(self, step: int, model: nn.Module, *inputs: Any, **options: Any) -> None:
-        """Record the state after `step` updates, of the latents that the model has for these inputs; once for each step."""
-        if self._records and self._records[-1]["steps"] == step:
+        """Record the state after `step` updates, of the latents that the model has for these inputs.
+
+        A step that is not above the one before is left out, and so is a look at values that are not finite.
+        """
+        if self._records and self._records[-1]["steps"] >= step:
             return
-        self._looking = True
+        if self._records and not self.pending.any():
+            raise ValueError(
+                "No pass of the quantizer in training was counted since the look before. Make the Monitor before "
+                "torch.compile, and call its step after each update."
+            )
+        rows, codes = self._seen_by(model, inputs, options), self._codes().float().cpu().numpy().copy()
+        if not (np.isfinite(rows).all() and np.isfinite(codes).all()):
+            return
+        found = seen(rows, codes) | counted(self.pending.cpu().numpy())
+        self._last_codes = found.pop("codes")
+        self._records.append(found | {"steps": step, "rates": self._rate(codes.shape[1])})
+        self.pending = torch.zeros_like(self.pending)
+        if len(self._records) > 2 * _RECORDS:
+            self._thin()
+
+    def _seen_by(self, model: nn.Module, inputs: tuple, options: dict) -> np.ndarray:
+        """Latents of the inputs, at most so many, [n, D]; no random number of the training is drawn."""
+        model = model.module if isinstance(model, nn.parallel.DistributedDataParallel) else model  # which would communicate
+        devices = [self.pending.device] if self.pending.is_cuda else []
+        self._caught, self._looking = None, True
         try:
-            with evaluating(model):
+            with evaluating(model), torch.random.fork_rng(devices):
+                torch.manual_seed(0)
                 model(*inputs, **options)
         finally:
             self._looking = False
         if self._caught is None:
             raise ValueError("The quantizer of Monitor must be part of the model. It was not called.")
-        rows, codes = self._rows(self._caught), self._codes().float().cpu().numpy().copy()
-        sample = rows[:: -(-len(rows) // _SAMPLES)].float().cpu().numpy()
-        found = seen(sample, codes) | counted(self.pending.cpu().numpy())
-        self._last_codes = found.pop("codes")
-        self._records.append(found | {"steps": step, "rates": self._rate(codes.shape[1])})
-        self.pending, self._caught = torch.zeros_like(self.pending), None
-        if len(self._records) > 2 * _RECORDS:
-            self._thin()
+        rows, self._caught = self._rows(self._caught), None
+        return rows[:: -(-len(rows) // _SAMPLES)].float().cpu().numpy().copy()
 
     @property
     def recording(self) -> Recording:
@@ -135,9 +164,9 @@ class Monitor:
         if not self._records:
             raise ValueError("The Monitor has seen nothing yet: call its step in the training loop.")
         steps = np.array([each["steps"] for each in self._records])
-        group, pending = self._group(), self.pending.cpu().numpy()
-        about = {"optimizer": self._kind(), "weight_decay": float(group.get("weight_decay", 0.0)), "pending": pending}
+        about: dict[str, Any] = {"optimizer": self._kind(), "weight_decay": float(self._group().get("weight_decay", 0.0))}
         about |= {"codes": self._last_codes, "batch_size": self.batch_size or None}
+        about |= {"pending": self.pending.cpu().numpy(), "every": self.every, "updates": self.updates}
         return joined(self._records, steps, self.rule, **about)
 
     @property
@@ -146,13 +175,14 @@ class Monitor:
         return self.recording.table
 
     def restore(self, recording: Recording) -> None:
-        """Go on from a recording: as if it had been this monitor's."""
+        """Go on from a recording as if it had been this monitor's, with the same inputs as a probe."""
         columns = ("latents", "code_means", "code_spreads", "distortions", "used", "perplexities", "hits", "rates", "steps")
         rows = zip(*(getattr(recording, name) for name in columns), strict=True)
         self._records = [dict(zip(columns, row, strict=True)) for row in rows]
         self._last_codes = recording.codes
         self.pending = torch.as_tensor(recording.pending).to(self.pending.device)
-        self.batch_size = recording.batch_size or 0
+        self.batch_size, self.updates = recording.batch_size or 0, recording.updates or 0
+        self.every = recording.every or self.every
 
     def _thin(self) -> None:
         """Keep every other time; its hits are those since the time that is kept before it."""
@@ -176,7 +206,7 @@ class Monitor:
         if self.pending.device != indices.device:
             self.pending = self.pending.to(indices.device)
         self.pending.index_add_(0, indices.clamp_min(0).long(), (indices >= 0).long())  # -1 where masked
-        self.batch_size = len(indices)
+        self.batch_size = len(indices) * _distributed.world_size()
 
     def _codes(self) -> Tensor:
         return self._codebook().detach()
@@ -192,26 +222,37 @@ class Monitor:
         """Of the optimizer's parameters, those with the codebook."""
         if self.optimizer is None:
             return {}
-        ours = isinstance(self.quantizer, VectorQuantize)
-        wanted = self.quantizer.codebook_parameters() if ours else self.quantizer.parameters()  # type: ignore[operator]
-        names = {id(each) for each in wanted}
         groups = self.optimizer.param_groups
-        return next((group for group in groups if names & {id(each) for each in group["params"]}), {})
+        return next((group for group in groups if any(self._is_codebook(each) for each in group["params"])), {})
+
+    def _is_codebook(self, parameter: Tensor) -> bool:
+        if isinstance(self.quantizer, VectorQuantize):
+            return any(parameter is each for each in self.quantizer.codebook_parameters())
+        return parameter.data_ptr() == self._codes().data_ptr()
 
     def _kind(self) -> str | None:
         if not self._group():
             return None
-        return "sgd" if isinstance(self.optimizer, torch.optim.SGD) else "adam"
+        if isinstance(self.optimizer, torch.optim.SGD):
+            return "sgd"
+        return "adam" if isinstance(self.optimizer, _ADAM) else type(self.optimizer).__name__
 
     def _rate(self, dim: int) -> float:
-        """eta of SGD, in the simulator's units, and the learning rate of Adam."""
+        """eta of SGD, in the simulator's units, and the learning rate of others."""
         group = self._group()
         if not group:
             return float("nan")
-        if self._kind() == "adam":
-            return float(group["lr"])
-        weight = getattr(self.quantizer, "codebook_weight", 1.0)
-        return step_size(lr=float(group["lr"]) / (1 - group.get("momentum", 0.0)), dim=dim, weight=weight)
+        lr = float(group["lr"])
+        if self._kind() != "sgd":
+            return lr
+        kept = (1 - group["dampening"]) / (1 - group["momentum"]) if group["momentum"] else 1.0
+        return step_size(lr=lr * kept, dim=dim, weight=self.codebook_weight)
+
+
+def _weight(quantizer: Any) -> float:
+    """Of the codebook loss; beta in the first VQGAN code and what has kept to it."""
+    swapped = getattr(quantizer, "legacy", False) and hasattr(quantizer, "beta")
+    return float(quantizer.beta if swapped else getattr(quantizer, "codebook_weight", 1.0))
 
 
 def _finder(quantizer: Any) -> Callable[[], Tensor]:

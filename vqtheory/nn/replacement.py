@@ -15,6 +15,7 @@ from vqtheory import _check
 from vqtheory._random import Purpose, generator
 from vqtheory.nn import _distributed
 from vqtheory.nn._codebooks import EMACodebook, MapCodebook
+from vqtheory.nn._hooks import Hook
 from vqtheory.nn.quantize import Quantized, VectorQuantize
 
 
@@ -80,11 +81,12 @@ class Replacement:
         self.every, self.least = _check.integer(owner, "every", every), _check.integer(owner, "least", least)
         self.seed = _check.integer(owner, "seed", seed, 0)
         self.updates, self.replaced = 0, 0
+        self._fresh = torch.zeros(quantizer.codebook_size, dtype=torch.int64)  # since the optimizer's last step
         self._quantizer, self._hits = quantizer, torch.zeros(quantizer.codebook_size, dtype=torch.int64)
         self._seen: tuple[Tensor, Tensor] | None = None  # latents and indices
         self._hooks = (
-            quantizer.register_forward_hook(self._see, with_kwargs=True),
-            optimizer.register_step_post_hook(self._count),
+            quantizer.register_forward_hook(Hook(self._see), with_kwargs=True),
+            optimizer.register_step_post_hook(Hook(self._count)),
         )
 
     def remove(self) -> None:
@@ -104,16 +106,17 @@ class Replacement:
     def _see(self, quantizer: nn.Module, args: tuple, given: dict[str, Any], found: Quantized) -> None:
         """Count the hits of a training pass and keep its latents; the same every time, so that it is compiled but once."""
         if quantizer.training:
-            self._hits = found.info.hits + self._hits.to(found.info.hits.device)
+            self._fresh = found.info.hits + self._fresh.to(found.info.hits.device)
             self._seen = (args[0] if args else given["latents"]).detach(), found.indices
 
     @torch.no_grad()
     def _count(self, optimizer: torch.optim.Optimizer, *_: Any) -> None:
         """After the optimizer's step: what is put in place now meets no gradient of the code before."""
         self.updates += 1
+        _distributed.add_up(self._fresh)  # now, so that any process's state is that of all
+        self._hits, self._fresh = self._hits.to(self._fresh.device) + self._fresh, torch.zeros_like(self._fresh)
         if self.updates % self.every or self._seen is None:
             return
-        _distributed.add_up(self._hits)
         dead = (self._hits < self.least).nonzero().ravel()
         latents = _draw(self._compared(*self._seen), generator(self.seed, Purpose.RULE, self.updates), len(dead))
         self._place(dead[: len(latents)], latents, optimizer)

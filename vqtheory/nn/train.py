@@ -102,14 +102,14 @@ def _play(run: Trained, folder: str | Path | None, on_record: Any, progress: boo
     recorder = Recorder(None if folder is None else Path(folder), config.latents, rank, world)
     if run.step == 0:
         _start(run, images)
-        _look(run, images)
+        _look(run, images, True)
         _keep(run, folder, rank, recorder)
     records, saved, tally = config.record_steps(), time.monotonic(), _Tally()
     with tqdm(total=config.steps, initial=run.step, unit=" updates", disable=not progress or rank > 0) as bar:
         while run.step < config.steps:
             tally.add(*_update(run, _batch(run, images, rank, world), recorder))
             run.step += 1
-            _look(run, images)
+            _look(run, images, run.step in records)
             bar.update()
             if run.step not in records:
                 continue
@@ -218,9 +218,12 @@ def _pixels(images: np.ndarray) -> Tensor:
     return torch.from_numpy(np.array(images)).to(device()).permute(0, 3, 1, 2).to(torch.get_default_dtype()) / 127.5 - 1
 
 
-def _look(run: Trained, images: np.ndarray) -> None:
-    """Every so many updates, and at the end, the monitor sees the same images again, and the hits of all processes."""
-    if run.step % run.monitor.every == 0 or run.step == run.config.steps:
+def _look(run: Trained, images: np.ndarray, due: bool) -> None:
+    """Every so many updates, and when it is due, the monitor sees the same images again, and the hits of all processes.
+
+    It is due at records, where checkpoints are: what has been counted by one process since a look is in none of them.
+    """
+    if due or run.step % run.monitor.every == 0:
         _distributed.add_up(run.monitor.pending)
         probe = np.linspace(0, len(images) - 1, run.config.batch_size).astype(int)  # those next to each other may be alike
         run.monitor.look(run.step, run.model, _pixels(images[probe]))
