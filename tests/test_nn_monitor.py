@@ -2,6 +2,7 @@
 
 import copy
 import io
+import pickle
 import warnings
 
 import numpy as np
@@ -14,7 +15,7 @@ from torch import nn  # noqa: E402
 import vqtheory as vq  # noqa: E402
 from vqtheory import rules  # noqa: E402
 from vqtheory._recording import Recording  # noqa: E402
-from vqtheory.nn import Monitor, TamingQuantizer, VectorQuantize, step_size  # noqa: E402
+from vqtheory.nn import Monitor, Replacement, TamingQuantizer, VectorQuantize, step_size  # noqa: E402
 from vqtheory.nn import monitor as monitor_module  # noqa: E402
 from vqtheory.nn._trained import Trained  # noqa: E402
 from vqtheory.nn.train import resume, train  # noqa: E402
@@ -133,6 +134,20 @@ class TestSeeing:
         seen.optimizer = torch.optim.AdamW(layer.parameters(), 0.02, weight_decay=0.1)
         assert (seen.recording.optimizer, seen.recording.weight_decay) == ("adam", 0.1)
 
+    def test_rates_of_other_setups(self):
+        def rate(quantizer, optimizer):
+            seen = Monitor(quantizer, optimizer=optimizer)
+            return seen._kind(), seen._rate(3)
+
+        parameters = (layer := Foreign()).parameters()
+        slow = torch.optim.SGD(parameters, 0.3, momentum=0.9, dampening=0.9)
+        assert rate(layer, slow) == ("sgd", pytest.approx(0.2))  # eta = 2 lr / D
+        layer.legacy, layer.beta = True, 0.25  # whose beta weighs the codebook loss, as in diffusers
+        assert rate(layer, slow) == ("sgd", pytest.approx(0.05))
+        kind, lr = rate(layer, torch.optim.RMSprop(layer.parameters(), 0.01))
+        assert (kind, lr) == ("RMSprop", 0.01)
+        assert rate(layer, torch.optim.SGD(nn.Linear(3, 3).parameters(), 0.1)) == (None, pytest.approx(np.nan, nan_ok=True))
+
     def test_a_long_run_is_thinned(self, monkeypatch):
         monkeypatch.setattr(monitor_module, "_RECORDS", 4)
         layer, x = VectorQuantize(2, 4), torch.randn(1, 5, 2)
@@ -169,6 +184,53 @@ class TestSeeing:
             x.add_(1.0)
         assert np.array_equal(seen.recording.codes, codes)
         assert np.allclose(seen.recording.latents[0] + 1, x[0].numpy())
+
+    @pytest.mark.parametrize("copied", [copy.deepcopy, lambda layer: pickle.loads(pickle.dumps(layer))])
+    def test_a_copy_is_not_watched(self, copied):
+        """As for an average of the weights."""
+        layer = VectorQuantize(2, 4)
+        optimizer = torch.optim.Adam(layer.parameters())
+        seen, replacement = Monitor(layer, optimizer=optimizer), Replacement(layer, optimizer, every=1)
+        copied(layer)(torch.randn(1, 5, 2))
+        optimizer.step()
+        assert seen.pending.sum() == replacement.replaced == 0
+        layer(torch.randn(1, 5, 2))
+        assert seen.pending.sum() == 5
+
+    def test_made_too_late(self):
+        """A compiled model does not call hooks that came later, and then nothing is counted."""
+        layer, x = VectorQuantize(2, 4), torch.randn(1, 5, 2)
+        layer(x)
+        seen = Monitor(layer, every=1)
+        seen.step(layer, x)
+        with pytest.raises(ValueError, match=r"before torch\.compile"):
+            seen.step(layer, x)
+
+    def test_what_is_not_finite_is_left_out(self):
+        layer, x = VectorQuantize(2, 4), torch.randn(1, 5, 2)
+        seen = Monitor(layer, every=1)
+        for factor in (1.0, float("nan"), 1.0):
+            layer(x)
+            seen.look(seen.updates + 1, layer, factor * x)
+            seen.updates += 1
+        assert seen.recording.steps.tolist() == [1, 3]
+        assert seen.recording.hits.sum(axis=1).tolist() == [5, 10]
+
+    def test_draws_no_random_number(self):
+        class Noisy(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.layer = VectorQuantize(2, 4)
+
+            def forward(self, x):
+                return self.layer(x + 1e-3 * torch.randn_like(x))
+
+        model, x = Noisy(), torch.randn(1, 5, 2)
+        seen = Monitor(model.layer)
+        model(x)
+        before = torch.get_rng_state()
+        seen.step(model, x)
+        assert torch.equal(torch.get_rng_state(), before)
 
     def test_closed(self):
         layer = VectorQuantize(2, 4)
@@ -212,11 +274,13 @@ class TestOthers:
             warnings.simplefilter("ignore")
             package = pytest.importorskip("vector_quantize_pytorch")
         layer, x = package.VectorQuantize(dim=8, codebook_dim=4, codebook_size=16, decay=0.8), torch.randn(2, 32, 8)
-        seen = Monitor(layer, every=1, rule=rules.EMA(decay=0.8))
+        optimizer = torch.optim.AdamW(layer.parameters(), weight_decay=0.1)  # of its projections, not of the codes
+        seen = Monitor(layer, every=1, rule=rules.EMA(decay=0.8), optimizer=optimizer)
         for _ in range(3):
             layer(x)
             seen.step(layer, x)
         recording = seen.recording
+        assert (recording.optimizer, recording.weight_decay) == (None, 0.0)
         assert recording.hits.sum(axis=1).tolist() == [64] * 3
         assert recording.latents.shape == (3, 64, 4)
         found = vq.diagnose(seen)

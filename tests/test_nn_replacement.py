@@ -326,7 +326,7 @@ class TestInTraining:
         script = f"""
             import sys, torch
             from vqtheory.nn._training import Training
-            from vqtheory.nn.train import train
+            from vqtheory.nn.train import resume, train
             torch.set_default_dtype(torch.float64)
             rank, world = int(sys.argv[1]), int(sys.argv[2])
             if world > 1:
@@ -334,6 +334,10 @@ class TestInTraining:
             tiny = Training.parse({repr(replace(tiny, codes=64, replace_every=2))!r})  # a latent for each code
             for rule in ("vq", "ema"):
                 train(tiny, rule=rule, save=f"{tmp_path}/{{rule}}{{world}}", progress=False)
+                train(tiny, rule=rule, steps=3, save=f"{tmp_path}/{{rule}}{{world}}resumed", progress=False)
+                if world > 1:
+                    torch.distributed.barrier()  # the first process has saved
+                resume(f"{tmp_path}/{{rule}}{{world}}resumed", tiny.steps, progress=False)
         """
         calls = [["0", "1"], ["0", "2"], ["1", "2"]]
         started = [subprocess.Popen([sys.executable, "-c", textwrap.dedent(script), *call]) for call in calls]
@@ -346,6 +350,11 @@ class TestInTraining:
         for rule in ("vq", "ema"):
             one, two = (Trained.load(tmp_path / f"{rule}{world}") for world in (1, 2))
             assert one.rows[-1]["replaced"] == two.rows[-1]["replaced"] > 0
+            assert (one.monitor.recording.hits == two.monitor.recording.hits).all()
+            assert one.monitor.recording.batch_size == two.monitor.recording.batch_size
+            for run, world in ((one, 1), (two, 2)):
+                resumed = Trained.load(tmp_path / f"{rule}{world}resumed").quantizer.codebook
+                torch.testing.assert_close(resumed, run.quantizer.codebook, rtol=0, atol=1e-6)
             found, wanted = (run.model.quantizer.codebook for run in (two, one))
             torch.testing.assert_close(found, wanted, rtol=0, atol=1e-6)  # read back into float32
 
