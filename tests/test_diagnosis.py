@@ -153,7 +153,7 @@ class TestSentences:
     def test_of_a_cloud_that_changes_its_size(self, rate, how):
         probe = np.random.default_rng(0).normal(size=(500, 2)) * np.exp(rate * np.arange(0, 2000, 1000))[:, None, None]
         (sentence,) = diagnose(probe, np.random.default_rng(1).normal(size=(16, 2)), every=1000).causes
-        assert f"The latents {how} (L4), to {np.exp(1000 * rate):.3g} times" in sentence
+        assert f"The latents {how}, to {np.exp(1000 * rate):.3g} times" in sentence
 
     def test_of_a_kernel_that_is_still_wide(self):
         probe, codes = drifting(speed=1e-5), grid(64)
@@ -170,6 +170,20 @@ class TestSentences:
         found = diagnose(drifting(speed=1e-6), codes, every=100)
         assert found.alive.sum() == 8
         assert "4 of the others cannot be chosen" in found.state
+
+    def test_of_codes_that_live_against_the_law(self):
+        """Nothing is to be cured, whatever the law says."""
+        probe = drifting(speed=1e-3, times=2, every=10)
+        found = diagnose(probe, grid(8), rule=rules.VQ(0.01), every=10)
+        assert found.forecast.endswith("All are alive nevertheless.")
+        assert not found.cures
+
+    def test_of_codes_that_are_dead_though_the_drift_is_over(self):
+        codes = np.concatenate([grid(8), grid(8) + 40])
+        found = diagnose(drifting(speed=1e-7), codes, rule=rules.VQ(0.05), every=100)
+        assert found.forecast.startswith("The drift was slow enough")
+        assert "vqtheory.nn.Replacement" in found.causes[-1]
+        assert "vqtheory.nn.Replacement" not in str(diagnose(drifting(speed=1e-7), grid(8), rule=rules.VQ(), every=100))
 
     def test_of_too_few_hits(self):
         assert "some that live may be missed" in diagnose(drifting(num=100), grid(64), every=100).state
@@ -239,9 +253,11 @@ class TestBadInput:
 @pytest.mark.parametrize("dim", [1, 2, 7])
 def test_picture(dim):
     probe = drifting(dim=dim, num=300)
-    figure = diagnose(probe, np.random.default_rng(0).random((40, dim)), rule=rules.VQ(1e-4), every=100).plot()
+    codes = np.random.default_rng(0).random((40, dim))
+    codes[0] += 50
+    figure = diagnose(probe, codes, rule=rules.VQ(1e-4), every=100).plot()
     codes, used, speed, law = figure.axes
-    assert "40 codes are alive" in codes.get_title(loc="left")
+    assert " of 40 codes are alive" in codes.get_title(loc="left")
     assert "What would help" in law.get_title(loc="left")
     assert len(used.lines) == 3
     assert speed.get_ylabel() == "per update"

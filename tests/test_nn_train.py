@@ -434,7 +434,7 @@ class TestCommand:
         small = ["--data", images, "--size", "16", "--codes", "8", "--dim", "4", "--steps", "3"]
         status, _, err = call(*small, "--save", "my run")
         assert status == 130
-        assert err.endswith("vqtheory: Stopped. Go on with: vqtheory train --resume 'my run'\n")
+        assert err.endswith("vqtheory: Stopped. Kept up to update 0. Go on with: vqtheory train --resume 'my run'\n")
         assert call(*small)[2].endswith("Nothing was kept: --save FOLDER makes a run that can be resumed.\n")
 
     def test_without_torch(self):

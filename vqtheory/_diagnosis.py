@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _FAR = 1.0  # spreads of the latents between their mean and the codes'
+_MANY = 0.1  # of the codes, dead
 _UNLIKE = 2.0  # ratio of the spreads of codes and latents, either way
 
 
@@ -96,9 +97,7 @@ class Diagnosis:
         if self.short:
             said += f" By {self.recording.hits[-1].sum():,} latents only: some that live may be missed."
         shut = self._shut_out
-        return (
-            f"{said} {shut:,} of the others cannot be chosen by any latent within the probe's radius (L3)." if shut else said
-        )
+        return f"{said} {shut:,} of the others cannot be chosen by any latent within the probe's radius." if shut else said
 
     @property
     def _shut_out(self) -> int:
@@ -123,22 +122,24 @@ class Diagnosis:
             return f"The drift was {how}: at the fastest, {where} per update, {excess:.2g} of {limit}.{total}"
         over = f"{where} per update, {_times(excess)} times {limit}"
         rest = "" if math.isnan(law.survivors) else f"; going on so would leave {law.survivors:,.0f}"
-        return f"The drift was too fast: {over}{rest}.{total}"
+        despite = " All are alive nevertheless." if self.alive.all() else ""
+        return f"The drift was too fast: {over}{rest}.{total}{despite}"
 
     @property
     def causes(self) -> list[str]:
         """Whatever else takes codes: a start elsewhere, a kernel, weight decay, a cloud that grows or shrinks."""
-        found = (_start(self.recording), _growth(self.recording), _kernel(self.recording), _decay(self.recording))
+        found = [_start(self.recording), _growth(self.recording), _kernel(self.recording), _decay(self.recording)]
+        found += [_dead(self.recording, ~self.alive)]
         return [sentence for sentence in found if sentence]
 
     @property
     def cures(self) -> list[tuple[str, str]]:
         """Knobs, and where each by itself would keep all codes alive, at the worst speed that was seen."""
-        if not self.excess[self.worst] > 1:
+        if self.alive.all() or not self.excess[self.worst] > 1:
             return []
         now = {STEP_SIZE: f"; it is {self.recording.rates[self.worst + 1]:.3g}"}
         cures = self.laws[self.worst].cures + kernel_cure(self.recording, self.worst)
-        return [(knob, f"{where}{now.get(knob, '')}") for knob, where in cures]
+        return [(knob, f"{where}{now.get(knob, '')}") for knob, where in cures if _can_be_turned(where)]
 
     def __str__(self) -> str:
         lines = [_about(self.recording), self.state, self.forecast, *self.causes]
@@ -150,8 +151,9 @@ class Diagnosis:
         width = max(len(knob) for knob, _ in self.cures)
         knobs = "\n".join(f"  {knob:<{width}}  {where}" for knob, where in self.cures)
         known = not math.isnan(self.laws[self.worst].survivors)
-        what = f"keep all {self.num_codes:,} alive" if known else "let codes follow"
-        return f"{text}\n\nWhat would {what} at that speed, each by itself:\n{knobs}"
+        what = f"keep all {self.num_codes:,} alive at that speed, each by itself"
+        what = what if known else "let codes follow at that speed, which they have to, and which may not be enough"
+        return f"{text}\n\nWhat would {what}:\n{knobs}"
 
     def plot(self) -> Figure:
         """Codes among latents, survivors over the updates beside what the laws say, and speed against codebook size."""
@@ -205,7 +207,9 @@ def diagnose(
     """
     recording = _recording(source, codes, parse(rule) if isinstance(rule, str) else rule, every, batch_size)
     if len(recording.steps) < 2:
-        raise ValueError("A diagnosis needs what was seen at two times or more. This is one.")
+        raise ValueError(
+            "A diagnosis needs what was seen at two times or more. This is one: a Monitor sees more with a smaller `every`."
+        )
     return Diagnosis(recording)
 
 
@@ -233,11 +237,29 @@ def _recording(source: Any, codes: Any, rule: Any, every: int, batch_size: int |
 
 def _kept(path: Path) -> Any:
     """What a path holds: a recording, a training or a simulated run."""
+    if path.is_file() and path.suffix != ".npz":
+        raise ValueError(f"{path} is no recording (.npz) of a Monitor. Of a run give the folder: {path.parent}.")
     if path.is_file():
         return Recording.load(path)
     if (path / "monitor.npz").exists() or (path / "checkpoint.pt").exists():
         return Recording.read(_folder.contents(path, ["monitor.npz"])["monitor.npz"], str(path / "monitor.npz"))
     return Run.load(path)
+
+
+def _dead(recording: Recording, dead: np.ndarray) -> str:
+    """What brings codes back that are lost."""
+    stays = isinstance(recording.rule, rules.VQ | rules.EMA | rules.TrainedVQ | rules.CosineVQ)
+    if not stays or dead.mean() < _MANY:
+        return ""
+    return (
+        "A code that nothing chooses stays where it is with this rule, whatever the drift does later. Those that are dead "
+        "come back by a rule that moves them (NSVQ with a kernel that shrinks, TransVQ), by vqtheory.nn.Replacement, or "
+        "where the latents come to them."
+    )
+
+
+def _can_be_turned(where: str) -> bool:
+    return "out of reach" not in where and not where.startswith("none") and where != "at most 1 code"
 
 
 def _times(ratio: float) -> str:
@@ -264,7 +286,7 @@ def _start(recording: Recording) -> str:
     if len(recording.codes) == 1 or not (away > _FAR or ratio > _UNLIKE or ratio < 1 / _UNLIKE):
         return ""
     return (
-        f"The start was elsewhere (L7): at the first look codes were {away:.2g} spreads of the latents away from them, "
+        f"The start was elsewhere: at the first look codes were {away:.2g} spreads of the latents away from them, "
         f"and {ratio:.2g} times as widely spread. A matched start takes them from the latents."
     )
 
@@ -278,8 +300,8 @@ def _growth(recording: Recording) -> str:
         return ""
     when = f"to {factor:.3g} times their spread in updates {recording.steps[i] + 1:,} to {recording.steps[i + 1]:,}"
     if factor > 1:
-        return f"The latents grew (L4), {when}. Growth loses no code for good, but codes that cannot keep up crowd inside."
-    return f"The latents shrank (L4), {when}. That leaves the outer codes outside."
+        return f"The latents grew, {when}. Growth loses no code for good, but codes that cannot keep up crowd inside."
+    return f"The latents shrank, {when}. That leaves the outer codes outside."
 
 
 def _kernel(recording: Recording) -> str:
@@ -291,7 +313,7 @@ def _kernel(recording: Recording) -> str:
     if width <= spacing:
         return ""
     return (
-        f"The kernel is still wide (L6): its bandwidth is {width:.3g}, and latents are {spacing:.3g} from their codes. It "
+        f"The kernel is still wide: its bandwidth is {width:.3g}, and latents are {spacing:.3g} from their codes. It "
         "draws codes together until it shrinks: bandwidth=exponential(start, half_life)."
     )
 

@@ -56,8 +56,8 @@ def _plot_codes(axes: Axes, diagnosis: Diagnosis) -> None:
     else:
         latents, codes, names = in_plane(latents, codes)
         axes.plot(*latents.T, ".", ms=2, color="0.7", label="latents", zorder=0)
-        for chosen, color, label in groups:
-            axes.plot(*codes[chosen].T, "o", ms=4 if len(codes) <= 300 else 2.5, color=color, label=label, alpha=0.8)
+        for (chosen, color, label), size in zip(groups[::-1], (1.0, 0.6), strict=True):  # the dead on top, and smaller
+            axes.plot(*codes[chosen].T, "o", ms=size * (4 if len(codes) <= 300 else 3), color=color, label=label)
         axes.set(xlabel=names[0].rsplit(": ")[-1], ylabel=names[1])
         axes.set_aspect("equal", adjustable="datalim")
     axes.legend(frameon=False, fontsize=8, loc="best")
@@ -101,7 +101,8 @@ def _plot_speed(axes: Axes, diagnosis: Diagnosis) -> None:
         label = diagnosis.laws[diagnosis.worst].limit or f"critical for {diagnosis.num_codes:,} codes"
         axes.stairs(shown, recording.steps, baseline=None, color=_LAW, ls="--", lw=1.5, label=label)
     if positive.any():
-        axes.set_yscale("log")
+        drawn = np.concatenate([recording.motion.speed[positive], shown[np.isfinite(shown)]])
+        axes.set(yscale="log", ylim=(drawn.min() / 2, drawn.max() * 2))
     axes.set(xlabel="updates", ylabel="per update")
     axes.legend(frameon=False, fontsize=8)
 
@@ -110,14 +111,12 @@ def _plot_law(axes: Axes, diagnosis: Diagnosis) -> None:
     """The knob: what speed is allowed to codebooks of which size."""
     i, motion = diagnosis.worst, diagnosis.recording.motion
     law, K, speed = diagnosis.laws[i], diagnosis.num_codes, float(motion.speed[i])
-    if not math.isfinite(law.critical_speed) or law.critical_speed <= 0:
-        axes.axis("off")
-        _titled(axes, "No law says which knob would help.")
-        axes.text(0, 0.95, textwrap.fill(diagnosis.forecast, 50), va="top", fontsize=9, transform=axes.transAxes)
+    if not math.isfinite(law.critical_speed) or law.critical_speed <= 0 or law.limit:
+        _write_law(axes, diagnosis)
         return
     sizes = np.unique(np.geomspace(2, max(2 * K, 8), _SIZES).astype(int))
     curve = [_critical(diagnosis, int(size)) for size in sizes]
-    axes.plot(sizes, curve, color=_LAW, lw=1.8, label=law.limit or "critical speed")
+    axes.plot(sizes, curve, color=_LAW, lw=1.8, label="critical speed")
     axes.axhline(speed, color=_SPEED, lw=1.2, label=f"the drift, at its worst: {speed:.3g}")
     axes.plot([K], [speed], "o", color=_SPEED)
     if not math.isnan(law.survivors) and law.survivors < K:
@@ -125,6 +124,16 @@ def _plot_law(axes: Axes, diagnosis: Diagnosis) -> None:
     axes.set(xscale="log", yscale="log", xlabel="codes in the codebook", ylabel="speed, per update")
     axes.legend(frameon=False, fontsize=8)
     _titled(axes, _advice(diagnosis))
+
+
+def _write_law(axes: Axes, diagnosis: Diagnosis) -> None:
+    """The knob in words, where it is not a matter of the codebook's size."""
+    axes.axis("off")
+    _titled(axes, _advice(diagnosis))
+    said = [diagnosis.forecast, *(f"{knob[0].upper()}{knob[1:]}: {where}." for knob, where in diagnosis.cures)]
+    said += diagnosis.causes
+    text = "\n\n".join(textwrap.fill(sentence, 62) for sentence in said)
+    axes.text(0, 0.97, text, va="top", fontsize=8.5, transform=axes.transAxes)
 
 
 def _critical(diagnosis: Diagnosis, size: int) -> float:
@@ -137,9 +146,11 @@ def _critical(diagnosis: Diagnosis, size: int) -> float:
 
 
 def _advice(diagnosis: Diagnosis) -> str:
-    if not diagnosis.cures and diagnosis.laws[diagnosis.worst].limit:
-        return "Codes could follow the drift. How many of them live is not known here."
-    if not diagnosis.cures:
-        return "The drift is below what the law allows to so many codes: no knob needs turning."
-    knobs = [knob for knob, where in diagnosis.cures if "out of reach" not in where and "none" not in where]
-    return f"What would help: {', or '.join(knobs)}."
+    excess, law = diagnosis.excess[diagnosis.worst], diagnosis.laws[diagnosis.worst]
+    if diagnosis.cures:
+        return f"What would help: {', or '.join(knob for knob, _ in diagnosis.cures)}."
+    if math.isnan(excess):
+        return "No law says which knob would help."
+    if excess > 1:
+        return "The drift is too fast for the law." if not diagnosis.alive.all() else "All codes live, for whatever reason."
+    return "Codes could follow the drift." if law.limit else "The law allows so many codes at this drift."

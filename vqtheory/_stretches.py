@@ -58,6 +58,8 @@ def _asked(recording: Recording, i: int) -> dict[str, Any]:
 
 
 def _of_ema(recording: Recording, i: int, about: dict[str, Any]) -> Law:
+    if recording.motion.dimension[i] > _LINE:
+        return _none("that of EMA is known on the line only. In more dimensions it keeps far more codes than there.")
     return _predicted("ema", about | {"width": float(recording.motion.length[i])})
 
 
@@ -171,7 +173,7 @@ def _reason(recording: Recording) -> str:
     if recording.optimizer not in (None, "sgd", "adam"):
         return f"there is none for {recording.optimizer}."
     if rule is None:
-        return "the rule is not known."
+        return "the rule is not known. Name it, as in rule=vq.rules.EMA(decay=0.8), or --rule."
     if isinstance(rule, rules.TransVQ | rules.SimVQ):
         return "a map moves all its codes together, and its start and the size of its steps decide (L7)."
     return f"there is none for {rule!r}."

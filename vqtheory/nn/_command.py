@@ -8,7 +8,9 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from vqtheory import _check
+import polars as pl
+
+from vqtheory import _check, _folder
 from vqtheory.nn._trained import Trained
 from vqtheory.nn._training import Training
 from vqtheory.nn.train import resume, train
@@ -24,12 +26,20 @@ def run_training(given: dict[str, Any], save: Path | None, folder: Path | None) 
     except KeyboardInterrupt:
         if kept is None:
             raise KeyboardInterrupt("Nothing was kept: --save FOLDER makes a run that can be resumed.") from None
-        raise KeyboardInterrupt(f"Go on with: vqtheory train --resume {shlex.quote(str(kept))}") from None
+        raise KeyboardInterrupt(
+            f"Kept up to update {_kept_steps(kept):,}. Go on with: vqtheory train --resume {shlex.quote(str(kept))}"
+        ) from None
     if os.environ.get("RANK", "0") != "0":  # of torchrun's processes the first one speaks
         return
     print(sentences(run))
     if kept is not None:
         print(f"Run: {kept}; to go further, with --steps: vqtheory train --resume {shlex.quote(str(kept))}")
+
+
+def _kept_steps(folder: Path) -> int:
+    """Updates in the last checkpoint, each of which is at a row of the history."""
+    rows = pl.read_parquet(folder / _folder.HISTORY)
+    return int(rows["step"][-1]) if len(rows) else 0
 
 
 def sentences(run: Trained) -> str:

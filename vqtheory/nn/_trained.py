@@ -117,6 +117,8 @@ class Trained:
     @classmethod
     def load(cls, folder: str | Path) -> Trained:
         """Read a saved run; raises `ValueError` naming the file that is missing, damaged or altered."""
+        if (Path(folder) / _folder.CHECKPOINT).exists():
+            raise ValueError(f"{folder} is a simulation, not a training: vqtheory show and vqtheory resume read it.")
         names = (_folder.CONFIG, _folder.HISTORY, CHECKPOINT, MONITOR)
         config, table, state, seen = _folder.contents(Path(folder), names).values()
         run = cls.new(Training(**tomllib.loads(config.decode())))

@@ -100,6 +100,8 @@ class Monitor:
         self._codebook = codebook or _finder(self.quantizer)
         codes = self._codes()
         self.pending = torch.zeros(len(codes), dtype=torch.int64, device=codes.device)
+        if optimizer is not None and not self._group() and self._is_trained:
+            raise _check.fail("Monitor", "optimizer", "the one that has the quantizer's codes", type(optimizer).__name__)
         self._records: list[dict[str, Any]] = []
         self._last_codes = np.zeros((0, 0))
         self._probe: tuple[tuple, dict] | None = None
@@ -197,10 +199,20 @@ class Monitor:
         if self._looking:
             self._caught = latents
         elif module.training:
-            indices = next((each for each in _tensors(output) if not each.is_floating_point()), None)
+            rows = latents.numel() // self._width
+            whole = (each for each in _tensors(output) if not each.is_floating_point() and each.numel() == rows)
+            indices = next(whole, None)
             if indices is None:  # as where they are returned one-hot
                 indices = assign(self._rows(latents), self._codes())
             self._count(indices.detach().reshape(-1))
+
+    @property
+    def _width(self) -> int:
+        """Dimensions of the latents, before the quantizer's own projection."""
+        if isinstance(self.quantizer, VectorQuantize):
+            return self.quantizer.dim
+        project = getattr(self.quantizer, "project_in", None)
+        return project.in_features if isinstance(project, nn.Linear) else self._codes().shape[1]
 
     def _count(self, indices: Tensor) -> None:
         if self.pending.device != indices.device:
@@ -216,7 +228,7 @@ class Monitor:
         """Latents as they are compared with the codes, [n, D]."""
         if isinstance(self.quantizer, VectorQuantize):
             return self.quantizer._codebook.project(self.quantizer.project(latents))
-        return _projected(self.quantizer, latents, self._codes().shape[1])
+        return _projected(self.quantizer, latents, self._width)
 
     def _group(self) -> dict[str, Any]:
         """Of the optimizer's parameters, those with the codebook."""
@@ -224,6 +236,12 @@ class Monitor:
             return {}
         groups = self.optimizer.param_groups
         return next((group for group in groups if any(self._is_codebook(each) for each in group["params"])), {})
+
+    @property
+    def _is_trained(self) -> bool:
+        if isinstance(self.quantizer, VectorQuantize):
+            return bool(self.quantizer.codebook_parameters())
+        return any(self._is_codebook(each) for each in self.quantizer.parameters() if each.requires_grad)
 
     def _is_codebook(self, parameter: Tensor) -> bool:
         if isinstance(self.quantizer, VectorQuantize):
@@ -270,10 +288,9 @@ def _finder(quantizer: Any) -> Callable[[], Tensor]:
     )
 
 
-def _projected(quantizer: Any, latents: Tensor, dim: int) -> Tensor:
+def _projected(quantizer: Any, latents: Tensor, width: int) -> Tensor:
     """Latents of a foreign quantizer as rows of D, by its own `project_in` if it has one."""
     project = getattr(quantizer, "project_in", None) or nn.Identity()
-    width = project.in_features if isinstance(project, nn.Linear) else dim
     if width not in latents.shape[1:]:
         raise ValueError(f"The latents of the quantizer must have an axis of {width}. Got {tuple(latents.shape)}.")
     first = (latents.ndim == 4 and latents.shape[1] == width) or latents.shape[-1] != width

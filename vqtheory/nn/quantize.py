@@ -51,7 +51,8 @@ class VectorQuantize(nn.Module):
     codebook_size : int
         K.
     rule : str or rule, default "vq"
-        "vq", "ema", "nsvq", "transvq", "simvq" or "cosine", with the defaults of its dataclass, or the dataclass.
+        "vq", "ema", "nsvq", "transvq", "simvq" or "cosine", with the defaults of its dataclass, or the dataclass. That of
+        "nsvq" has a bandwidth which does not shrink; give `rules.NSVQ` a schedule for that.
     start : {"matched", "published"}, optional
         In place of the rule's own. A matched start takes K latents of the first batch in training; map rules take
         their mean and spread. `initialize` does it beforehand.

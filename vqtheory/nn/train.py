@@ -33,7 +33,7 @@ from vqtheory.nn._training import Training
 from vqtheory.nn.data import load
 from vqtheory.nn.vqvae import Output
 
-_SECONDS_BETWEEN_CHECKPOINTS = 60.0
+_SECONDS_BETWEEN_CHECKPOINTS = 5.0
 _MEANS = ("loss", "reconstruction", "quantization", "distortion")
 
 
