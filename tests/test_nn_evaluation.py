@@ -447,9 +447,10 @@ class TestCompare:
         with pytest.raises(ValueError, match=r"must be on images of one size. Got \[16, 20\] pixels a side."):
             compare([runs["vq"], larger], data=images, progress=False)
 
-    def test_one_alone(self, runs):
-        with pytest.raises(ValueError, match=r"The 'runs' parameter of compare must be two trainings or more. Got"):
-            compare([runs["vq"]])
+    @pytest.mark.parametrize("given", [lambda run: [run], lambda run: run, str])
+    def test_one_alone(self, runs, given):
+        with pytest.raises(ValueError, match=r"The 'runs' parameter of compare must be two trainings or more. Got \['/"):
+            compare(given(runs["vq"]))
 
 
 class TestCommand:

@@ -163,8 +163,9 @@ def compare(
     >>> found.table["rule"].to_list()
     ['VQ()', 'EMA()']
     """
-    if isinstance(runs, (str, Path, Trained)) or len(runs) < 2:
-        raise _check.fail("compare", "runs", "a list of two trainings or more", runs)
+    runs = [runs] if isinstance(runs, (str, Path, Trained)) else list(runs)
+    if len(runs) < 2:
+        raise _check.fail("compare", "runs", "two trainings or more", [str(run) for run in runs])
     trained, found = _evaluate("compare", runs, data, images, features, lpips, batch_size, progress)
     differing = _differing([run.config for run in trained])
     if len({run.step for run in trained}) > 1:
