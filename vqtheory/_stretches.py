@@ -3,8 +3,8 @@
 Latents of a model do not fill a cube. In a box of sides L_1 >= L_2 >= ..., of which the cells fill the first d, a drift
 along a side L leaves the codes that a cube of d dimensions and of the width (L_1 ... L_d)^(2/d) / L would keep: the cells
 of the steady drift, f h^(d+2) = (a/M) x with f = 1 / (L_1 ... L_d), add up to them. Cells are as many-sided as leaves the
-most codes, with two layers at least along each side: in simulated boxes of two and three dimensions with sides in the
-proportion 1 to .03, 0.75 to 1 of as many are left, where there are eight or more.
+most codes, with two layers at least along each side. Derived for this package, and checked in thirty simulated drifts of
+boxes in two and three dimensions, with sides down to 0.03 of the longest: 0.7 to 1 of as many are left, 0.44 in one.
 """
 
 from __future__ import annotations
