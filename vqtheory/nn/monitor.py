@@ -36,11 +36,10 @@ class Monitor:
 
     The first images that `step` is given are the probe: every so many updates the model sees them again, in evaluation
     mode and without gradient, so that what has moved their latents is the encoder alone. Nothing else of the training
-    is touched. In between the hits of all
-    passes in training are counted. The quantizer is any module that takes latents [b, n, d], [b, d, n] or [b, d, h, w],
-    has a codebook, and returns integer indices somewhere in its answer: `VectorQuantize`, `TamingQuantizer`, and those
-    of vector-quantize-pytorch, diffusers and taming-transformers. Where it returns none the nearest codes after the
-    pass are counted. Of several processes it watches its own.
+    is touched. In between the hits of all passes in training are counted. The quantizer is any module that takes latents
+    [b, n, d], [b, d, n] or [b, d, h, w], has a codebook, and returns integer indices somewhere in its answer:
+    `VectorQuantize`, `TamingQuantizer`, and those of vector-quantize-pytorch, diffusers and taming-transformers. Where it
+    returns none the nearest codes after the pass are counted. Of several processes it watches its own.
 
     Parameters
     ----------
@@ -61,7 +60,8 @@ class Monitor:
     Raises
     ------
     ValueError
-        Where the quantizer has no codebook that can be found, or latents of other dimensions.
+        Where the quantizer has no codebook that can be found or several heads, for an optimizer that has not its codes, and
+        from `step` where no pass was counted since the look before.
 
     Examples
     --------
