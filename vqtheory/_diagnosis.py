@@ -248,8 +248,7 @@ def _kept(path: Path) -> Any:
 
 def _dead(recording: Recording, dead: np.ndarray) -> str:
     """What brings codes back that are lost."""
-    stays = isinstance(recording.rule, rules.VQ | rules.EMA | rules.TrainedVQ | rules.CosineVQ)
-    if not stays or dead.mean() < _MANY:
+    if getattr(recording.rule, "moves_unselected", True) or dead.mean() < _MANY:
         return ""
     return (
         "A code that nothing chooses stays where it is with this rule, whatever the drift does later. Those that are dead "

@@ -3,8 +3,8 @@
 Latents of a model do not fill a cube. In a box of sides L_1 >= L_2 >= ..., of which the cells fill the first d, a drift
 along a side L leaves the codes that a cube of d dimensions and of the width (L_1 ... L_d)^(2/d) / L would keep: the cells
 of the steady drift, f h^(d+2) = (a/M) x with f = 1 / (L_1 ... L_d), add up to them. Cells are as many-sided as leaves the
-most codes, with two layers at least along each side. Derived for this package, and checked in thirty simulated drifts of
-boxes in two and three dimensions, with sides down to 0.03 of the longest: 0.7 to 1 of as many are left, 0.44 in one.
+most codes, with two layers at least along each side. Derived for this package; tests/test_diagnosis.py simulates boxes
+with sides down to 0.03 of the longest, which keep 0.7 to 1 of as many.
 """
 
 from __future__ import annotations
@@ -124,15 +124,13 @@ def _predicted(kind: str, about: dict[str, Any], scale: float = 1.0) -> Law:
 
 
 def _of_adam(recording: Recording, i: int, about: dict[str, Any]) -> Law:
-    """Adam moves no coordinate by more than its learning rate: a drift beyond that leaves all codes behind."""
+    """In the long run Adam moves no coordinate by more than its rate: a drift beyond that leaves all codes behind."""
     direction, rate = recording.motion.direction[i], about["step_size"]
     steepest = float(np.abs(direction).max())
     needed = about["speed"] * steepest
     on_line = recording.motion.dimension[i] <= _LINE and isinstance(recording.rule, rules.VQ | rules.TrainedVQ)
     if needed < rate and on_line and recording.batch_size is not None:
-        share = math.sqrt(
-            float(np.sum(direction**4))
-        )  # a cloud along a diagonal has its speed and spread in each coordinate
+        share = math.sqrt(np.sum(direction**4))  # a cloud along a diagonal has its speed and spread in each coordinate
         width = float(recording.motion.length[i])
         law = _predicted("adam", about | {"speed": about["speed"] * share, "width": width}, 1 / share)
         if not math.isnan(law.survivors):
@@ -142,8 +140,8 @@ def _of_adam(recording: Recording, i: int, about: dict[str, Any]) -> Law:
         math.nan,
         rate / steepest,
         [_prediction.slower(about["speed"], rate / steepest), cure],
-        "Adam moves no coordinate by more than the learning rate in an update, so that no code can follow a faster drift. "
-        "How many of those live that can follow is known on the line only, for VQ with steps far below its cells.",
+        "In the long run Adam moves no coordinate by more than the learning rate in an update, and no code can follow a "
+        "faster drift. How many of those that can follow live is known on the line only, for VQ and steps below its cells.",
         "the reach of Adam's steps",
     )
 
@@ -175,7 +173,7 @@ def _reason(recording: Recording) -> str:
     if rule is None:
         return "the rule is not known. Name it, as in rule=vq.rules.EMA(decay=0.8), or --rule."
     if isinstance(rule, rules.TransVQ | rules.SimVQ):
-        return "a map moves all its codes together, and its start and the size of its steps decide (L7)."
+        return "a map moves all its codes together, and its start and the size of its steps decide."
     return f"there is none for {rule!r}."
 
 
