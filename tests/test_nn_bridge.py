@@ -46,6 +46,7 @@ class TestUnderSGD:
         "options",
         [
             {"rule": "cosine", "codebook_lr": 0.4},
+            {"codebook_lr": "exponential(3.0, half_life=4)", "lr_decay": 0.7},
             {"rule": "NSVQ(bandwidth=exponential(1.0, half_life=10))"},
             {"codebook_dim": 3},
             {"rule": "VQ(start='published')", "codebook_lr": 16.0},
@@ -68,7 +69,7 @@ class TestUnderSGD:
         folder = trained(SGD, tmp_path / "run", data=str(tmp_path / "images"), lr_decay=0.8)  # 6 updates to an epoch
         assert Trained.load(folder).epoch == 6
         assert replay(folder).largest_difference < 1e-4
-        monkeypatch.setattr("vqtheory.nn.bridge._rates", lambda first, run: first)
+        monkeypatch.setattr("vqtheory.nn.bridge._rates", lambda unit, run: unit * run.config.codebook_lr)
         found = replay(folder)
         assert found.largest_difference > 0.01
         assert 10 < found.first_difference < 40

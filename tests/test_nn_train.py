@@ -24,6 +24,7 @@ from vqtheory.nn._trained import Trained, parameters  # noqa: E402
 from vqtheory.nn._training import Training  # noqa: E402
 from vqtheory.nn.train import resume, train  # noqa: E402
 from vqtheory.nn.vqvae import VQVAE  # noqa: E402
+from vqtheory.schedules import exponential  # noqa: E402
 
 RULES = ["vq", "ema", "nsvq", "NSVQ(bandwidth=0.5, form='propagate')", "TransVQ(width=8)", "simvq", "cosine"]
 
@@ -293,6 +294,11 @@ class TestOptimizers:
         trained = run(tiny, lr_decay=0.5, codebook_lr=0.2)  # 11 updates to an epoch
         assert trained.history["lr"].to_list() == [0.01] * 3 + [0.005] * 2
         assert trained.optimizers[1].param_groups[0]["lr"] == 0.1
+
+    def test_the_codebook_has_a_schedule_of_its_own(self, tiny, tmp_path):
+        trained = run(tiny, lr_decay=0.5, codebook_lr=exponential(0.8, half_life=7), save=tmp_path)  # its last update is the 15th
+        assert trained.optimizers[1].param_groups[0]["lr"] == pytest.approx(0.5 * 0.8 * 0.5**2)
+        assert Trained.load(tmp_path).config == trained.config == replace(trained.config, codebook_lr="exponential(0.8, 7)")
 
     def test_all_that_is_trained_is_in_one_of_the_two(self, tiny):
         for rule in RULES:

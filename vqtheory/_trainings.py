@@ -26,7 +26,7 @@ def train(
     lr: Annotated[str | None, option("REAL", "5e-4")] = None,
     lr_decay: Annotated[str | None, option("REAL", "1.0")] = None,
     codebook_optimizer: Annotated[str | None, option("{adam,sgd}", "adam")] = None,
-    codebook_lr: Annotated[str | None, option("REAL", "lr")] = None,
+    codebook_lr: Annotated[str | None, option("REAL|TEXT", "lr")] = None,
     clip: Annotated[str | None, option("REAL", "none")] = None,
     beta: Annotated[str | None, option("REAL", "0.25")] = None,
     replace_every: Annotated[str | None, option("INT", "never")] = None,
@@ -56,7 +56,7 @@ def train(
         lr: Rate of Adam.
         lr_decay: Its factor from epoch to epoch; 0.995 in the published experiments.
         codebook_optimizer: Of the codes; sgd is the simulator's rule with the step size 2 lr / dim.
-        codebook_lr: Rate of the codes.
+        codebook_lr: Rate of the codes, or a schedule of it, such as "exponential(0.04, half_life=300)".
         clip: Largest norm of the gradient. That of the codebook is never clipped.
         beta: Weight of the commitment loss.
         replace_every: After so many updates each, put codes that were not chosen since on latents; a treatment of its own.

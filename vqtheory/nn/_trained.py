@@ -88,8 +88,8 @@ class Trained:
         return pl.DataFrame(self.rows)
 
     def set_rates(self) -> None:
-        """The learning rates of the epoch."""
-        rates = self.config.lr, self.config.codebook_lr or self.config.lr
+        """The learning rates of the update."""
+        rates = self.config.lr, self.config.codebook_schedule(self.step)
         for optimizer, rate in zip(self.optimizers, rates, strict=False):  # no second one where no code has a gradient
             optimizer.param_groups[0]["lr"] = rate * self.config.lr_decay**self.epoch
 
@@ -108,8 +108,9 @@ class Trained:
         self.history.write_parquet(table)
         stored = {name: part.state_dict() for name, part in self._parts.items()}
         torch.save(stored | {"step": self.step, "num_images": self.num_images}, state)
-        given = {item.name: getattr(self.config, item.name) for item in fields(Training)} | {"rule": text(self.config.rule)}
-        config = {name: value for name, value in given.items() if value is not None}
+        given = {item.name: getattr(self.config, item.name) for item in fields(Training)}
+        config = {name: text(value) if callable(value) else value for name, value in given.items() if value is not None}
+        config["rule"] = text(self.config.rule)
         contents = {_folder.CONFIG: tomli_w.dumps(config).encode(), _folder.HISTORY: table.getvalue()}
         contents |= {MONITOR: self.monitor.recording.contents(), CHECKPOINT: state.getvalue()}
         _folder.replace_together(Path(folder), contents)

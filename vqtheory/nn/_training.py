@@ -6,7 +6,7 @@ import ast
 from dataclasses import dataclass
 from typing import Any
 
-from vqtheory import _check, rules
+from vqtheory import _check, rules, schedules
 from vqtheory._config import Configured, parse
 from vqtheory.nn.estimators import ESTIMATORS
 from vqtheory.nn.quantize import RULES, VectorQuantize
@@ -46,8 +46,9 @@ class Training(Configured):
         Rate of Adam in the first epoch, and the factor from epoch to epoch; the published one is 0.995.
     codebook_optimizer : {"adam", "sgd"}, default "adam"
         SGD at the rate lr is the simulator's rule at eta = 2 lr / D, see `vqtheory.nn.step_size`.
-    codebook_lr : float, optional
-        Rate of the codebook in the first epoch; by default `lr`.
+    codebook_lr : float or schedule, optional
+        Rate of the codebook in the first epoch; by default `lr`. A schedule is one of the update. NSVQ needs one that is
+        large while the encoder moves fast and small in the end: "exponential(0.04, half_life=300)".
     clip : float, optional
         Largest norm of the gradient, that of the codebook apart, which is never clipped.
     beta : float, default 0.25
@@ -89,7 +90,7 @@ class Training(Configured):
     lr: float = 5e-4
     lr_decay: float = 1.0
     codebook_optimizer: str = "adam"
-    codebook_lr: float | None = None
+    codebook_lr: Any = None
     clip: float | None = None
     beta: float = 0.25
     replace_every: int | None = None
@@ -104,9 +105,13 @@ class Training(Configured):
     def __post_init__(self) -> None:
         for name, low in _WHOLE.items():
             self._set(name, _check.integer(_OWNER, name, getattr(self, name), low))
-        for name in ("lr", "lr_decay", "codebook_lr", "clip"):
-            if getattr(self, name) is not None or name in ("lr", "lr_decay"):
+        for name in ("lr", "lr_decay", "clip"):
+            if getattr(self, name) is not None or name != "clip":
                 self._set(name, _check.real(_OWNER, name, getattr(self, name), 0, above=True))
+        if isinstance(self.codebook_lr, str):
+            self._set("codebook_lr", parse(self.codebook_lr))
+        if self.codebook_lr is not None:
+            schedules.check(_OWNER, "codebook_lr", self.codebook_lr, 0, above=True)
         self._set("beta", _check.real(_OWNER, "beta", self.beta, 0))
         if self.replace_every is not None:
             self._set("replace_every", _check.integer(_OWNER, "replace_every", self.replace_every))
@@ -152,6 +157,12 @@ class Training(Configured):
             raise ValueError(f"Cannot read {source!r}: it is not a call of {cls.__name__}.")
         named = {str(keyword.arg): parse(ast.unparse(keyword.value)) for keyword in call.keywords}
         return cls(*(parse(ast.unparse(argument)) for argument in call.args), **named)
+
+    @property
+    def codebook_schedule(self) -> Any:
+        """The rate of the codebook as a function of the update, before it falls from epoch to epoch."""
+        rate = self.lr if self.codebook_lr is None else self.codebook_lr
+        return rate if callable(rate) else schedules.constant(rate)
 
     def record_steps(self) -> set[int]:
         """After how many updates a row of the history is written."""

@@ -162,19 +162,19 @@ def _rule(run: Trained, start: int, dim: int) -> Any:
     _refuse(run, start)
     if isinstance(rule, rules.EMA):
         return replace(rule, start="matched")
-    adam, lr = config.codebook_optimizer == "adam", config.codebook_lr or config.lr
+    adam, unit = config.codebook_optimizer == "adam", step_size(lr=1, dim=dim)
     if adam and isinstance(rule, rules.VQ):
-        return rules.TrainedVQ(_rates(2 / dim * lr, run))
-    rates = _rates(lr if adam else step_size(lr=lr, dim=dim), run)
+        return rules.TrainedVQ(_rates(unit, run))
     if isinstance(rule, _MAPS):
-        return replace(rule, step_size=rates, optimizer=config.codebook_optimizer)
-    return replace(rule, step_size=rates, start="matched")
+        return replace(rule, step_size=_rates(1 if adam else unit, run), optimizer=config.codebook_optimizer)
+    return replace(rule, step_size=_rates(unit, run), start="matched")
 
 
-def _rates(first: float, run: Trained) -> Any:
-    """The step size as a function of the update: it falls from epoch to epoch."""
-    updates, decay = (run.num_images or 1) // run.config.batch_size, run.config.lr_decay
-    return first if decay == 1 else lambda t: first * decay ** (t // updates)
+def _rates(unit: float, run: Trained) -> Any:
+    """The step size as a function of the update: it falls from epoch to epoch, or by the codebook's own schedule."""
+    config = run.config
+    updates, rate = (run.num_images or 1) // config.batch_size, config.codebook_schedule
+    return lambda t: unit * rate(t) * config.lr_decay ** (t // updates)
 
 
 def _refuse(run: Trained, start: int) -> None:
