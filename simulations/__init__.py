@@ -3,6 +3,7 @@
 Run them from the checkout: ``python -m simulations``, or one: ``python -m simulations toy``.
 """
 
+STUDIES = ("faces",)  # that take hours: run by their names alone; their tables come along in paper_figures/data
 EXPERIMENTS = (
     "toy",
     "shrinking",

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import tyro
 
-from simulations import EXPERIMENTS
+from simulations import EXPERIMENTS, STUDIES, faces
 from simulations.tables import RESULTS, path_of, table
 
 
@@ -15,19 +15,25 @@ def main(
     /,
     fast: bool = False,
     anew: bool = False,
+    minutes: float | None = None,
     results: Path = RESULTS,
 ) -> None:
     """Run experiments and write one table each, as parquet. Tables that are there already are kept.
 
     Args:
-        names: Which experiments; all by default.
+        names: Which experiments; all by default, but the study `faces`, which trains VQ-VAEs for an hour or two and needs
+            the extra torch and VQTHEORY_DATA. It goes on where it was stopped.
         fast: Fewer seeds and shorter runs, to see that it works.
         anew: Run even where the table is there.
+        minutes: Begin no training of `faces` after so many minutes.
         results: The folder of the tables.
     """
     for name in names:
-        if name not in EXPERIMENTS:
-            raise SystemExit(f"There is no experiment {name!r}; there are {', '.join(EXPERIMENTS)}.")
+        if name not in EXPERIMENTS + STUDIES:
+            raise SystemExit(f"There is no experiment {name!r}; there are {', '.join(EXPERIMENTS + STUDIES)}.")
+        if name in STUDIES:
+            print(faces.told(faces.run(fast, results, minutes, anew), fast, results))
+            continue
         rows = len(table(name, fast, results, anew))
         print(f"{path_of(name, fast, results)}: {rows} rows")
 

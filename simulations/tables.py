@@ -17,6 +17,7 @@ from joblib import Parallel, delayed
 from tqdm import tqdm
 
 RESULTS = Path("results")
+DATA = Path("paper_figures/data")  # tables that come along, since it takes hours, or data of one's own, to make them
 
 
 def path_of(name: str, fast: bool, results: Path = RESULTS) -> Path:
@@ -25,8 +26,10 @@ def path_of(name: str, fast: bool, results: Path = RESULTS) -> Path:
 
 
 def table(name: str, fast: bool = False, results: Path = RESULTS, anew: bool = False) -> pl.DataFrame:
-    """The table of an experiment; its simulations are run if it is not there yet."""
-    path = path_of(name, fast, results)
+    """The table of an experiment; its simulations are run if it is not there yet, and does not come along."""
+    path, along = path_of(name, fast, results), DATA / f"{name}.parquet"
+    if along.is_file() and not anew and not path.is_file():
+        path = along
     if anew or not path.is_file():
         began = time.monotonic()
         frame = importlib.import_module(f"simulations.{name}").run(fast)
@@ -37,9 +40,9 @@ def table(name: str, fast: bool = False, results: Path = RESULTS, anew: bool = F
         raise SystemExit(f"{path} is damaged ({error}); delete it to have it made again.") from None
 
 
-def write(path: Path, frame: pl.DataFrame, seconds: float) -> None:
-    """Write a table with its record, under a temporary name that is then renamed."""
-    packages = {name: version(name) for name in ("vqtheory", "numpy", "numba", "scipy")}
+def write(path: Path, frame: pl.DataFrame, seconds: float, also: tuple[str, ...] = ()) -> None:
+    """Write a table with its record, under a temporary name that is then renamed; `also` names packages of its own."""
+    packages = {name: version(name) for name in ("vqtheory", "numpy", "numba", "scipy", *also)}
     command = ["python", "-m", Path(sys.argv[0]).parent.name, *sys.argv[1:]]
     record = {"command": " ".join(command), "seconds": f"{seconds:.1f}", "python": platform.python_version(), **packages}
     path.parent.mkdir(parents=True, exist_ok=True)

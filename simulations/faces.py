@@ -1,0 +1,195 @@
+"""The face study: does the theory hold in a VQ-VAE?
+
+VQ-VAEs on photographs of faces (`VQTHEORY_DATA`, 64x64 pixels, 64 dimensions, 1,024 codes, the `small` autoencoder,
+2,000 updates of 16 images, Adam 5e-4): one encoder, gradient estimator, start and budget for every rule, and no
+dead-code replacement. One row per training: what its codebook and its pictures are worth on test images of people who
+are not among the training images, the history of the training, the encoder's measured drift, and what the laws make
+of that drift.
+
+=========  ==========================================================================  =====
+group      what                                                                        seeds
+=========  ==========================================================================  =====
+rules      VQ, EMA, NSVQ, TransVQ, codes at latents of the first batch; "quick": the
+           codes of VQ and NSVQ trained at the rate 0.04 in place of 5e-4               3
+forms      SimVQ, CosineVQ, EMA with a short memory, the other forms of NSVQ            1
+published  rules from the start of their own papers                                     1
+size       plain VQ over the dimensions of the latents, and over the number of codes    1
+sgd        plain VQ with its codes under SGD, as in the laws, over codes and rate       1
+=========  ==========================================================================  =====
+
+A training is kept in a folder of its own while it goes on, and a row is added to the table when one is finished: the
+study may be stopped at any time, and goes on where it was. On one core a training takes two to five minutes.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import os
+import platform
+import time
+from dataclasses import replace
+from importlib.metadata import version
+from itertools import product
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import polars as pl
+from joblib import Parallel, delayed
+from PIL import Image
+from tqdm import tqdm
+
+from simulations.tables import DATA, RESULTS, path_of, write
+from vqtheory import diagnose
+from vqtheory.rules import EMA, NSVQ, VQ, CosineVQ, SimVQ, TransVQ
+from vqtheory.schedules import exponential
+
+STEPS, STEPS_FAST, RECORDS = 2000, 8, 40
+QUICKLY = {"codebook_lr": 0.04}  # of Adam; encoder and decoder have 5e-4, and so have all codebooks by default
+NARROWING = exponential(2.0, half_life=200)  # NSVQ's kernel
+RULES = {"VQ": VQ(), "EMA": EMA(), "NSVQ": NSVQ(form="softmax", bandwidth=NARROWING), "TransVQ": TransVQ()}
+GAUSSIAN, PROPAGATE = NSVQ(form="gaussian", bandwidth=NARROWING), NSVQ(form="propagate", bandwidth=NARROWING)
+FORMS = {
+    "SimVQ": {"rule": SimVQ()},
+    "CosineVQ": {"rule": CosineVQ()},
+    "CosineVQ quick": {"rule": CosineVQ()} | QUICKLY,
+    "SimVQ without bias": {"rule": SimVQ(bias=False)},
+    "EMA quick": {"rule": EMA(decay=0.8)},
+    "NSVQ gaussian quick": {"rule": GAUSSIAN} | QUICKLY,
+    "NSVQ propagate quick": {"rule": PROPAGATE} | QUICKLY,
+    "NSVQ gaussian": {"rule": GAUSSIAN},
+    "NSVQ propagate": {"rule": PROPAGATE},
+}
+STARTS = RULES | {"SimVQ": SimVQ(), "CosineVQ": CosineVQ()}
+DIMS, SIZES = (4, 8, 16, 32, 64), (2048,)  # of 512 codes; 512 and 1,024 codes in 64 dimensions are there already
+SGD_CODES, SGD_RATES = (64, 256, 1024), (0.5, 2.0, 8.0, 32.0)  # eta = rate / 32 at 64 dimensions
+PICTURES = ("rules", "published")  # groups of which reconstructions are kept
+METRICS = ("used", "usage", "perplexity", "distortion", "relative_distortion", "psnr", "ssim")
+HISTORY = ("step", "used", "perplexity", "distortion", "reconstruction")
+LOOKS = ("step", "used", "speed", "moved", "spread", "dimension", "distortion")
+
+
+class Point(NamedTuple):
+    """One training."""
+
+    group: str
+    label: str
+    seed: int
+    options: dict[str, Any]  # of Training
+
+    @property
+    def name(self) -> str:
+        """Of its folder."""
+        return f"{self.group}-{self.label}-{self.seed}".replace(" ", "-")
+
+
+def points() -> list[Point]:
+    """All trainings, in the order in which they are run."""
+    first = [(label, {"rule": rule}) for label, rule in RULES.items()]
+    first += [(f"{label} quick", {"rule": RULES[label]} | QUICKLY) for label in ("VQ", "NSVQ")]
+    sgd = [
+        (f"{codes} codes at {rate:g}", {"codes": codes, "codebook_lr": rate, "codebook_optimizer": "sgd"})
+        for codes, rate in product(SGD_CODES, SGD_RATES)
+    ]
+    return [
+        *(Point("rules", label, seed, options) for seed in range(3) for label, options in first),
+        *(Point("forms", label, 0, options) for label, options in FORMS.items()),
+        *(Point("published", label, 0, {"rule": replace(rule, start="published")}) for label, rule in STARTS.items()),
+        *(Point("size", f"{dim} dimensions", 0, {"dim": dim, "codes": 512}) for dim in DIMS),
+        *(Point("size", f"{codes} codes", 0, {"codes": codes}) for codes in SIZES),
+        *(Point("sgd", label, 0, options) for label, options in sgd),
+    ]
+
+
+def run(fast: bool = False, results: Path = RESULTS, minutes: float | None = None, anew: bool = False) -> pl.DataFrame:
+    """The table with a row for each training that is finished; no training begins after so many minutes."""
+    _check_data(fast)
+    began, path, wanted = time.monotonic(), table_path(fast, results), chosen(fast)
+    table = pl.read_parquet(path) if path.is_file() and not anew else pl.DataFrame()
+    done = set(table.select("group", "label", "seed").iter_rows()) if len(table) else set()
+    left = [point for point in wanted if (point.group, point.label, point.seed) not in done]
+    until = math.inf if minutes is None else time.time() + 60 * minutes
+    folder = path_of("faces", fast, results).with_suffix("")
+    calls = (delayed(finish)(point, folder, fast, until) for point in left)
+    with tqdm(total=len(wanted), initial=len(wanted) - len(left), desc="faces", unit=" trainings") as bar:
+        for row in Parallel(n_jobs=-1, return_as="generator_unordered")(calls):
+            if row is not None:
+                table = pl.concat([table, pl.DataFrame([row], infer_schema_length=None)], how="diagonal_relaxed")
+                write(path, table, time.monotonic() - began, ("torch",))
+                bar.update()
+    return table
+
+
+def table_path(fast: bool, results: Path = RESULTS) -> Path:
+    """Where the table is: with the project, if it is of the whole study."""
+    return path_of("faces", fast, results) if fast else DATA / "faces.parquet"
+
+
+def chosen(fast: bool) -> list[Point]:
+    """The trainings to be run: a few of them to see that it works."""
+    return [point for point in points() if not fast or (point.group == "rules" and point.seed == 0)]
+
+
+def told(table: pl.DataFrame, fast: bool, results: Path) -> str:
+    """How far the study is."""
+    left = len(chosen(fast)) - len(table)
+    return f"{table_path(fast, results)}: {len(table)} trainings" + (f"; {left} are left, run it again" if left else "")
+
+
+def _check_data(fast: bool) -> None:
+    if not fast and not os.environ.get("VQTHEORY_DATA"):
+        raise SystemExit("The face study needs faces: set VQTHEORY_DATA to a folder with train.parquet and test.parquet.")
+
+
+def finish(point: Point, folder: Path, fast: bool, until: float) -> dict[str, Any] | None:
+    """The row of a training, which goes on where it was stopped; None if it would begin too late."""
+    if time.time() > until:
+        return None
+    import torch
+
+    torch.set_num_threads(1)  # the same bits on any machine with the same torch, and one training per core
+    began = time.monotonic()
+    trained = _trained(point, folder / point.name, fast)
+    return describe(point, trained) | {"seconds": time.monotonic() - began, "made": made()}
+
+
+def _trained(point: Point, folder: Path, fast: bool) -> Any:
+    from vqtheory.nn.train import resume, train
+
+    if (folder / "manifest.json").exists():
+        return resume(folder, progress=False)
+    small = {"steps": STEPS_FAST, "records": 2, "probe_every": 4, "size": 16, "batch_size": 4} if fast else {}
+    options = {"steps": STEPS, "records": RECORDS, "seed": point.seed} | point.options | small
+    return train(save=folder, progress=False, **options)
+
+
+def describe(point: Point, trained: Any) -> dict[str, Any]:
+    """What became of a training."""
+    from vqtheory.nn.evaluation import evaluate
+
+    found, config = evaluate(trained, progress=False), trained.config
+    diagnosis = diagnose(trained)
+    row: dict[str, Any] = {"group": point.group, "label": point.label, "seed": point.seed, "config": repr(config)}
+    row |= {"codes": config.codes, "dim": config.dim, "rate": config.codebook_lr, "steps": trained.step}
+    row |= {metric: found[metric] for metric in METRICS}
+    row |= {"alive": int(diagnosis.alive.sum()), "predicted": float(diagnosis.predicted[-1])}
+    row |= {"history": trained.history.select(HISTORY).to_dicts()}
+    row |= {"looks": diagnosis.recording.table.select(LOOKS).to_dicts()}
+    row |= {"law": [float(law.survivors) for law in diagnosis.laws], "excess": diagnosis.excess.tolist()}
+    if point.group in PICTURES and point.seed == 0:
+        row |= {"originals": png(found.originals), "reconstructions": png(found.reconstructions)}
+    return row
+
+
+def png(images: np.ndarray) -> bytes:
+    """Images [n, size, size, 3] side by side."""
+    file = io.BytesIO()
+    Image.fromarray(np.concatenate(list(images), axis=1)).save(file, "PNG")
+    return file.getvalue()
+
+
+def made() -> str:
+    """What the row was made with."""
+    packages = ", ".join(f"{name} {version(name)}" for name in ("vqtheory", "torch", "numpy"))
+    return f"python {platform.python_version()}, {packages}; {time.strftime('%Y-%m-%d')}"
