@@ -296,9 +296,15 @@ class TestOptimizers:
         assert trained.optimizers[1].param_groups[0]["lr"] == 0.1
 
     def test_the_codebook_has_a_schedule_of_its_own(self, tiny, tmp_path):
-        trained = run(tiny, lr_decay=0.5, codebook_lr=exponential(0.8, half_life=7), save=tmp_path)  # its last update is the 15th
+        trained = run(
+            tiny, lr_decay=0.5, codebook_lr=exponential(0.8, half_life=7), save=tmp_path
+        )  # its last update is the 15th
         assert trained.optimizers[1].param_groups[0]["lr"] == pytest.approx(0.5 * 0.8 * 0.5**2)
         assert Trained.load(tmp_path).config == trained.config == replace(trained.config, codebook_lr="exponential(0.8, 7)")
+
+    @pytest.mark.parametrize("rule", [rules.VQ, rules.EMA, rules.NSVQ, rules.TransVQ, rules.SimVQ, rules.CosineVQ])
+    def test_every_rule_trains_from_its_published_start(self, tiny, rule):
+        assert np.isfinite(run(tiny, rule=rule(start="published"), steps=2).rows[-1]["loss"])
 
     def test_all_that_is_trained_is_in_one_of_the_two(self, tiny):
         for rule in RULES:

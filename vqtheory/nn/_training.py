@@ -123,7 +123,7 @@ class Training(Configured):
         self._set("data", None if self.data is None else str(self.data))
         if isinstance(self.rule, str):
             self._set("rule", parse(self.rule) if "(" in self.rule else _named(self.rule, self.steps))
-        VectorQuantize(1, 1, self.rule)  # refuses what is no rule
+        VectorQuantize(2, 2, self.rule)  # refuses what is no rule
         if self.latents is not None:
             self._set("latents", self._window(self.latents))
 
