@@ -41,7 +41,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from simulations.tables import DATA, RESULTS, path_of, write
-from vqtheory import diagnose
+from vqtheory import Diagnosis, diagnose, measure, simulate
 from vqtheory.rules import EMA, NSVQ, VQ, CosineVQ, SimVQ, TransVQ
 from vqtheory.schedules import exponential
 
@@ -173,13 +173,31 @@ def describe(point: Point, trained: Any) -> dict[str, Any]:
     row: dict[str, Any] = {"group": point.group, "label": point.label, "seed": point.seed, "config": repr(config)}
     row |= {"codes": config.codes, "dim": config.dim, "rate": config.codebook_lr, "steps": trained.step}
     row |= {metric: found[metric] for metric in METRICS}
-    row |= {"alive": int(diagnosis.alive.sum()), "predicted": float(diagnosis.predicted[-1])}
+    row |= {"alive": int(diagnosis.alive.sum()), "carrying": diagnosis.carrying, "predicted": float(diagnosis.predicted[-1])}
+    row |= {"replayed": replayed(diagnosis)} if point.group == "sgd" else {}
     row |= {"history": trained.history.select(HISTORY).to_dicts()}
     row |= {"looks": diagnosis.recording.table.select(LOOKS).to_dicts()}
     row |= {"law": [float(law.survivors) for law in diagnosis.laws], "excess": diagnosis.excess.tolist()}
     if point.group in PICTURES and point.seed == 0:
         row |= {"originals": png(found.originals), "reconstructions": png(found.reconstructions)}
     return row
+
+
+def replayed(diagnosis: Diagnosis) -> list[int]:
+    """How many codes have 99 of 100 latents in the end, where the simulator's rule follows the probe's motion alone.
+
+    The motion as it was, then its shape as in the end, growing and moving as a whole, then moving as a whole without
+    growing: what is the drift of the law, and what is left out of it?
+    """
+    seen, rows = diagnosis.recording, []
+    shape = seen.latents[-1] - seen.latents[-1].mean(axis=0)
+    means, sizes = seen.latents.mean(axis=1, keepdims=True), seen.motion.spread[:, None, None] / seen.motion.spread[-1]
+    for latents in (seen.latents, means + sizes * shape, means + shape):
+        stream = replace(seen, latents=latents.astype(np.float32)).stream
+        options = {"codes": len(seen.codes), "steps": stream.steps - 1, "batch_size": latents.shape[1], "records": 2}
+        run = simulate(VQ(float(seen.rates[-1])), stream, dtype="float32", progress=False, **options)
+        rows.append(measure.carrying(run.hits))
+    return rows
 
 
 def png(images: np.ndarray) -> bytes:

@@ -42,6 +42,19 @@ class TestSimulated:
         found = diagnose(run)
         assert 0.7 < found.alive.sum() / found.predicted[-1] <= 1.05  # a scaling law, of which runs keep .75 to 1
 
+    def test_the_probe_s_motion_can_be_played_again(self):
+        """A stream of what was seen leaves as many codes alive as the stream that was seen."""
+        stream = streams.Stream(streams.Uniform(dim=1), streams.Translation(speed=1e-4))
+        options = {"codes": 32, "steps": 30_000, "batch_size": 64, "records": 30, "progress": False}
+        run = vq.simulate(rules.VQ(0.1), stream, **options)
+        recording = diagnose(run).recording
+        assert recording.stream.steps == 29_001  # from the first record on
+        again = vq.simulate(rules.VQ(0.1), recording.stream, **options | {"steps": 29_000})
+        assert abs(int(again.used.sum()) - int(run.used.sum())) <= 1
+        uneven = dataclasses.replace(recording, steps=recording.steps + (np.arange(30) > 3))
+        with pytest.raises(ValueError, match="equally far apart"):
+            _ = uneven.stream
+
     def test_a_slow_drift_needs_no_cure(self):
         stream = streams.Stream(streams.Uniform(dim=1), streams.Translation(speed=1e-6))
         found = diagnose(vq.simulate(rules.VQ(0.1), stream, codes=8, steps=20_000, batch_size=8, progress=False))
@@ -95,6 +108,14 @@ class TestLaws:
         decayed, plain = (diagnose(probe, codes, rule=rule, every=100) for rule in sgd)
         assert decayed.excess == pytest.approx(plain.excess)
         assert [sentence for sentence in decayed.causes if sentence.startswith("Weight decay 0.1")]
+
+    def test_carrying_leaves_out_what_is_hardly_chosen(self):
+        hits = np.array([[0, 50, 1, 40, 9, 0]])
+        recording = dataclasses.replace(Recording.of(drifting(), grid(6)), hits=hits)
+        found = diagnose(recording)
+        assert (found.alive.sum(), found.carrying) == (4, 3)
+        assert "; 3 of them have 99% of the latents." in found.state
+        assert diagnose(dataclasses.replace(recording, hits=0 * hits)).carrying == 0
 
     def test_no_law_of_other_optimizers(self):
         recording = dataclasses.replace(Recording.of(drifting(), grid(8), rules.VQ()), optimizer="RMSprop")

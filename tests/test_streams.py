@@ -66,6 +66,7 @@ STREAMS = [
     Stream(Uniform(1), RandomWalk(scale=0.01)),
     Recorded(FRAMES),
     Recorded(FRAMES.astype(np.float32), every=1000),
+    Recorded(FRAMES, every=700, interpolate=True),
 ]
 every_stream = pytest.mark.parametrize("stream", STREAMS, ids=repr)
 every_drift = pytest.mark.parametrize("drift", DRIFTS, ids=repr)

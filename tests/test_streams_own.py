@@ -48,6 +48,21 @@ def test_the_law_of_recorded_latents_is_their_frame():
     assert not stream.at(12).velocity.any()
 
 
+def test_recorded_latents_move_from_frame_to_frame_in_equal_steps():
+    stream = Recorded(FRAMES, every=4, interpolate=True)
+    assert stream.steps == 13
+    batches = stream.draw(0, 13, 6, seed=0, displacement=True)
+    assert np.array_equal(batches.x[::4], FRAMES)
+    np.testing.assert_allclose(batches.x[6], (FRAMES[1] + FRAMES[2]) / 2, atol=1e-15)
+    np.testing.assert_allclose(batches.displacement[1:5], np.repeat((FRAMES[1:2] - FRAMES[0]) / 4, 4, axis=0), atol=1e-15)
+    law = stream.at(6)
+    np.testing.assert_allclose(law.support, batches.x[6])
+    np.testing.assert_allclose(law.velocity, (FRAMES[2] - FRAMES[1]).mean(axis=0) / 4, atol=1e-15)
+    assert np.array_equal(stream.at(13).support, FRAMES[3])
+    with pytest.raises(ValueError, match="Got step 14"):
+        stream.at(14)
+
+
 def test_recorded_latents_from_a_file(tmp_path):
     path = tmp_path / "latents.npy"
     np.save(path, FRAMES.astype(np.float32))
@@ -71,6 +86,7 @@ def test_recorded_latents_in_a_configuration():
         (lambda: Recorded(FRAMES[0]), r"must be an array \[time, samples, dimensions\] .* Got shape \(6, 2\)"),
         (lambda: Recorded(FRAMES[:0]), "that is not empty"),
         (lambda: Recorded(np.where(np.isin(FRAMES, FRAMES[2, 3, 1]), np.inf, FRAMES)), r"Got inf at index \(2, 3, 1\)"),
+        (lambda: Recorded(FRAMES, interpolate=1), "The 'interpolate' parameter of Recorded must be True or False. Got 1."),
         (lambda: Recorded(FRAMES, every=0), "The 'every' parameter of Recorded must be an int >= 1. Got 0."),
         (lambda: Recorded(FRAMES).draw(0, 1, 0, 0), "The 'batch_size' parameter of draw must be an int >= 1. Got 0."),
     ],

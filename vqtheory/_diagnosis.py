@@ -16,6 +16,7 @@ from vqtheory._config import parse
 from vqtheory._prediction import STEP_SIZE
 from vqtheory._recording import Recording, of_rule, values
 from vqtheory._stretches import Law, kernel_cure, law_of
+from vqtheory.measure import carrying
 from vqtheory.run import Run
 from vqtheory.theory import never_chosen
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 _FAR = 1.0  # spreads of the latents between their mean and the codes'
 _MANY = 0.1  # of the codes, dead
+_MOST = 0.99  # of the hits
 _UNLIKE = 2.0  # ratio of the spreads of codes and latents, either way
 
 
@@ -50,6 +52,11 @@ class Diagnosis:
     def alive(self) -> np.ndarray:
         """Which codes were hit since the time before the last, bool [K]."""
         return self.recording.hits[-1] > 0
+
+    @property
+    def carrying(self) -> int:
+        """The fewest codes that are given 99 of 100 of the hits since the time before the last."""
+        return carrying(self.recording.hits[-1], _MOST)
 
     @property
     def short(self) -> bool:
@@ -93,7 +100,7 @@ class Diagnosis:
         steps, count = self.recording.steps, int(self.alive.sum())
         first = steps[-2] if self.recording.since is None else self.recording.since
         since = f"were chosen in updates {first + 1:,} to {steps[-1]:,}"
-        said = f"{count:,} of {self.num_codes:,} codes {since}."
+        said = f"{count:,} of {self.num_codes:,} codes {since}; {self.carrying:,} of them have {_MOST:.0%} of the latents."
         if self.short:
             said += f" By {self.recording.hits[-1].sum():,} latents only: some that live may be missed."
         shut = self._shut_out

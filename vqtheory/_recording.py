@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from vqtheory.run import Run
+    from vqtheory.streams import Recorded
 
 _PROBE = 1024  # latents of the law of a simulated run
 _TIMES = 256  # of a simulated run
@@ -148,6 +149,19 @@ class Recording:
     def motion(self) -> Motion:
         """How the probe has moved."""
         return _motion(np.asarray(self.latents, np.float64), self.steps)
+
+    @property
+    def stream(self) -> Recorded:
+        """The probe's motion as a stream, for `simulate`: what would another rule have kept, had the encoder moved alike?
+
+        Raises `ValueError` where the times are not equally far apart.
+        """
+        from vqtheory.streams import Recorded
+
+        every = np.unique(np.diff(self.steps))
+        if len(every) != 1:
+            raise ValueError(f"A stream is made of times that are equally far apart. Got steps {self.steps.tolist()}.")
+        return Recorded(self.latents, every=int(every[0]), interpolate=True)
 
     def contents(self) -> bytes:
         """As the bytes of an .npz file."""

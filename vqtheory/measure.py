@@ -38,6 +38,18 @@ def perplexity(hits: np.ndarray) -> float:
     return float(np.exp(-np.sum(shares * np.log(shares))))
 
 
+def carrying(hits: np.ndarray, share: float = 0.99) -> int:
+    """The fewest codes that have this share of the hits [K]; 0 without hits.
+
+    What is left of a codebook by mass: a code in a thin tail counts as used, however seldom it is chosen.
+
+    >>> carrying([50, 1, 0, 49]), carrying([50, 1, 0, 49], share=1.0)
+    (2, 3)
+    """
+    counts = np.cumsum(np.sort(np.asarray(hits))[::-1])
+    return int(np.searchsorted(counts, share * counts[-1])) + 1 if counts[-1] else 0
+
+
 def distinct(codes: np.ndarray) -> int:
     """Number of distinct codes: codes that merged to the same bits count once.
 

@@ -23,8 +23,9 @@ from vqtheory.streams.photographs import Latents
 class Recorded(Configured):
     """A stream that plays back latents of the same N samples at successive times.
 
-    Step t shows frame t // every. Where `batch_size` is N a batch is the whole frame, in order;
-    otherwise its samples are drawn from the frame's N, with replacement.
+    Step t shows frame t // every, or with `interpolate` a point on the straight line from that frame to the next one, as
+    far along as t is. Where `batch_size` is N a batch is the whole frame, in order; otherwise its samples are drawn from
+    the frame's N, with replacement.
 
     Parameters
     ----------
@@ -32,12 +33,14 @@ class Recorded(Configured):
         Frames, the same sample in the same row of each; or a .npy file of them, which stays on
         disk. An array is not copied: do not change it afterwards.
     every : int, default 1
-        Steps for which a frame stands.
+        Steps from a frame to the next.
+    interpolate : bool, default False
+        Whether the samples move from frame to frame in equal steps, or stand and then jump.
 
     Attributes
     ----------
     steps : int
-        How many steps there are: frames times `every`.
+        How many steps there are: frames times `every`; up to the last frame itself with `interpolate`.
 
     Raises
     ------
@@ -52,14 +55,19 @@ class Recorded(Configured):
     ([[[0.0], [1.0]], [[2.0], [3.0]]], [[[0.0], [0.0]], [[2.0], [2.0]]])
     >>> stream.steps
     6
+    >>> Recorded(stream.latents, every=2, interpolate=True).draw(0, 5, batch_size=2, seed=0).x[:, 0, 0].tolist()
+    [0.0, 1.0, 2.0, 3.0, 4.0]
     """
 
     latents: Any
     every: int = 1
+    interpolate: bool = False
     _positional: ClassVar[int] = 1
 
     def __post_init__(self) -> None:
         _check.integer("Recorded", "every", self.every)
+        if not isinstance(self.interpolate, bool):
+            raise _check.fail("Recorded", "interpolate", "True or False", self.interpolate)
         if isinstance(self.latents, (str, Path)):
             object.__setattr__(self, "latents", str(self.latents))
         else:
@@ -67,7 +75,7 @@ class Recorded(Configured):
 
     def __getstate__(self) -> dict[str, Any]:
         """What a pickle holds: a file is opened again."""
-        return {"latents": self.latents, "every": self.every}
+        return {"latents": self.latents, "every": self.every, "interpolate": self.interpolate}
 
     @cached_property
     def _frames(self) -> np.ndarray:
@@ -83,7 +91,7 @@ class Recorded(Configured):
     @property
     def steps(self) -> int:
         """How many steps there are."""
-        return len(self._frames) * self.every
+        return (len(self._frames) - 1) * self.every + 1 if self.interpolate else len(self._frames) * self.every
 
     def draw(
         self,
@@ -96,8 +104,8 @@ class Recorded(Configured):
     ) -> Batches:
         """Latents of steps ``start .. start + steps - 1``; the same arguments give the same latents.
 
-        `displacement` asks for each sample's own move since the step before: from frame to frame
-        where the frame changes, and 0 elsewhere and at step 0. Raises `ValueError` for steps beyond the last.
+        `displacement` asks for each sample's own move since the step before, 0 at step 0. Raises `ValueError` for steps
+        beyond the last.
         """
         start = _check.integer("draw", "start", start, 0)
         steps, batch_size = _check.integer("draw", "steps", steps), _check.integer("draw", "batch_size", batch_size)
@@ -110,7 +118,17 @@ class Recorded(Configured):
 
     def _latents(self, t: np.ndarray, rows: np.ndarray) -> np.ndarray:
         """The latents of these rows [T, B] at steps t [T], float64 [T, B, D]."""
-        return self._frames[(t // self.every)[:, None], rows].astype(np.float64)
+        frame, along = self._place(t)
+        here = self._frames[frame[:, None], rows].astype(np.float64)
+        if not along.any():
+            return here
+        there = self._frames[np.minimum(frame + 1, len(self._frames) - 1)[:, None], rows]
+        return here + along[:, None, None] * (there - here)
+
+    def _place(self, t: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The frame at or before step t, and what part of the way to the next one is done."""
+        frame, since = np.divmod(t, self.every)
+        return frame, since / self.every * self.interpolate
 
     def _rows(self, start: int, stop: int, batch_size: int, seed: int) -> np.ndarray:
         """Which samples are in each batch, [T, B]; drawn in whole blocks, whose bits cannot depend on the cut."""
@@ -123,14 +141,14 @@ class Recorded(Configured):
         return np.concatenate(drawn)[start - first : stop - first]
 
     def at(self, t: int, seed: int = 0) -> Law:
-        """The law of the latents at step t: the rows of its frame. After the last step the last frame stands."""
+        """The law of the latents at step t: all its samples. After the last step they stand."""
         t = _check.integer("at", "t", t, 0)
         if t > self.steps:
             raise self._too_far(t)
-        now = min(t, self.steps - 1) // self.every
-        before = max(min(t, self.steps) - 1, 0) // self.every
-        source, still = Latents(self._frames[now]), Motion.none(1, self.dim)
-        moved = self._frames[before].mean(axis=0, dtype=np.float64) - source.mean
+        times = np.array([min(t, self.steps - 1), max(min(t, self.steps) - 1, 0)])
+        now, before = self._latents(times, np.broadcast_to(np.arange(self._frames.shape[1]), (2, self._frames.shape[1])))
+        source, still = Latents(now), Motion.none(1, self.dim)
+        moved = before.mean(axis=0) - source.mean
         return Law(source, still._replace(shift=moved[None]), still, seed, t)
 
     def _too_far(self, step: int) -> ValueError:
