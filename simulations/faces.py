@@ -48,20 +48,20 @@ from vqtheory.schedules import exponential
 STEPS, STEPS_FAST, RECORDS = 2000, 8, 40
 QUICKLY = {"codebook_lr": 0.04}  # of Adam; encoder and decoder have 5e-4, and so have all codebooks by default
 NARROWING = exponential(2.0, half_life=200)  # NSVQ's kernel
-RULES = {"VQ": VQ(), "EMA": EMA(), "NSVQ": NSVQ(form="softmax", bandwidth=NARROWING), "TransVQ": TransVQ()}
+RULES: dict[str, Any] = {"VQ": VQ(), "EMA": EMA(), "NSVQ": NSVQ(form="softmax", bandwidth=NARROWING), "TransVQ": TransVQ()}
+STARTS = RULES | {"SimVQ": SimVQ(), "CosineVQ": CosineVQ()}
 GAUSSIAN, PROPAGATE = NSVQ(form="gaussian", bandwidth=NARROWING), NSVQ(form="propagate", bandwidth=NARROWING)
-FORMS = {
+FORMS: dict[str, dict[str, Any]] = {
     "SimVQ": {"rule": SimVQ()},
+    "SimVQ without bias": {"rule": SimVQ(bias=False)},
     "CosineVQ": {"rule": CosineVQ()},
     "CosineVQ quick": {"rule": CosineVQ()} | QUICKLY,
-    "SimVQ without bias": {"rule": SimVQ(bias=False)},
     "EMA quick": {"rule": EMA(decay=0.8)},
     "NSVQ gaussian quick": {"rule": GAUSSIAN} | QUICKLY,
     "NSVQ propagate quick": {"rule": PROPAGATE} | QUICKLY,
     "NSVQ gaussian": {"rule": GAUSSIAN},
     "NSVQ propagate": {"rule": PROPAGATE},
 }
-STARTS = RULES | {"SimVQ": SimVQ(), "CosineVQ": CosineVQ()}
 DIMS, SIZES = (4, 8, 16, 32, 64), (2048,)  # of 512 codes; 512 and 1,024 codes in 64 dimensions are there already
 SGD_CODES, SGD_RATES = (64, 256, 1024), (0.5, 2.0, 8.0, 32.0)  # eta = rate / 32 at 64 dimensions
 PICTURES = ("rules", "published")  # groups of which reconstructions are kept
@@ -88,17 +88,19 @@ def points() -> list[Point]:
     """All trainings, in the order in which they are run."""
     first = [(label, {"rule": rule}) for label, rule in RULES.items()]
     first += [(f"{label} quick", {"rule": RULES[label]} | QUICKLY) for label in ("VQ", "NSVQ")]
+    forms = [Point("forms", label, 0, options) for label, options in FORMS.items()]
     sgd = [
         (f"{codes} codes at {rate:g}", {"codes": codes, "codebook_lr": rate, "codebook_optimizer": "sgd"})
         for codes, rate in product(SGD_CODES, SGD_RATES)
     ]
     return [
         *(Point("rules", label, seed, options) for seed in range(3) for label, options in first),
-        *(Point("forms", label, 0, options) for label, options in FORMS.items()),
-        *(Point("published", label, 0, {"rule": replace(rule, start="published")}) for label, rule in STARTS.items()),
+        *forms[:4],
+        *(Point("sgd", label, 0, options) for label, options in sgd),
         *(Point("size", f"{dim} dimensions", 0, {"dim": dim, "codes": 512}) for dim in DIMS),
         *(Point("size", f"{codes} codes", 0, {"codes": codes}) for codes in SIZES),
-        *(Point("sgd", label, 0, options) for label, options in sgd),
+        *(Point("published", label, 0, {"rule": replace(rule, start="published")}) for label, rule in STARTS.items()),
+        *forms[4:],
     ]
 
 

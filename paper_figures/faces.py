@@ -1,0 +1,73 @@
+"""Collapse, its cause and its cures in a VQ-VAE on faces: codes in use, the encoder's drift, and what comes back."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import polars as pl
+from matplotlib.axes import Axes
+from PIL import Image
+
+from paper_figures.style import COLORS
+
+TABLE, SUFFIX = "faces", ".png"
+SHOWN = {"VQ quick": "VQ", "EMA": "EMA", "NSVQ quick": "NSVQ", "TransVQ": "TransVQ"}  # labels of trainings, and rules
+FACES = 5
+
+
+def draw(table: pl.DataFrame) -> Callable[[Path], None]:
+    """Left, over the updates: codes in use and the drift; right: test images and their reconstructions."""
+    table = table.filter(pl.col("label").is_in(list(SHOWN)), group="rules")
+    figure = plt.figure(figsize=(11, 5.6), layout="constrained")
+    left, right = figure.subfigures(1, 2, width_ratios=(1.25, 1))
+    used, drift = left.subplots(2, 1, sharex=True, height_ratios=(1.6, 1))
+    draw_lines(used, table, "history", pl.col("used") / table["codes"][0])
+    draw_lines(drift, table, "looks", pl.col("speed") / pl.col("spread"))
+    used.set(ylim=(0, 1.04), ylabel=f"share of the {table['codes'][0]:,} codes in use")
+    drift.set(yscale="log", ylabel="drift of the encoder,\nspreads of the latents per update", xlabel="updates")
+    used.set(xscale="log", xticks=[50, 100, 200, 500, 1000, 2000], xticklabels=["50", "100", "200", "500", "1,000", "2,000"])
+    used.minorticks_off()
+    used.set_title(
+        "The encoder drifts fast, and VQ and EMA lose their codes; NSVQ and TransVQ follow", loc="left", fontsize=9
+    )
+    draw_pictures(right.subplots(len(SHOWN) + 1, 1), table)
+    return lambda path: figure.savefig(path)
+
+
+def draw_lines(axes: Axes, table: pl.DataFrame, column: str, value: pl.Expr) -> None:
+    """One measure over the updates for all rules: the median over the seeds, and their range."""
+    rows = table.select("label", "seed", column).explode(column).unnest(column).with_columns(value=value).drop_nulls("value")
+    found = pl.col("value")
+    summary = rows.group_by("label", "step").agg(median=found.median(), low=found.min(), high=found.max()).sort("step")
+    for label, rule in SHOWN.items():
+        of_rule = summary.filter(pl.col("step") > 0, label=label)
+        axes.fill_between(of_rule["step"], of_rule["low"], of_rule["high"], color=COLORS[rule], alpha=0.15, lw=0)
+        axes.plot(of_rule["step"], of_rule["median"], color=COLORS[rule], label=rule)
+    if column == "history":
+        axes.legend(loc="center right")
+
+
+def draw_pictures(rows: np.ndarray, table: pl.DataFrame) -> None:
+    """Test images, and as each rule's training of the first seed brings them back."""
+    first = {row["label"]: row for row in table.filter(seed=0).iter_rows(named=True)}
+    any_row = next(iter(first.values()))
+    strips = [(any_row["originals"], "test images", "black")]
+    for label, rule in SHOWN.items():
+        if label in first:
+            row = first[label]
+            strips += [(row["reconstructions"], f"{rule}: {row['used']:,.0f} codes, {row['psnr']:.1f} dB", COLORS[rule])]
+    for axes in rows:
+        axes.set_axis_off()
+    for axes, (content, title, color) in zip(rows, strips, strict=False):
+        axes.imshow(strip(content, FACES), interpolation="lanczos")
+        axes.set_title(title, fontsize=9, color=color, pad=2)
+
+
+def strip(content: bytes, most: int) -> np.ndarray:
+    """The first images of a row of them."""
+    pixels = np.asarray(Image.open(io.BytesIO(content)))
+    return pixels[:, : most * pixels.shape[0]]
