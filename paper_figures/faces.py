@@ -23,13 +23,15 @@ def draw(table: pl.DataFrame) -> Callable[[Path], None]:
     """Left, over the updates: codes in use and the drift; right: test images and their reconstructions."""
     table = table.filter(pl.col("label").is_in(list(SHOWN)), group="rules")
     figure = plt.figure(figsize=(11, 5.6), layout="constrained")
-    left, right = figure.subfigures(1, 2, width_ratios=(1.25, 1))
+    halves = figure.add_gridspec(1, 2, width_ratios=(1.25, 1))
+    left, right = figure.add_subfigure(halves[0]), figure.add_subfigure(halves[1])
     used, drift = left.subplots(2, 1, sharex=True, height_ratios=(1.6, 1))
     draw_lines(used, table, "history", pl.col("used") / table["codes"][0])
     draw_lines(drift, table, "looks", pl.col("speed") / pl.col("spread"))
     used.set(ylim=(0, 1.04), ylabel=f"share of the {table['codes'][0]:,} codes in use")
     drift.set(yscale="log", ylabel="drift of the encoder,\nspreads of the latents per update", xlabel="updates")
-    used.set(xscale="log", xticks=[50, 100, 200, 500, 1000, 2000], xticklabels=["50", "100", "200", "500", "1,000", "2,000"])
+    ticks = [50, 100, 200, 500, 1000, 2000]
+    used.set(xscale="log", xticks=ticks, xticklabels=[f"{tick:,}" for tick in ticks])
     used.minorticks_off()
     used.set_title(
         "The encoder drifts fast, and VQ and EMA lose their codes; NSVQ and TransVQ follow", loc="left", fontsize=9

@@ -1,0 +1,37 @@
+"""Plain VQ in the VQ-VAE on faces: what is left of the codebook, over the latents' dimensions and over its size."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import polars as pl
+from matplotlib.axes import Axes
+
+from paper_figures.style import COLORS
+
+TABLE, SUFFIX = "faces", ".png"
+PLAIN = ((pl.col("group") == "size") | ((pl.col("group") == "rules") & (pl.col("label") == "VQ"))) & (pl.col("seed") == 0)
+
+
+def draw(table: pl.DataFrame) -> Callable[[Path], None]:
+    """Left: 512 codes in 4 to 64 dimensions; right: 512 to 2,048 codes in 64 dimensions."""
+    plain = table.filter(PLAIN)
+    figure, (dims, sizes) = plt.subplots(1, 2, figsize=(8, 3.4), sharey=True, layout="constrained")
+    draw_panel(dims, plain.filter(codes=512).sort("dim"), "dim", "dimensions of the latents (512 codes)")
+    draw_panel(sizes, plain.filter(dim=64).sort("codes"), "codes", "codes (64 dimensions)")
+    dims.set(ylabel="share of the codebook", ylim=(0, None))
+    dims.legend()
+    figure.suptitle("Plain VQ uses less of its codebook the more dimensions the latents have, and the more codes there are")
+    return lambda path: figure.savefig(path)
+
+
+def draw_panel(axes: Axes, rows: pl.DataFrame, column: str, label: str) -> None:
+    """Codes that the test images use, and those that 99 of 100 latents are given."""
+    axes.plot(rows[column], rows["usage"], "o-", color=COLORS["VQ"], label="used on the test images")
+    axes.plot(
+        rows[column], rows["carrying"] / rows["codes"], "o--", color=COLORS["VQ"], mfc="w", label="99 % of the latents"
+    )
+    axes.set(xscale="log", xticks=rows[column], xticklabels=[f"{value:,}" for value in rows[column]], xlabel=label)
+    axes.minorticks_off()
