@@ -19,6 +19,13 @@ def test_adam_s_law_holds_and_that_of_sgd_is_refuted(monkeypatch):
     assert judge(Range(0.9, 1.1), tuple(trained.adam_threshold(4, 64, seed=0)), resolution=0.2) == "refuted"
 
 
+def test_adam_s_effective_step_holds_and_one_that_does_not_know_the_mass_is_refuted(monkeypatch):
+    claim = all_claims()["adam-effective-step"]
+    assert claim.verify("quick", seed=1).outcome == "holds"
+    monkeypatch.setattr(trained, "adam_effective_step", lambda rate, mass, spread, size: rate / spread * size**0.5)
+    assert claim.verify("quick", seed=1).outcome == "refuted"
+
+
 def test_without_decay_no_code_is_lost(monkeypatch):
     """The excess of a run whose decay is not what the law is told."""
     monkeypatch.setattr(trained, "weight_decay_speed", lambda *arguments: 1e9)

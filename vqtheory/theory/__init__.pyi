@@ -1,4 +1,5 @@
 from .adam import adam_critical_speed as adam_critical_speed
+from .adam import adam_effective_step as adam_effective_step
 from .adam import adam_lag as adam_lag
 from .adam import adam_surviving_codes as adam_surviving_codes
 from .adam import weight_decay_speed as weight_decay_speed

@@ -72,6 +72,43 @@ def adam_lag(ratio: Any, mass: Any, spread: Any, batch_size: Any) -> Any:
         return plain(np.where((square > 0) & (ratio < 1), ratio * spread / np.sqrt(square), np.inf))
 
 
+def adam_effective_step(step_size: Any, mass: Any, spread: Any, batch_size: Any) -> Any:
+    """The step size of SGD with which a code would trail as far behind a slow drift as it does under Adam.
+
+        eta = (lr / s) sqrt(N / p)
+
+    where `adam_lag` is v / (eta p), as long as v is small against lr and lr against s. It is larger the rarer the code
+    and the narrower its cell: eta p = (lr / s) sqrt(N p) is the share of its distance that the code makes up per update.
+
+    Parameters
+    ----------
+    step_size : float or array
+        lr > 0.
+    mass : float or array
+        p, the share of latents that the code wins, in (0, 1].
+    spread : float or array
+        s > 0, the standard deviation of a coordinate in the cell, in the unit of lr.
+    batch_size : int or array
+        N, latents per update.
+
+    Raises
+    ------
+    ValueError
+        For parameters out of range.
+
+    Examples
+    --------
+    A VQ-VAE at lr = 5e-4, with 4,096 latents per update and cells of spread 0.03, of average mass and of a tenth of it:
+
+    >>> adam_effective_step(5e-4, mass=[1 / 1024, 0.1 / 1024], spread=0.03, batch_size=4096).round()
+    array([ 34., 108.])
+    """
+    owner = "adam_effective_step"
+    step_size, mass = reals(owner, "step_size", step_size, 0, above=True), reals(owner, "mass", mass, 0, 1, above=True)
+    spread, batch_size = reals(owner, "spread", spread, 0, above=True), integers(owner, "batch_size", batch_size)
+    return plain(step_size / spread * np.sqrt(batch_size / mass))
+
+
 def adam_critical_speed(num_codes: Any, step_size: Any, batch_size: Any) -> Any:
     """The largest speed of drift v_c, per coordinate, at which all K codes live that Adam trains.
 
