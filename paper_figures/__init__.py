@@ -18,4 +18,9 @@ FIGURES = (
     "bias",
     "capture",
     "claims",
+    "faces",
+    "faces_reconstructions",
+    "faces_sizes",
+    "faces_prediction",
+    "faces_table",
 )

@@ -28,6 +28,8 @@ import math
 import os
 import platform
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from importlib.metadata import version
 from itertools import product
@@ -148,12 +150,23 @@ def finish(point: Point, folder: Path, fast: bool, until: float) -> dict[str, An
     """The row of a training, which goes on where it was stopped; None if it would begin too late."""
     if time.time() > until:
         return None
+    began = time.monotonic()
+    with _one_thread():
+        row = describe(point, _trained(point, folder / point.name, fast))
+    return row | {"seconds": time.monotonic() - began, "made": made()}
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """A training for each core, and the same bits however many there are."""
     import torch
 
-    torch.set_num_threads(1)  # the same bits on any machine with the same torch, and one training per core
-    began = time.monotonic()
-    trained = _trained(point, folder / point.name, fast)
-    return describe(point, trained) | {"seconds": time.monotonic() - began, "made": made()}
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _trained(point: Point, folder: Path, fast: bool) -> Any:
@@ -195,9 +208,10 @@ def replayed(diagnosis: Diagnosis) -> list[int]:
     shape = seen.latents[-1] - seen.latents[-1].mean(axis=0)
     means, sizes = seen.latents.mean(axis=1, keepdims=True), seen.motion.spread[:, None, None] / seen.motion.spread[-1]
     for latents in (seen.latents, means + sizes * shape, means + shape):
-        stream = replace(seen, latents=latents.astype(np.float32)).stream
-        options = {"codes": len(seen.codes), "steps": stream.steps - 1, "batch_size": latents.shape[1], "records": 2}
-        run = simulate(VQ(float(seen.rates[-1])), stream, dtype="float32", progress=False, **options)
+        stream, drawn = replace(seen, latents=latents.astype(np.float32)).stream, np.random.default_rng(0)
+        codes = latents[0][np.resize(drawn.permutation(latents.shape[1]), len(seen.codes))]  # a matched start
+        options = {"steps": stream.steps - 1, "batch_size": latents.shape[1], "records": 1, "dtype": "float32"}
+        run = simulate(VQ(float(seen.rates[-1])), stream, codes=codes, progress=False, **options)
         rows.append(measure.carrying(run.hits))
     return rows
 

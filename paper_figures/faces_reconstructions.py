@@ -1,0 +1,34 @@
+"""Test images of the face study, and what each rule's training brings back of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import polars as pl
+
+from paper_figures.faces import strip
+from paper_figures.style import COLORS
+
+TABLE, SUFFIX = "faces", ".png"
+SHOWN = {"EMA": "EMA", "VQ": "VQ", "VQ quick": "VQ", "NSVQ": "NSVQ", "NSVQ quick": "NSVQ", "TransVQ": "TransVQ"}
+FACES = 8
+
+
+def draw(table: pl.DataFrame) -> Callable[[Path], None]:
+    """A row of the test images, and one for each training of the first seed."""
+    rows = [table.row(by_predicate=_first(label), named=True) for label in SHOWN]
+    figure, grid = plt.subplots(len(rows) + 1, 1, figsize=(7.2, 7.4), layout="constrained")
+    titles = [f"{row['label']}: {row['used']:,.0f} of {row['codes']:,} codes, {row['psnr']:.1f} dB" for row in rows]
+    colors = [COLORS[rule] for rule in SHOWN.values()]
+    pictures = [rows[0]["originals"], *(row["reconstructions"] for row in rows)]
+    for axes, content, title, color in zip(grid, pictures, ["test images", *titles], ["black", *colors], strict=True):
+        axes.imshow(strip(content, FACES), interpolation="lanczos")
+        axes.set_title(title, fontsize=9, color=color, pad=2)
+        axes.set_axis_off()
+    return lambda path: figure.savefig(path, dpi=200)
+
+
+def _first(label: str) -> pl.Expr:
+    return (pl.col("group") == "rules") & (pl.col("label") == label) & (pl.col("seed") == 0)

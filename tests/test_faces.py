@@ -1,0 +1,115 @@
+"""The face study on a small scale, and the figures of the table that comes along."""
+
+import joblib
+import matplotlib
+import numpy as np
+import polars as pl
+import pytest
+
+pytest.importorskip("torch")
+
+from paper_figures import faces as figure
+from paper_figures import faces_prediction, faces_reconstructions, faces_sizes, faces_table
+from simulations import faces
+from simulations.tables import DATA
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    """A table of two trainings on a photograph, and where it is; in threads, which see what is patched here."""
+    results = tmp_path_factory.mktemp("results")
+    wanted = [point for point in faces.points() if (point.label, point.seed) in (("VQ quick", 0), ("1024 codes at 32", 0))]
+    with pytest.MonkeyPatch.context() as patch, joblib.parallel_config(backend="threading"):
+        patch.delenv("VQTHEORY_DATA", raising=False)
+        patch.setattr(faces, "chosen", lambda fast: wanted)
+        yield faces.run(fast=True, results=results), results
+
+
+@pytest.fixture(scope="module")
+def table():
+    return pl.read_parquet(DATA / "faces.parquet")
+
+
+def test_names_of_trainings_are_their_own():
+    names = [point.name for point in faces.points()]
+    assert len(set(names)) == len(names)
+
+
+def test_every_group_holds_all_but_one_thing_fixed():
+    """Same encoder, estimator, replacement policy, start and budget, whatever the rule."""
+    varied = {"rule", "codebook_lr", "codebook_optimizer", "codes", "dim"}
+    assert all(set(point.options) <= varied for point in faces.points())
+    starts = {(point.group, point.options["rule"].start) for point in faces.points() if "rule" in point.options}
+    assert starts == {("rules", "matched"), ("forms", "matched"), ("published", "published")}
+
+
+def test_a_row_says_what_became_of_a_training(tiny):
+    table, _ = tiny
+    row = table.row(by_predicate=pl.col("group") == "rules", named=True)
+    assert row["config"] == "Training(dim=64, codebook_lr=0.04)".replace("dim=64, ", "").replace(
+        "codebook_lr", "size=16, steps=8, batch_size=4, codebook_lr"
+    ).replace(")", ", records=2, probe_every=4)")
+    assert 0 < row["used"] <= 1024
+    assert row["usage"] == row["used"] / 1024
+    assert [each["step"] for each in row["history"]] == [4, 8]
+    assert figure.strip(row["reconstructions"], 3).shape == (16, 48, 3)
+    sgd = table.row(by_predicate=pl.col("group") == "sgd", named=True)
+    assert len(sgd["replayed"]) == 3
+    assert all(1 <= count <= 1024 for count in sgd["replayed"])
+
+
+def test_what_is_finished_is_not_trained_again(tiny, monkeypatch):
+    table, results = tiny
+    monkeypatch.setattr(faces, "finish", None)
+    again = faces.run(fast=True, results=results)
+    assert again.equals(table)
+    assert "left" not in faces.told(again, True, results)
+
+
+def test_a_training_that_was_stopped_goes_on(tiny, monkeypatch):
+    """The table is lost and the training's folder is not: its row is the same."""
+    table, results = tiny
+    monkeypatch.delenv("VQTHEORY_DATA", raising=False)
+    point = next(point for point in faces.points() if point.label == "VQ quick")
+    row = faces.finish(point, results / "fast" / "faces", True, np.inf)
+    kept = table.row(by_predicate=pl.col("group") == "rules", named=True)
+    assert all(row[name] == kept[name] for name in (*faces.METRICS, "config", "alive", "carrying", "reconstructions"))
+
+
+def test_no_training_begins_too_late(tmp_path):
+    assert faces.finish(faces.points()[0], tmp_path, True, until=0) is None
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_study_asks_for_faces(monkeypatch):
+    monkeypatch.delenv("VQTHEORY_DATA", raising=False)
+    with pytest.raises(SystemExit, match="set VQTHEORY_DATA"):
+        faces.run()
+
+
+@pytest.mark.parametrize("module", [figure, faces_sizes, faces_prediction, faces_reconstructions, faces_table])
+def test_figures_draw(table, module, tmp_path):
+    matplotlib.use("Agg")
+    path = tmp_path / f"figure{module.SUFFIX}"
+    module.draw(table)(path)
+    assert path.stat().st_size > 1000
+
+
+def test_agreement_of_predictions():
+    observed = np.array([4, 8, 16, 32, 64, 128])
+    rows = pl.DataFrame({"carrying": observed, "thrice": observed * np.tile([2.0, 4.5], 3), "against": observed[::-1]})
+    found = faces_prediction.agreement(rows, "thrice")
+    assert found.ratio == pytest.approx(3)
+    assert found.high / 3 == pytest.approx(3 / found.low)
+    assert (found.within, found.rank) == (0.5, pytest.approx(1))
+    assert faces_prediction.agreement(rows, "against").rank == pytest.approx(-1)
+
+
+def test_the_page_has_the_table_as_it_is(table):
+    """`python -m paper_figures faces_table` writes it anew."""
+    assert faces_table.markdown(table) in (DATA.parents[1] / "docs" / "faces.md").read_text("utf-8")
+
+
+def test_a_cell_has_the_median_and_the_range():
+    assert faces_table.cell([3.0], "{:.1f}") == "3.0"
+    assert faces_table.cell([3.0, 1.0, 5.0], "{:.0f}") == "3 (1 to 5)"
