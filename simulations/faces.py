@@ -59,6 +59,7 @@ FORMS: dict[str, dict[str, Any]] = {
     "SimVQ without bias": {"rule": SimVQ(bias=False)},
     "CosineVQ": {"rule": CosineVQ()},
     "CosineVQ quick": {"rule": CosineVQ()} | QUICKLY,
+    "NSVQ slowing": {"rule": RULES["NSVQ"], "codebook_lr": exponential(0.04, half_life=300)},
     "EMA quick": {"rule": EMA(decay=0.8)},
     "NSVQ gaussian quick": {"rule": GAUSSIAN} | QUICKLY,
     "NSVQ propagate quick": {"rule": PROPAGATE} | QUICKLY,
@@ -189,7 +190,7 @@ def describe(point: Point, trained: Any) -> dict[str, Any]:
     found, config = evaluate(trained, progress=False), trained.config
     diagnosis = diagnose(trained)
     row: dict[str, Any] = {"group": point.group, "label": point.label, "seed": point.seed, "config": repr(config)}
-    row |= {"codes": config.codes, "dim": config.dim, "rate": config.codebook_lr, "steps": trained.step}
+    row |= {"codes": config.codes, "dim": config.dim, "steps": trained.step}
     row |= {metric: found[metric] for metric in METRICS}
     row |= {"alive": int(diagnosis.alive.sum()), "carrying": diagnosis.carrying, "predicted": float(diagnosis.predicted[-1])}
     row |= {"replayed": replayed(diagnosis)} if point.group == "sgd" else {}

@@ -1,0 +1,54 @@
+"""`python -m simulations.benchmarks`: run the comparisons, print them, write a table and draw it."""
+
+from __future__ import annotations
+
+import importlib
+import platform
+import time
+from pathlib import Path
+
+import polars as pl
+import tyro
+from tqdm import tqdm
+
+from simulations.benchmarks import SECTIONS
+from simulations.tables import RESULTS, path_of, write
+
+MODULES = {"online": "simulator", "batch": "simulator", "kernels": "simulator"}
+
+
+def main(names: tyro.conf.Positional[tuple[str, ...]] = SECTIONS, /, results: Path = RESULTS) -> None:
+    """Compare speed and memory with named peers; on an idle machine, in ten minutes or so.
+
+    Args:
+        names: Which sections: online, batch, kernels, layer, scale, start; all by default.
+        results: The folder of the table, benchmarks.parquet.
+    """
+    began, rows = time.monotonic(), []
+    for name in names:
+        if name not in SECTIONS:
+            raise SystemExit(f"There is no section {name!r}; there are {', '.join(SECTIONS)}.")
+        module = importlib.import_module(f"simulations.benchmarks.{MODULES.get(name, name)}")
+        rows += list(tqdm(getattr(module, name)(), desc=name, unit=" rows"))
+    table = pl.DataFrame(rows, infer_schema_length=None).with_columns(machine=pl.lit(machine()))
+    path = path_of("benchmarks", False, results)
+    write(path, table, time.monotonic() - began)
+    with pl.Config(
+        tbl_rows=-1, tbl_cols=-1, tbl_hide_dataframe_shape=True, tbl_hide_column_data_types=True, float_precision=3
+    ):
+        print(table.drop("machine"))
+    print(f"{machine()}. The table is {path}.")
+
+
+def machine() -> str:
+    """The processor's name."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        name = next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        name = platform.processor() or platform.machine()
+    return f"{name}, {platform.system()}"
+
+
+if __name__ == "__main__":
+    tyro.cli(main, prog="python -m simulations.benchmarks")

@@ -1,0 +1,64 @@
+"""Time and memory of large codebooks: 2^10 to 2^18 codes in 256 dimensions."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from statistics import median
+from typing import Any
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+import vqtheory as vq
+from simulations.benchmarks.timing import elsewhere, peak
+from vqtheory.rules import EMA, NSVQ, VQ
+
+DIM, SIZES = 256, tuple(2**power for power in (10, 12, 14, 16, 18))
+CASES: dict[str, tuple[Any, int]] = {
+    "VQ, one sample per update": (VQ(), 1),
+    "VQ, 1,024 samples per update": (VQ(), 1024),
+    "EMA, 1,024 samples per update": (EMA(), 1024),
+    "NSVQ, one sample per update": (NSVQ(bandwidth=0.5), 1),
+}
+WORK = 2**34  # products of a latent's coordinate and a code's in a call of `advance`
+
+
+def scale() -> Iterator[dict[str, Any]]:
+    """A row for each rule and number of codes: microseconds per sample, and memory in units of the codebook's."""
+    for (case, (_, size)), num_codes in ((each, number) for each in CASES.items() for number in SIZES):
+        call = f"from simulations.benchmarks import scale; print(scale.{{}}({case!r}, {num_codes}))"
+        about = {"section": "scale", "case": case, "codes": num_codes, "dim": DIM, "batch": size}
+        seconds, memory = elsewhere(call.format("seconds")), elsewhere(call.format("memory"))
+        yield about | {"microseconds": 1e6 * seconds, "codebooks": memory / (4 * num_codes * DIM), "megabytes": memory / 1e6}
+
+
+def prepared(case: str, num_codes: int) -> tuple[Any, Any, vq.Batches]:
+    """A rule, its state, and batches for one call."""
+    rule, size = CASES[case]
+    random = np.random.default_rng(0)
+    steps = max(1, min(4096, WORK // (num_codes * DIM)) // size)
+    codes = random.random((num_codes, DIM), dtype=np.float32)
+    return rule, rule.init(codes), vq.Batches(random.random((steps, size, DIM), dtype=np.float32))
+
+
+def seconds(case: str, num_codes: int) -> float:
+    """Per sample, the median of several calls on one thread."""
+    rule, state, batches = prepared(case, num_codes)
+    times = []
+    with threadpool_limits(1):
+        for _ in range(4):
+            began = time.perf_counter()
+            rule.advance(state, batches)
+            times.append(time.perf_counter() - began)
+    return median(times[1:]) / (batches.x.shape[0] * batches.x.shape[1])
+
+
+def memory(case: str, num_codes: int) -> float:
+    """The most that a call has beside the state and the latents that it is given, the new codes included, bytes."""
+    prepared_small = prepared(case, 1024)  # compiles, and loads what products need
+    prepared_small[0].advance(*prepared_small[1:])
+    rule, state, batches = prepared(case, num_codes)
+    before = peak()
+    rule.advance(state, batches)
+    return peak() - before

@@ -1,0 +1,25 @@
+"""How long a new process takes to import the package, and to finish a first small run, kernels being on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from statistics import median
+from typing import Any
+
+from simulations.benchmarks.timing import REPETITIONS, elsewhere
+
+_CLOCK = "import time; began = time.perf_counter(); {}; print(time.perf_counter() - began)"
+CASES = {
+    "import vqtheory": "import vqtheory",
+    "first simulate": "import vqtheory as vq; vq.simulate(vq.rules.VQ(), vq.streams.Stream(vq.streams.Uniform(dim=1)), "
+    "codes=16, steps=1000, progress=False)",
+    "import sklearn.cluster": "import sklearn.cluster",
+}
+
+
+def start() -> Iterator[dict[str, Any]]:
+    """Medians of several processes; one before them fills the caches."""
+    for case, statements in CASES.items():
+        call = _CLOCK.format(statements)
+        elsewhere(call)
+        yield {"section": "start", "case": case, "seconds": median(elsewhere(call) for _ in range(REPETITIONS))}

@@ -1,0 +1,55 @@
+"""Rates and seconds of competitors that take turns, and the memory of a process of its own."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from statistics import median
+
+import numpy as np
+
+REPETITIONS = 7
+SIDE = 2048  # of the matrices whose product is the machine's own rate
+
+
+def rates(competitors: dict[str, Callable[[], int]], repetitions: int = REPETITIONS) -> dict[str, float]:
+    """Samples per second of each, medians of several turns; a first turn that compiles is not counted."""
+    for run in competitors.values():
+        run()
+    found: dict[str, list[float]] = {name: [] for name in competitors}
+    for _ in range(repetitions):
+        for name, run in competitors.items():
+            began = time.perf_counter()
+            samples = run()
+            found[name].append(samples / (time.perf_counter() - began))
+    return {name: median(values) for name, values in found.items()}
+
+
+def product() -> Callable[[], int]:
+    """A product of two matrices in float32, as one of 2 SIDE^3 operations."""
+    random = np.random.default_rng(0)
+    a, b = (random.standard_normal((SIDE, SIDE), dtype=np.float32) for _ in range(2))
+    out = np.empty_like(a)
+
+    def run() -> int:
+        np.matmul(a, b, out=out)
+        return 2 * SIDE**3
+
+    return run
+
+
+def elsewhere(call: str) -> float:
+    """The number that a call prints in a process of its own: peak memory is one of a whole process."""
+    done = subprocess.run([sys.executable, "-c", call], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"{call} failed: {done.stderr.strip().splitlines()[-1]}")
+    return float(done.stdout.split()[-1])
+
+
+def peak() -> int:
+    """The most memory that this process has had, bytes."""
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
