@@ -16,7 +16,7 @@ torch = pytest.importorskip("torch")
 from vqtheory.assign import nearest  # noqa: E402
 from vqtheory.nn import VectorQuantize, step_size  # noqa: E402
 from vqtheory.nn._assign import assign  # noqa: E402
-from vqtheory.nn._attraction import Attraction  # noqa: E402
+from vqtheory.nn._attraction import attract  # noqa: E402
 from vqtheory.nn.estimators import ESTIMATORS  # noqa: E402
 from vqtheory.nn.quantize import RULES  # noqa: E402
 from vqtheory.rules import NSVQ, TransVQ  # noqa: E402
@@ -176,18 +176,19 @@ class TestNSVQLoss:
     def test_the_streamed_gradient_is_that_of_the_dense_formula(self, softmax, monkeypatch):
         from vqtheory.nn import _assign
 
-        monkeypatch.setattr(_assign, "_BLOCK", 8 * 5)  # 5 latents at a time
-        codes = latents(8, 4).double().requires_grad_()
-        x, weight = latents(23, 4, seed=1).double(), torch.full((23,), 1 / 23, dtype=torch.float64)
+        monkeypatch.setattr(_assign, "_BLOCK", {"cpu": 8 * 5})
+        monkeypatch.setattr(_assign, "_LEAST", 5)
+        codes, x = latents(8, 4).double().requires_grad_(), latents(23, 4, seed=1).double()
         indices, scale, strength = assign(x, codes.detach()), torch.tensor(-0.7, dtype=torch.float64), 0.3
         squared = (x[:, None] - codes).square().sum(dim=2)
         w = strength * torch.exp(squared * scale)
         if softmax:
             w = (strength * 8 * torch.softmax(squared * scale, dim=1)).clamp(max=1)
-        w = w.detach().scatter(1, indices[:, None], 1.0)
+        w = w.detach().scatter(1, indices[:, None], 0.0)
         dense = (w * squared).sum() / (23 * 4)
         (wanted,) = torch.autograd.grad(dense, codes)
-        loss = Attraction.apply(codes, x, indices, weight, scale, strength, softmax)
+        loss, found_indices, _ = attract(x, codes, scale, strength, softmax)
+        assert torch.equal(found_indices, indices)
         (found,) = torch.autograd.grad(loss, codes)
         torch.testing.assert_close(loss, dense, rtol=1e-12, atol=0)
         torch.testing.assert_close(found, wanted, rtol=1e-10, atol=1e-14)
