@@ -12,7 +12,7 @@ import math
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from vqtheory.nn._assign import nearest, product, scored
 
@@ -22,9 +22,7 @@ from vqtheory.nn._assign import nearest, product, scored
     mutates_args=(),
     schema="(Tensor latents, Tensor codes, Tensor scale, float strength, bool softmax) -> (Tensor, Tensor, Tensor)",
 )
-def attract(
-    latents: Tensor, codes: Tensor, scale: Tensor, strength: float, softmax: bool
-) -> tuple[Tensor, Tensor, Tensor]:
+def attract(latents: Tensor, codes: Tensor, scale: Tensor, strength: float, softmax: bool) -> tuple[Tensor, Tensor, Tensor]:
     """L as a function of codes [K, D] alone, the nearest code of latents [N, D], and dL/dc.
 
     `scale` is what squared distances are multiplied with.
@@ -44,9 +42,7 @@ def attract(
 
 
 @attract.register_fake
-def _(
-    latents: Tensor, codes: Tensor, scale: Tensor, strength: float, softmax: bool
-) -> tuple[Tensor, Tensor, Tensor]:
+def _(latents: Tensor, codes: Tensor, scale: Tensor, strength: float, softmax: bool) -> tuple[Tensor, Tensor, Tensor]:
     return codes.new_empty(()), latents.new_empty(len(latents), dtype=torch.int64), torch.empty_like(codes)
 
 
@@ -90,7 +86,7 @@ def gaussian(squared: Tensor, scale: Tensor) -> Tensor:
     """
     tiny = torch.finfo(squared.dtype).tiny
     exponents = torch.mul(squared, scale * math.log2(math.e)).clamp_(math.log2(tiny), 0)
-    return nn.functional.threshold_(exponents.exp2_(), tiny, 0.0)
+    return torch.threshold_(exponents.exp2_(), tiny, 0.0)
 
 
 def _weights(squared: Tensor, winner: Tensor, scale: Tensor, strength: float, softmax: bool) -> Tensor:
