@@ -159,6 +159,16 @@ class TestPropagate:
     def test_autocast_changes_no_update(self):
         assert_same_under_autocast(PROPAGATE, latents(1, 200, 4, seed=1))
 
+    def test_projected_latents_under_autocast(self):
+        """Whose moves the projection gives in bfloat16."""
+        model, z = VectorQuantize(16, 8, PROPAGATE, codebook_dim=4), latents(1, 20, 16)
+        model.initialize(latents(20, 4))
+        before = model.codebook.clone()
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            model(z, displacement=torch.ones_like(z))
+        moved = model.project_in(torch.ones(16)) - model.project_in.bias
+        torch.testing.assert_close(model.codebook - before, moved.expand(8, 4).detach(), rtol=2**-7, atol=2**-7)
+
     @pytest.mark.filterwarnings(DYNAMO)
     def test_compiled_without_a_graph_break(self):
         assert_same_updates(started(PROPAGATE), {"backend": "eager", "fullgraph": True}, steps=3)

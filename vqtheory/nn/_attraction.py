@@ -16,6 +16,8 @@ from torch import Tensor
 
 from vqtheory.nn._assign import nearest, product, scored
 
+_TO_BASE_2 = math.log2(math.e)
+
 
 @torch.library.custom_op(
     "vqtheory::attract",
@@ -27,7 +29,7 @@ def attract(latents: Tensor, codes: Tensor, scale: Tensor, strength: float, soft
 
     `scale` is what squared distances are multiplied with.
     """
-    c = codes - codes.mean(dim=0)
+    c, scale = codes - codes.mean(dim=0), scale * _TO_BASE_2
     (loss, mass), pulled, winners = codes.new_zeros(2, len(codes)), torch.zeros_like(codes), []
     for part, x, scores in scored(latents, codes):
         winners.append(nearest(part, codes, scores))
@@ -67,7 +69,7 @@ def propagate(latents: Tensor, codes: Tensor, displacement: Tensor, scale: Tenso
     """sum_i w_ij d_i [K, D] and sum_i w_ij [K] for Gaussian weights, the winner's as well."""
     passed, mass, begin = torch.zeros_like(codes), codes.new_zeros(len(codes)), 0
     for _, x, scores in scored(latents, codes):
-        w = gaussian(scores.add_(x.square().sum(dim=1)), scale)
+        w = _power_(scores.add_(x.square().sum(dim=1)).mul_(scale * _TO_BASE_2))
         mass += w.sum(dim=1)
         passed += product(w, displacement[begin : begin + len(x)].T.contiguous())
         begin += len(x)
@@ -79,19 +81,18 @@ def _(latents: Tensor, codes: Tensor, displacement: Tensor, scale: Tensor) -> tu
     return torch.empty_like(codes), codes.new_empty(len(codes))
 
 
-def gaussian(squared: Tensor, scale: Tensor) -> Tensor:
-    """exp(scale * squared), 0 where it would be smaller than the numbers that are not denormal.
-
-    Taken to the base 2, since torch.exp is slow on a CPU, and a hundred times so where its result underflows.
-    """
-    tiny = torch.finfo(squared.dtype).tiny
-    exponents = torch.mul(squared, scale * math.log2(math.e)).clamp_(math.log2(tiny), 0)
-    return torch.threshold_(exponents.exp2_(), tiny, 0.0)
-
-
 def _weights(squared: Tensor, winner: Tensor, scale: Tensor, strength: float, softmax: bool) -> Tensor:
     """w [K, n] of squared distances, up to the strength in the Gaussian form; the winner's [1, n] is 0."""
     if not softmax:
-        return gaussian(squared, scale).scatter_(0, winner, 0.0)
-    w = gaussian(squared - squared.gather(0, winner), scale)
+        return _power_(squared * scale).scatter_(0, winner, 0.0)
+    w = _power_((squared - squared.gather(0, winner)).mul_(scale))
     return w.mul_(strength * len(w) / w.sum(dim=0)).clamp_max_(1.0).scatter_(0, winner, 0.0)
+
+
+def _power_(exponents: Tensor) -> Tensor:
+    """2 to exponents <= 0 in their place; 0 where that would be a denormal number, with which processors are slow.
+
+    Not e: on a CPU torch.exp takes several times as long, and a hundred times where it underflows.
+    """
+    tiny = torch.finfo(exponents.dtype).tiny
+    return torch.threshold_(exponents.clamp_(math.log2(tiny), 0).exp2_(), tiny, 0.0)

@@ -123,7 +123,7 @@ class NSVQCodebook(Codebook):
                 "The propagate form of NSVQ needs how far the encoder has moved each latent since the update before: "
                 "pass forward(latents, displacement=...), of the shape of the latents."
             )
-        passed, mass = propagate(latents, self.weight, displacement, self._scale(step, self.weight))
+        passed, mass = propagate(latents, self.weight, displacement.to(latents.dtype), self._scale(step, self.weight))
         _distributed.add_up(passed, mass)
         move = self.rule._strength * passed / mass.clamp_min(torch.finfo(mass.dtype).tiny)[:, None]
         self.weight.data.add_(torch.where(mass[:, None] > 0, move, 0))
