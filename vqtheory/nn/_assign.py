@@ -49,7 +49,7 @@ def scored(latents: Tensor, codes: Tensor) -> Iterator[tuple[Tensor, Tensor, Ten
 
 
 def product(left: Tensor, right: Tensor) -> Tensor:
-    """[m, D] by [n, D]: [m, n]. In float32 by oneDNN, which takes AVX-512 on any machine that has it; MKL on Intel's."""
+    """[m, D] by [n, D]: [m, n]. In float32 by oneDNN, which takes AVX-512 on any maker's machine; MKL on Intel's alone."""
     if _ONEDNN and left.is_cpu and left.dtype == torch.float32:
         return torch.ops.mkldnn._linear_pointwise(left, right, None, "none", [], "")
     return left @ right.T
