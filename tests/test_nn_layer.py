@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 torch = pytest.importorskip("torch")
 
 from vqtheory.assign import nearest  # noqa: E402
-from vqtheory.nn import VectorQuantize, step_size  # noqa: E402
+from vqtheory.nn import VectorQuantize, _assign, step_size  # noqa: E402
 from vqtheory.nn._assign import assign  # noqa: E402
-from vqtheory.nn._attraction import Attraction  # noqa: E402
+from vqtheory.nn._attraction import attract, propagate  # noqa: E402
 from vqtheory.nn.estimators import ESTIMATORS  # noqa: E402
 from vqtheory.nn.quantize import RULES  # noqa: E402
 from vqtheory.rules import NSVQ, TransVQ  # noqa: E402
@@ -49,7 +49,7 @@ def assert_same_updates(model, how, steps):
     for step in range(steps):
         found = []
         for each, call in calls.items():
-            output = call(latents(2, 4, 6, 6, seed=step))
+            output = call(latents(2, 4, 6, 6, seed=step), displacement=0.1 * latents(2, 4, 6, 6, seed=9))
             if output.loss.requires_grad:
                 parameters = each.codebook_parameters()
                 gradients = torch.autograd.grad(output.loss, parameters)
@@ -60,7 +60,24 @@ def assert_same_updates(model, how, steps):
         torch.testing.assert_close(found[0][1:], found[1][1:], rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("rule", RULES)
+def assert_same_under_autocast(rule, z):
+    """The codes after a pass in training, and the gradients of their loss."""
+    found = []
+    for enabled in (False, True):
+        model = started(rule)
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=enabled):
+            loss = model(z, displacement=0.1 * z).loss
+        if loss.requires_grad:
+            loss.backward()
+        found.append([model.codebook, *(parameter.grad for parameter in model.codebook_parameters())])
+    for plain, inside in zip(*found, strict=True):
+        assert torch.equal(plain, inside)
+
+
+SOFTMAX, PROPAGATE = (NSVQ(form=form) for form in ("softmax", "propagate"))
+
+
+@pytest.mark.parametrize("rule", [*RULES, SOFTMAX], ids=str)
 class TestEveryRule:
     def test_shapes_and_what_is_returned(self, rule):
         for shape, places in (((2, 6, 4), (2, 6)), ((2, 4, 3, 2), (2, 3, 2))):
@@ -123,6 +140,9 @@ class TestEveryRule:
         assert torch.equal(inside.indices, model(z).indices)
         assert torch.equal(inside.loss, model(z).loss)
 
+    def test_autocast_changes_no_update(self, rule):
+        assert_same_under_autocast(rule, latents(1, 200, 4, seed=1))
+
     @pytest.mark.filterwarnings(DYNAMO)
     @pytest.mark.parametrize("training", [False, True])
     def test_compiled_without_a_graph_break(self, rule, training):
@@ -131,6 +151,91 @@ class TestEveryRule:
     @pytest.mark.filterwarnings(DYNAMO, "ignore:The .grad attribute of a Tensor:UserWarning")  # which dynamo hides
     def test_compiled_before_its_start(self, rule):
         assert_same_updates(layer(rule), {"backend": "eager"}, steps=2)
+
+
+class TestPropagate:
+    """The form that is told how far the latents have moved."""
+
+    def test_autocast_changes_no_update(self):
+        assert_same_under_autocast(PROPAGATE, latents(1, 200, 4, seed=1))
+
+    def test_projected_latents_under_autocast(self):
+        """Whose moves the projection gives in bfloat16."""
+        model, z = VectorQuantize(16, 8, PROPAGATE, codebook_dim=4), latents(1, 20, 16)
+        model.initialize(latents(20, 4))
+        before = model.codebook.clone()
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            model(z, displacement=torch.ones_like(z))
+        moved = model.project_in(torch.ones(16)) - model.project_in.bias
+        torch.testing.assert_close(model.codebook - before, moved.expand(8, 4).detach(), rtol=2**-7, atol=2**-7)
+
+    @pytest.mark.filterwarnings(DYNAMO)
+    def test_compiled_without_a_graph_break(self):
+        assert_same_updates(started(PROPAGATE), {"backend": "eager", "fullgraph": True}, steps=3)
+
+    def test_the_sums_are_those_of_the_dense_formula(self, monkeypatch):
+        in_blocks_of(5, monkeypatch)
+        x, codes, moved = (latents(n, 4, seed=n).double() for n in (23, 40, 23))
+        w = torch.exp(-0.7 * (x[:, None] - codes).square().sum(dim=2))
+        passed, mass = propagate(x, codes, moved, torch.tensor(-0.7, dtype=torch.float64))
+        torch.testing.assert_close(passed, w.T @ moved, rtol=1e-10, atol=1e-12)
+        torch.testing.assert_close(mass, w.sum(dim=0), rtol=1e-10, atol=0)
+
+    def test_a_code_out_of_reach_gets_nothing(self):
+        codes = torch.tensor([[0.0], [1e4]])
+        passed, mass = propagate(torch.zeros(3, 1), codes, torch.ones(3, 1), torch.tensor(-1.0))
+        assert (passed.ravel().tolist(), mass.tolist()) == ([3, 0], [3, 0])
+
+
+def in_blocks_of(size, monkeypatch):
+    """So many latents at a time."""
+    monkeypatch.setattr(_assign, "_BLOCK", {"cpu": 0})
+    monkeypatch.setattr(_assign, "_LEAST", size)
+
+
+@pytest.mark.parametrize("rule", [*RULES, SOFTMAX, PROPAGATE], ids=str)
+def test_no_array_of_latents_by_codes_is_made(rule, monkeypatch):
+    """Of no operator in the forward and backward pass: a one-hot matrix would be one as well."""
+    in_blocks_of(16, monkeypatch)
+    model, z = VectorQuantize(4, 512, TransVQ(width=8) if rule == "transvq" else rule), latents(1, 2048, 4)
+    model.initialize(z[0])
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
+        output = model(z.requires_grad_(), displacement=torch.ones_like(z))
+        (output.loss + output.quantized.sum()).backward()
+    largest = max(event.self_cpu_memory_usage for event in profile.events())
+    assert 4 * z.numel() <= largest < 4 * 2048 * 512 / 2
+
+
+@pytest.mark.parametrize("rule", ["vq", "ema", "nsvq", SOFTMAX, PROPAGATE], ids=str)
+def test_the_same_bits_on_one_thread_and_on_two(rule):
+    threads, found = torch.get_num_threads(), []
+    try:
+        for count in (1, 2):
+            torch.set_num_threads(count)
+            model, z = VectorQuantize(32, 300, rule), latents(1, 5000, 32).requires_grad_()
+            model.initialize(latents(300, 32, seed=1))
+            output = model(z, displacement=torch.ones_like(z))
+            output.loss.backward()
+            gradients = [parameter.grad for parameter in model.codebook_parameters()]
+            found.append([output.indices, output.loss.detach(), z.grad, model.codebook, *gradients])
+    finally:
+        torch.set_num_threads(threads)
+    for one, two in zip(*found, strict=True):
+        assert torch.equal(one, two)
+
+
+OPERATORS = {
+    "assign": (torch.ops.vqtheory.assign, ()),
+    "attract": (torch.ops.vqtheory.attract, (torch.tensor(-0.7), 0.3, True)),
+    "propagate": (torch.ops.vqtheory.propagate, (latents(9, 4), torch.tensor(-0.7))),
+}
+
+
+@pytest.mark.filterwarnings(DYNAMO)
+@pytest.mark.parametrize("name", OPERATORS)
+def test_operators_are_what_a_compiler_takes_them_for(name):
+    operator, options = OPERATORS[name]
+    torch.library.opcheck(operator, (latents(9, 4), latents(8, 4, seed=1).requires_grad_(name == "attract"), *options))
 
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="the default backend needs a C++ compiler")
@@ -155,6 +260,27 @@ class TestAssignment:
         assert differ.mean() <= 0.02
         np.testing.assert_allclose(own[differ], squared[differ], rtol=1e-5)  # as near, up to rounding
 
+    @given(rows=st.integers(1, 200), distinct=st.integers(1, 300), seed=st.integers(0, 99))
+    @settings(max_examples=40)
+    def test_the_two_lowest_are_those_of_a_stable_sort(self, rows, distinct, seed):
+        values = torch.randint(distinct, (rows, 20), generator=torch.Generator().manual_seed(seed)).float()
+        order = values.sort(dim=0, stable=True).indices[[0, min(1, rows - 1)]]
+        assert torch.equal(_assign._two_lowest(values), order.sort(dim=0).values)
+
+    @pytest.mark.parametrize("dim", [1, 3, 64])
+    def test_codes_that_are_equal_are_so_in_float32(self, dim):
+        """Also where rows of the product are made by different parts of its kernel."""
+        codes = latents(10, dim).repeat(101, 1)[:1003]
+        assert int(assign(latents(777, dim, seed=1), codes).max()) < 10
+
+    def test_latents_that_are_not_finite_get_some_code(self):
+        for value in (torch.nan, torch.inf):
+            assert int(assign(torch.full((3, 4), value), latents(100, 4)).max()) < 100
+
+    def test_nothing_and_one_code(self):
+        assert assign(latents(0, 4), latents(9, 4)).shape == (0,)
+        assert assign(latents(5, 4), latents(1, 4)).tolist() == [0] * 5
+
     def test_ties_go_to_the_lower_index(self):
         codes = torch.tensor([[2.0], [1.0], [-1.0], [1.0], [5.0]])
         assert assign(torch.tensor([[0.0], [1.0], [3.5]]), codes).tolist() == [1, 1, 0]
@@ -171,26 +297,40 @@ class TestAssignment:
         assert np.mean(found != nearest(x.astype(np.float64), codes.astype(np.float64))[0]) < 1e-3
 
 
-class TestNSVQLoss:
-    @pytest.mark.parametrize("softmax", [False, True])
-    def test_the_streamed_gradient_is_that_of_the_dense_formula(self, softmax, monkeypatch):
-        from vqtheory.nn import _assign
+def dense_loss(x, codes, indices, scale, strength, softmax):
+    """Of pairs of which the code does not win, all [N, K] of them at once."""
+    squared = (x[:, None] - codes).square().sum(dim=2)
+    w = strength * torch.exp(squared * scale)
+    if softmax:
+        w = (strength * len(codes) * torch.softmax(squared * scale, dim=1)).clamp(max=1)
+    return (w.detach().scatter(1, indices[:, None], 0.0) * squared).sum() / x.numel()
 
-        monkeypatch.setattr(_assign, "_BLOCK", 8 * 5)  # 5 latents at a time
-        codes = latents(8, 4).double().requires_grad_()
-        x, weight = latents(23, 4, seed=1).double(), torch.full((23,), 1 / 23, dtype=torch.float64)
-        indices, scale, strength = assign(x, codes.detach()), torch.tensor(-0.7, dtype=torch.float64), 0.3
-        squared = (x[:, None] - codes).square().sum(dim=2)
-        w = strength * torch.exp(squared * scale)
-        if softmax:
-            w = (strength * 8 * torch.softmax(squared * scale, dim=1)).clamp(max=1)
-        w = w.detach().scatter(1, indices[:, None], 1.0)
-        dense = (w * squared).sum() / (23 * 4)
-        (wanted,) = torch.autograd.grad(dense, codes)
-        loss = Attraction.apply(codes, x, indices, weight, scale, strength, softmax)
-        (found,) = torch.autograd.grad(loss, codes)
-        torch.testing.assert_close(loss, dense, rtol=1e-12, atol=0)
-        torch.testing.assert_close(found, wanted, rtol=1e-10, atol=1e-14)
+
+class TestNSVQLoss:
+    @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.float64, 1e-10)], ids=str)
+    @pytest.mark.parametrize("softmax", [False, True])
+    @pytest.mark.parametrize("num_codes", [8, 130])
+    def test_the_streamed_gradient_is_that_of_the_dense_formula(self, softmax, num_codes, dtype, tolerance, monkeypatch):
+        in_blocks_of(5, monkeypatch)
+        codes, x = latents(num_codes, 4, seed=2).to(dtype).requires_grad_(), latents(23, 4, seed=1).to(dtype)
+        scale, strength = torch.tensor(-0.7, dtype=dtype), 0.3
+        loss, indices, _ = attract(x, codes, scale, strength, softmax)
+        assert torch.equal(indices, assign(x, codes))
+        dense = dense_loss(x.double(), codes.double(), indices, scale.double(), strength, softmax)
+        (wanted,), (found,) = torch.autograd.grad(dense, codes), torch.autograd.grad(loss, codes)
+        torch.testing.assert_close(loss.double(), dense, rtol=tolerance, atol=0)
+        assert float((found - wanted).abs().max()) <= tolerance * float(wanted.abs().max())
+
+    @pytest.mark.parametrize("softmax", [False, True])
+    def test_a_kernel_of_any_width(self, softmax):
+        """Narrow, it leaves the codes alone; wide, all latents draw alike."""
+        codes, x = latents(40, 4, seed=2), 1e3 + latents(23, 4, seed=1)
+        tiny = torch.finfo(torch.float32).tiny
+        loss, _, gradient = attract(x, codes, torch.tensor(-1 / tiny), 0.5, softmax)
+        assert (float(loss), float(gradient.abs().max())) == (0, 0)
+        loss, indices, gradient = attract(x, codes, torch.tensor(-tiny), 0.5, softmax)
+        drawn = 0.5 * (codes[:, None] - x) * (indices != torch.arange(40)[:, None])[:, :, None]
+        torch.testing.assert_close(gradient, drawn.sum(dim=1) / 46, rtol=1e-5, atol=0)
 
     def test_the_bandwidth_follows_its_schedule(self):
         """A wide kernel moves all codes, a narrow one only those that are chosen."""

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from vqtheory import rules
 from vqtheory.nn import _distributed
-from vqtheory.nn._attraction import Attraction
+from vqtheory.nn._assign import assign
+from vqtheory.nn._attraction import attract, propagate
 from vqtheory.nn._maps import AffineMap, Transformer
 
 
@@ -43,12 +44,15 @@ class Codebook(nn.Module):
         """Latents [N, D] as they are compared with the codes."""
         return latents
 
-    def loss(self, latents: Tensor, codes: Tensor, indices: Tensor, weight: Tensor, step: Tensor) -> Tensor:
-        """E |x - c|^2 / D over the latents [N, D], which get no gradient; weight [N] has the sum 1."""
-        chosen = nn.functional.embedding(indices, codes)  # whose gradient has the same bits on any number of threads
-        return (weight * (latents - chosen).square().mean(dim=1)).sum()
+    def assign(self, latents: Tensor, codes: Tensor, step: Tensor) -> tuple[Tensor, Tensor]:
+        """The nearest codes of latents [N, D], and what is added to the loss for codes that are not chosen."""
+        return assign(latents, codes), codes.new_zeros(())
 
-    def update(self, latents: Tensor, indices: Tensor, share: Tensor, step: Tensor, displacement: Tensor | None) -> None:
+    def loss(self, latents: Tensor, chosen: Tensor) -> Tensor:
+        """E |x - c|^2 / D over the latents [N, D], which get no gradient, and their codes."""
+        return (latents - chosen).square().mean(dim=1).mean()
+
+    def update(self, latents: Tensor, chosen: Tensor, indices: Tensor, step: Tensor, displacement: Tensor | None) -> None:
         """What moves codes without a gradient."""
 
 
@@ -70,14 +74,14 @@ class EMACodebook(Codebook):
         self.counts.copy_(_tensor(state.counts))
         self.means.copy_(_tensor(state.means))
 
-    def loss(self, latents: Tensor, codes: Tensor, indices: Tensor, weight: Tensor, step: Tensor) -> Tensor:
-        return codes.new_zeros(())
+    def loss(self, latents: Tensor, chosen: Tensor) -> Tensor:
+        return chosen.new_zeros(())
 
     @torch.no_grad()
-    def update(self, latents: Tensor, indices: Tensor, share: Tensor, step: Tensor, displacement: Tensor | None) -> None:
+    def update(self, latents: Tensor, chosen: Tensor, indices: Tensor, step: Tensor, displacement: Tensor | None) -> None:
         """N and mu, from the batches of all processes."""
-        hits = torch.zeros_like(self.counts).index_add_(0, indices, share)
-        pull = torch.zeros_like(self.means).index_add_(0, indices, share[:, None] * (latents - self.weight[indices]))
+        hits = torch.zeros_like(self.counts).index_add_(0, indices, torch.ones_like(indices, dtype=self.counts.dtype))
+        pull = torch.zeros_like(self.means).index_add_(0, indices, latents - chosen)
         _distributed.add_up(hits, pull)
         decay = self.rule.decay(step.to(self.counts.dtype)) if callable(self.rule.decay) else self.rule.decay
         self.counts.mul_(decay).add_((1 - decay) * hits)
@@ -97,11 +101,12 @@ class EMACodebook(Codebook):
 class NSVQCodebook(Codebook):
     """Codes that did not win move too, by a kernel."""
 
-    def loss(self, latents: Tensor, codes: Tensor, indices: Tensor, weight: Tensor, step: Tensor) -> Tensor:
+    def assign(self, latents: Tensor, codes: Tensor, step: Tensor) -> tuple[Tensor, Tensor]:
         if self.rule.form == "propagate":
-            return super().loss(latents, codes, indices, weight, step)
+            return super().assign(latents, codes, step)
         strength, softmax = self.rule._strength, self.rule.form == "softmax"
-        return Attraction.apply(codes, latents, indices, weight, self._scale(step, codes), strength, softmax)
+        loss, indices, _ = attract(latents, codes, self._scale(step, codes), strength, softmax)
+        return indices, loss
 
     def _scale(self, step: Tensor, codes: Tensor) -> Tensor:
         bandwidth = self.rule.bandwidth(step.to(codes.dtype)) if callable(self.rule.bandwidth) else self.rule.bandwidth
@@ -109,7 +114,7 @@ class NSVQCodebook(Codebook):
         return -1 / ((1 if self.rule.form == "softmax" else 2) * square).clamp_min(torch.finfo(codes.dtype).tiny)
 
     @torch.no_grad()
-    def update(self, latents: Tensor, indices: Tensor, share: Tensor, step: Tensor, displacement: Tensor | None) -> None:
+    def update(self, latents: Tensor, chosen: Tensor, indices: Tensor, step: Tensor, displacement: Tensor | None) -> None:
         """The propagate form: the kernel mean of the samples' own moves."""
         if self.rule.form != "propagate":
             return
@@ -118,9 +123,7 @@ class NSVQCodebook(Codebook):
                 "The propagate form of NSVQ needs how far the encoder has moved each latent since the update before: "
                 "pass forward(latents, displacement=...), of the shape of the latents."
             )
-        distances = torch.cdist(latents, self.weight, compute_mode="donot_use_mm_for_euclid_dist").square_()
-        w = torch.exp(distances * self._scale(step, self.weight)) * share[:, None]
-        passed, mass = w.T @ displacement, w.sum(dim=0)
+        passed, mass = propagate(latents, self.weight, displacement.to(latents.dtype), self._scale(step, self.weight))
         _distributed.add_up(passed, mass)
         move = self.rule._strength * passed / mass.clamp_min(torch.finfo(mass.dtype).tiny)[:, None]
         self.weight.data.add_(torch.where(mass[:, None] > 0, move, 0))

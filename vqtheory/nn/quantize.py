@@ -9,7 +9,6 @@ from torch import Tensor, nn
 
 from vqtheory import _check, rules
 from vqtheory.nn import _distributed
-from vqtheory.nn._assign import assign
 from vqtheory.nn._codebooks import CODEBOOKS, Codebook
 from vqtheory.nn.estimators import ESTIMATORS
 
@@ -205,16 +204,15 @@ class VectorQuantize(nn.Module):
             if self.training:
                 self._codebook.settle()
             codes = self._codebook.codes().to(x.dtype)
-            indices = assign(x, codes)
-            chosen = nn.functional.embedding(indices, codes)
-            weight = x.new_full((len(x),), 1 / max(1, len(x)))
-            codebook_loss = self._codebook.loss(x, codes, indices, weight, self.step)
-            commitment = (z - chosen.detach()).square().mean()
+            indices, attraction = self._codebook.assign(x, codes, self.step)
+            chosen = nn.functional.embedding(indices, codes)  # whose gradient has the same bits on any number of threads
+            codebook_loss = self._codebook.loss(x, chosen) + attraction
+            commitment = (z - chosen.detach()).square().mean(dim=1).mean()  # likewise
             loss = self.codebook_weight * codebook_loss + self.commitment_weight * commitment
             quantized = ESTIMATORS[self.estimator](z, chosen, self.code_gradient)
             info = _info(x, chosen.detach(), indices, self.codebook_size)
             if self.training:
-                self._codebook.update(x, indices, torch.ones_like(weight), self.step, displacement)
+                self._codebook.update(x, chosen.detach(), indices, self.step, displacement)
                 self.step.add_(1)
         return quantized, indices, loss, info
 
