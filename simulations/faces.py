@@ -11,7 +11,6 @@ group      what                                                                 
 =========  ==========================================================================  =====
 rules      VQ, EMA, NSVQ, TransVQ, codes at latents of the first batch; "quick": the
            codes of VQ and NSVQ trained at the rate 0.04 in place of 5e-4               3
-           VQ and NSVQ at 5e-4                                                          1
 forms      SimVQ, CosineVQ, EMA with a short memory, the other forms of NSVQ            1
 sgd        plain VQ with its codes under SGD, as in the laws, over codes and rate       1
 size       plain VQ over the dimensions of the latents, and over the number of codes    1
@@ -107,6 +106,7 @@ def points() -> list[Point]:
         *(Point("size", f"{codes} codes", 0, {"codes": codes}) for codes in SIZES),
         *(Point("published", label, 0, {"rule": replace(rule, start="published")}) for label, rule in STARTS.items()),
         *forms[4:],
+        *(Point("rules", label, seed, slow[label]) for label in ("VQ", "NSVQ") for seed in (1, 2)),
     ]
 
 
@@ -115,8 +115,7 @@ def run(fast: bool = False, results: Path = RESULTS, minutes: float | None = Non
     _check_data(fast)
     began, path, wanted = time.monotonic(), table_path(fast, results), chosen(fast)
     table = pl.read_parquet(path) if path.is_file() and not anew else pl.DataFrame()
-    done = set(table.select("group", "label", "seed").iter_rows()) if len(table) else set()
-    left = [point for point in wanted if (point.group, point.label, point.seed) not in done]
+    left = [point for point in wanted if (point.group, point.label, point.seed) not in _done(table)]
     until = math.inf if minutes is None else time.time() + 60 * minutes
     folder = path_of("faces", fast, results).with_suffix("")
     calls = (delayed(finish)(point, folder, fast, until) for point in left)
@@ -127,6 +126,10 @@ def run(fast: bool = False, results: Path = RESULTS, minutes: float | None = Non
                 write(path, table, time.monotonic() - began, ("torch",))
                 bar.update()
     return table
+
+
+def _done(table: pl.DataFrame) -> set[tuple[str, str, int]]:
+    return set(table.select("group", "label", "seed").iter_rows()) if len(table) else set()
 
 
 def table_path(fast: bool, results: Path = RESULTS) -> Path:
@@ -141,7 +144,7 @@ def chosen(fast: bool) -> list[Point]:
 
 def told(table: pl.DataFrame, fast: bool, results: Path) -> str:
     """How far the study is."""
-    left = len(chosen(fast)) - len(table)
+    left = len(chosen(fast)) - len(_done(table))
     return f"{table_path(fast, results)}: {len(table)} trainings" + (f"; {left} are left, run it again" if left else "")
 
 
