@@ -11,7 +11,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 import vqtheory as vq
-from simulations.benchmarks.timing import elsewhere, peak
+from simulations.benchmarks.timing import added_memory, elsewhere
 from vqtheory.rules import EMA, NSVQ, VQ
 
 DIM, SIZES = 256, tuple(2**power for power in (10, 12, 14, 16, 18))
@@ -56,9 +56,7 @@ def seconds(case: str, num_codes: int) -> float:
 
 def memory(case: str, num_codes: int) -> float:
     """The most that a call has beside the state and the latents that it is given, the new codes included, bytes."""
-    prepared_small = prepared(case, 1024)  # compiles, and loads what products need
-    prepared_small[0].advance(*prepared_small[1:])
-    rule, state, batches = prepared(case, num_codes)
-    before = peak()
-    rule.advance(state, batches)
-    return peak() - before
+    rule, *arguments = prepared(case, 1024)
+    rule.advance(*arguments)  # compiles, and loads what products need
+    rule, *arguments = prepared(case, num_codes)
+    return added_memory(lambda: rule.advance(*arguments))
