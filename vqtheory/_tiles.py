@@ -85,9 +85,15 @@ def any_below(distances, limit):
 
 @kernel
 def first_least(distances):
-    """Where the least of 64 distances is; ties go to the lowest index."""
-    place, least = 0, distances[0]
-    for k in range(1, TILE):
-        if distances[k] < least:
-            place, least = k, distances[k]
-    return place
+    """Where the least of 64 distances is; ties go to the lowest index, and NaN alone to 0.
+
+    Four at a time, because each comparison waits for the one before it.
+    """
+    a, b, c, d = distances[0], distances[1], distances[2], distances[3]
+    for k in range(4, TILE, 4):
+        a, b = min(a, distances[k]), min(b, distances[k + 1])
+        c, d = min(c, distances[k + 2]), min(d, distances[k + 3])
+    least, place = min(min(a, b), min(c, d)), TILE
+    for k in range(TILE):
+        place = min(place, k if distances[k] == least else TILE)
+    return place % TILE

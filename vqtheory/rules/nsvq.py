@@ -185,7 +185,8 @@ def _attract(x, weight, rates, scales, reaches, strength, softmax, step, num_cod
     hits, last_hit, winner, distortion = tally
     batch_size, cap = x.shape[1], x.dtype.type(1 if softmax else np.inf)
     for t in range(len(x)):
-        factor[:], reach[:] = strength, reaches[t]
+        for b in range(batch_size):
+            factor[b], reach[b] = strength, reaches[t]
         if softmax:
             _normalize(x, t, scales[t], num_codes, tiles, distances, total, closest, origin, factor, reach)
         for j in range(len(tiles)):
@@ -248,15 +249,16 @@ def _normalize(x, t, scale, num_codes, tiles, distances, total, closest, origin,
     A sample's sum of exp(scale (distance - the least so far)) is scaled whenever a nearer code is found.
     """
     origin[:] = np.inf
+    for b in range(x.shape[1]):
+        origin[b] = np.inf
     for j in range(len(tiles)):
         for b in range(x.shape[1]):
             measure(x, t, b, tiles, j, distances)
             for k in range(num_codes - j * TILE, TILE):
                 distances[k] = np.inf
-            shrink = x.dtype.type(1)
-            if j == 0 or any_below(distances, origin[b]):
-                before, origin[b] = origin[b], distances[first_least(distances)]
-                shrink = exponential(scale * (before - origin[b]))
+            before = origin[b]
+            origin[b] = min(before, distances[first_least(distances)])
+            shrink = exponential(scale * (before - origin[b]))
             _add_total(distances, scale, origin[b], shrink, total, b)
     for b in range(x.shape[1]):
         mass = _sum(total, b)
@@ -281,8 +283,10 @@ def _settle(weight, rate, step, t, tiles, closest, gap, slot, hits, last_hit, wi
         hits[k] += 1
         last_hit[k] = step + t
     for b in range(size):
-        if slot[winner[b]] == b:
-            _move_one(rate, closest.dtype.type(1), gap, b, tiles, winner[b])
+        k = winner[b]
+        if slot[k] == b:
+            for d in range(dim):
+                tiles[k // TILE, d, k % TILE] += rate * gap[b, d]
 
 
 @kernel
