@@ -64,3 +64,62 @@ def _double(z):
     p = p * r + 5.0000000000000106e-01
     power = np.int64((shifted.view(np.int64) << np.int64(52)) + np.int64(1023 << 52)).view(np.float64)
     return power * (1.0 + (r + r * r * p))
+
+
+def normal_tail(y, density):
+    """1 - Phi(y), the mass of a normal law beyond y >= 0, from exp(-y^2 / 2), in the precision of y."""
+    return (_single_tail if isinstance(y, np.float32) else _double_tail)(y, density)
+
+
+@overload(normal_tail)
+def _typed_tail(y, density):
+    if getattr(y, "bitwidth", 64) == 32:
+        return lambda y, density: _single_tail(y, density)
+    return lambda y, density: _double_tail(y, density)
+
+
+@inlined_kernel
+def _single_tail(y, density):
+    share = np.float32(1) / ((y + np.float32(4)) * (np.float32(1) + np.float32(0.5) * y))
+    t = (y - np.float32(4)) * (np.float32(1) + np.float32(0.5) * y) * share
+    p = np.float32(-3.3431792e-05)
+    p = p * t - np.float32(6.109227e-05)
+    p = p * t + np.float32(0.00025850418)
+    p = p * t + np.float32(0.00017417225)
+    p = p * t - np.float32(0.0022487969)
+    p = p * t + np.float32(0.0047223414)
+    p = p * t - np.float32(0.00066636526)
+    p = p * t - np.float32(0.021553548)
+    p = p * t + np.float32(0.06918944)
+    p = p * t - np.float32(0.1335506)
+    p = p * t + np.float32(0.2832319)
+    return density * (p * ((y + np.float32(4)) * share))
+
+
+@inlined_kernel
+def _double_tail(y, density):
+    share = 1.0 / ((y + 5.0) * (1.0 + 0.5 * y))
+    t = (y - 5.0) * (1.0 + 0.5 * y) * share
+    p = 1.0889380934880663e-09
+    p = p * t + 1.5244704858559764e-09
+    p = p * t - 1.119437840894321e-08
+    p = p * t - 1.633228034396084e-08
+    p = p * t + 7.722325398378076e-08
+    p = p * t + 1.0006159151343131e-07
+    p = p * t - 5.313255910805055e-07
+    p = p * t - 3.71151543484626e-07
+    p = p * t + 3.894635789957239e-06
+    p = p * t - 1.6264748469964017e-06
+    p = p * t - 2.6323090824614653e-05
+    p = p * t + 6.095349674626802e-05
+    p = p * t + 7.103421523313722e-05
+    p = p * t - 0.0007282608302095371
+    p = p * t + 0.002071578155854031
+    p = p * t - 0.0030895224234491554
+    p = p * t + 0.0005615313779803553
+    p = p * t + 0.010727154658810011
+    p = p * t - 0.035440762439448374
+    p = p * t + 0.07354959015598576
+    p = p * t - 0.11750491854901052
+    p = p * t + 0.269217567412522
+    return density * (p * ((y + 5.0) * share))
