@@ -1,4 +1,4 @@
-"""exp(z) for z <= 0 in plain arithmetic, so that a loop over it is compiled to vector instructions.
+"""exp(z) for z <= 0 and the tail of the normal law, in plain arithmetic: a loop over them becomes vector instructions.
 
 With n the integer nearest to z / ln 2 and r = z - n ln 2, which lies within ln 2 / 2 of 0,
 
@@ -7,8 +7,14 @@ With n the integer nearest to z / ln 2 and r = z - n ln 2, which lies within ln 
 ln 2 is taken off in two parts, of which the first has so few bits that n times it is exact. Adding
 1.5 * 2^(bits of the mantissa) rounds to an integer and leaves it in the low bits, from where a shift makes it
 the exponent. p is the minimax polynomial for the relative error of exp: 3.1e-9 of degree 4 in float32, 3.7e-18 of
-degree 9 in float64, both far below the rounding. The result is within 1 unit in the last place, and exactly 0 where
+degree 9 in float64, both far below the rounding. The result is within 1.1 units in the last place, and exactly 0 where
 exp(z) is below the smallest normal number: below -87.3 in float32, and -708.4 in float64.
+
+    1 - Phi(y) = exp(-y^2 / 2) (1 + y / 2)^-1 p(t),      t = (y - m) / (y + m),      y >= 0
+
+maps all y to t in [-1, 1), where p, the normal law's ratio of Mills made bounded, is a polynomial (after Shepherd and
+Laframboise, Math. Comp. 36, 1981): of degree 10 in float32 with m = 4, within 6e-10, and of degree 21 in float64 with
+m = 5, within 3.4e-17. The result is within 4 units in the last place, to which comes the rounding of y^2.
 """
 
 from __future__ import annotations

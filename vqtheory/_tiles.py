@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from vqtheory._jit import inlined_kernel, kernel
+from vqtheory._jit import kernel
 
 TILE = 64
 
