@@ -8,6 +8,8 @@ tiles are aligned, because a compiler makes the best of both; what is missing in
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from vqtheory._jit import kernel
@@ -17,9 +19,9 @@ TILE = 64
 
 def aligned(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     """Zeros that begin where a cache line begins."""
-    line, size = 64, int(np.prod(shape)) * np.dtype(dtype).itemsize
+    line, size = 64, math.prod(shape) * dtype.itemsize
     memory = np.zeros(size + line, np.uint8)
-    start = -memory.ctypes.data % line
+    start = -memory.__array_interface__["data"][0] % line
     return memory[start : start + size].view(dtype).reshape(shape)
 
 

@@ -156,28 +156,27 @@ def _displacement(batches: Batches) -> np.ndarray:
 
 
 class Work(NamedTuple):
-    """Workspace of the kernels: one tile, and what is kept of each sample until the winners are known."""
+    """Workspace of the kernels: one tile, and what is kept of each sample until its winner is known."""
 
     distances: np.ndarray  # [64]
-    weights: np.ndarray  # [64]
-    total: np.ndarray  # [64], a code's sum of the weights, or [B, 64], a sample's, place by place
+    weights: np.ndarray  # [64]: min(cap, factor exp(scale (distance - origin))), 0 from the reach on
     pull: np.ndarray  # [D, 64]
-    closest: np.ndarray  # [B], squared distance to the winner
-    gap: np.ndarray  # [B, D], x - c of the winner
-    own: np.ndarray  # [B], the winner's weight of the kernel
-    origin: np.ndarray  # [B], what is taken off the squared distances
-    factor: np.ndarray  # [B], what exp is multiplied with
-    reach: np.ndarray  # [B], the squared distance from which on weights are 0
-    slot: np.ndarray  # [K], where in the batch the gaps of a winner are summed
+    total: np.ndarray  # [B, 64], a sample's sum of exp, place by place; in the propagate form its first row is a code's
+    closest: np.ndarray  # [B], squared distance to the winner so far
+    own: np.ndarray  # [B], the weight that the kernel would give it
+    origin: np.ndarray  # [B]
+    factor: np.ndarray  # [B]
+    reach: np.ndarray  # [B]
+    gap: np.ndarray  # [B, D], x - c of the winner so far
+    slot: np.ndarray  # [K], where in the batch the gaps of a winner are added up
 
 
 def _workspace(x: np.ndarray, num_codes: int) -> Work:
     """Work for batches x [T, B, D]."""
     _, size, dim = x.shape
-    tile = [aligned(shape, x.dtype) for shape in ((TILE,), (TILE,), (size, TILE), (dim, TILE))]
-    shapes = ((size,), (size, dim), *4 * [(size,)])
-    samples = [np.zeros(shape, x.dtype) for shape in shapes]
-    return Work._make([*tile, *samples, np.empty(num_codes, np.int64)])
+    lanes, samples = aligned((2 + dim + size, TILE), x.dtype), np.zeros((5, size), x.dtype)
+    tile = (lanes[0], lanes[1], lanes[2 : 2 + dim], lanes[2 + dim :])
+    return Work(*tile, *samples, np.empty((size, dim), x.dtype), np.empty(num_codes, np.int64))
 
 
 @kernel
@@ -187,14 +186,14 @@ def _attract(x, weight, rates, scales, reaches, strength, softmax, step, num_cod
     An update is one sweep over the codes, two in the softmax form: a tile stays in the cache for the whole batch.
     A code that is a sample's winner so far is left out of its kernel, and is given its weight when another is nearer.
     """
-    distances, weights, total, pull, closest, gap, own, origin, factor, reach, slot = work
+    distances, weights, pull, total, closest, own, origin, factor, reach, gap, slot = work
     hits, last_hit, winner, distortion = tally
     batch_size, cap = x.shape[1], x.dtype.type(1 if softmax else np.inf)
     for t in range(len(x)):
         for b in range(batch_size):
             factor[b], reach[b] = strength, reaches[t]
         if softmax:
-            _normalize(x, t, scales[t], num_codes, tiles, distances, total, closest, origin, factor, reach)
+            _normalize(x, t, scales[t], num_codes, tiles, distances, total, origin, factor, reach)
         for j in range(len(tiles)):
             pulled = False
             for b in range(batch_size):
@@ -225,7 +224,7 @@ def _attract(x, weight, rates, scales, reaches, strength, softmax, step, num_cod
 @kernel
 def _propagate(x, weight, moves, rates, scales, reaches, strength, step, num_codes, tiles, work, tally):
     """As `_attract`, with the samples' own moves [T, B, D]."""
-    distances, weights, totals, pull, closest, gap, _, _, _, _, slot = work
+    distances, weights, pull, totals, closest, _, _, _, _, gap, slot = work
     hits, last_hit, winner, distortion = tally
     total, cap, zero = totals[0], x.dtype.type(np.inf), x.dtype.type(0)
     for t in range(len(x)):
@@ -249,7 +248,7 @@ def _propagate(x, weight, moves, rates, scales, reaches, strength, step, num_cod
 
 
 @kernel
-def _normalize(x, t, scale, num_codes, tiles, distances, total, closest, origin, factor, reach):
+def _normalize(x, t, scale, num_codes, tiles, distances, total, origin, factor, reach):
     """OUT origin; IN/OUT factor and reach: from those of kappa exp to those of kappa K softmax, for each sample.
 
     A sample's sum of exp(scale (distance - the least so far)) is scaled whenever a nearer code is found.
@@ -326,11 +325,12 @@ def _add_total(distances, scale, origin, shrink, total, b):
 
 @kernel
 def _sum(total, b):
-    """The sum of total[b]."""
-    mass = total[b, 0]
-    for k in range(1, TILE):
-        mass += total[b, k]
-    return mass
+    """The sum of total[b], in four parts, because each addition waits for the one before it."""
+    one, two, three, four = total[b, 0], total[b, 1], total[b, 2], total[b, 3]
+    for k in range(4, TILE, 4):
+        one, two = one + total[b, k], two + total[b, k + 1]
+        three, four = three + total[b, k + 2], four + total[b, k + 3]
+    return (one + two) + (three + four)
 
 
 @kernel
