@@ -176,7 +176,7 @@ def _workspace(x: np.ndarray, num_codes: int) -> Work:
     _, size, dim = x.shape
     lanes, samples = aligned((2 + dim + size, TILE), x.dtype), np.zeros((5, size), x.dtype)
     tile = (lanes[0], lanes[1], lanes[2 : 2 + dim], lanes[2 + dim :])
-    return Work(*tile, *samples, np.empty((size, dim), x.dtype), np.empty(num_codes, np.int64))
+    return Work._make([*tile, *samples, np.empty((size, dim), x.dtype), np.empty(num_codes, np.int64)])
 
 
 @kernel
