@@ -1,5 +1,8 @@
 """One conformance table that every rule passes, and what each rule is known for."""
 
+import tracemalloc
+
+import numba
 import numpy as np
 import pytest
 
@@ -36,6 +39,11 @@ def batches(rule, steps=8, batch_size=4, dim=2, dtype=np.float64, seed=0):
     random = np.random.default_rng(seed)
     x, moved = random.normal(size=(2, steps, batch_size, dim)).astype(dtype)
     return Batches(x, 0.1 * moved if rule.needs_displacement else None)
+
+
+def each(parts, cut):
+    """A cut of the steps of some batches."""
+    return Batches(*(None if part is None else part[cut] for part in parts))
 
 
 def codes_for(num_codes=6, dim=2, dtype=np.float64):
@@ -194,8 +202,53 @@ class TestNSVQ:
         start = VQ(0.25).init(codes)._replace(step=np.int64(5))
         plain, _ = VQ(0.25).advance(start, part)
         rule = NSVQ(0.25, bandwidth, form=form)
-        narrow, _ = rule.advance(rule.init(codes)._replace(step=np.int64(5)), part)
+        with np.errstate(over="ignore"):  # compiled kernels say nothing
+            narrow, _ = rule.advance(rule.init(codes)._replace(step=np.int64(5)), part)
         np.testing.assert_array_equal(narrow.codes, plain.codes)
+
+    @pytest.mark.parametrize("form", ["gaussian", "softmax", "propagate"])
+    @pytest.mark.parametrize("batch_size", [1, 5])
+    @pytest.mark.parametrize("dtype", [np.float32, np.float64])
+    def test_chunks_make_no_difference_to_many_codes(self, form, batch_size, dtype):
+        rule = NSVQ(0.25, exponential(2.0, half_life=3), form=form)
+        part, whole = batches(rule, 6, batch_size, 3, dtype), rule.init(codes_for(200, 3, dtype))
+        expected, _ = rule.advance(whole, part)
+        state = rule.advance(rule.advance(whole, each(part, slice(0, 2)))[0], each(part, slice(2, 6)))[0]
+        np.testing.assert_array_equal(state.codes, expected.codes)
+
+    @pytest.mark.parametrize("batch_size", [1, 5])
+    def test_many_codes_are_assigned_and_move_as_those_of_vq(self, batch_size):
+        """Codes 10 and 150 are one point: the lower one wins."""
+        rule, part, codes = NSVQ(0.25, bandwidth=1e-6), batches(VQ(), 20, batch_size), codes_for(200)
+        codes[150] = codes[10] = part.x[0, 0]
+        narrow, found = rule.advance(rule.init(codes), part)
+        plain, expected = VQ(0.25).advance(VQ(0.25).init(codes), part)
+        np.testing.assert_array_equal(narrow.codes, plain.codes)
+        assert found["hits"][10] > found["hits"][150]
+        for name, value in expected.items():
+            np.testing.assert_array_equal(found[name], value)
+
+    @pytest.mark.parametrize(("dtype", "edge"), [(np.float64, 8.49), (np.float32, 5.65)])
+    def test_a_code_out_of_reach_stays(self, dtype, edge):
+        """sqrt(2 ln(kappa / u)) is 8.490 in float64 and 5.647 in float32; a code beside 0 shows the least move."""
+        rule = NSVQ(0.5, bandwidth=1.0)
+        for x, moves in ((edge - 0.01, True), (edge + 0.01, False)):
+            after, _ = rule.advance(rule.init(np.array([[x], [0.0]], dtype)), Batches(np.array([[[x]]], dtype)))
+            assert (after.codes[1, 0] > 0) == moves
+
+    @pytest.mark.skipif(bool(numba.config.DISABLE_JIT), reason="20,000 codes")
+    @pytest.mark.parametrize("form", ["gaussian", "softmax", "propagate"])
+    @pytest.mark.parametrize("batch_size", [1, 4])
+    def test_needs_one_copy_of_the_codes(self, form, batch_size):
+        rule = NSVQ(form=form)
+        part, state = batches(rule, 1, batch_size, 16), rule.init(codes_for(20_000, 16))
+        rule.advance(rule.init(codes_for(2, 16)), part)  # compiles
+        tracemalloc.start()
+        rule.advance(state, part)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        # a copy, and three integers for each code: hits, last_hit, and where a batch's winner is summed
+        assert peak < state.codes.nbytes + 3 * 8 * len(state.codes) + 100_000
 
     def test_propagate_passes_a_rigid_translation_on_whole(self):
         """All codes move by the encoder's displacement, those that win nothing too, whatever the speed."""

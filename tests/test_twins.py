@@ -11,7 +11,7 @@ import twins
 from vqtheory import Batches, rules, schedules
 from vqtheory.assign import nearest
 
-CASES = [(1, 1, 1), (1, 5, 3), (4, 1, 16), (3, 7, 5), (2, 16, 2)]  # D, K, B
+CASES = [(1, 1, 1), (1, 5, 3), (4, 1, 16), (3, 7, 5), (2, 16, 2), (2, 150, 1), (3, 130, 4)]  # D, K, B
 
 
 def data(dim, num_codes, batch_size, steps=4):

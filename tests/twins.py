@@ -40,7 +40,7 @@ def ema(codes, counts, sums, x, decay, smoothing):
 
 
 def nsvq(codes, x, rate, bandwidth, strength, form):
-    """c_j += (eta / B) sum_i w_ij (x_i - c_j), the winner's weight 1."""
+    """c_j += (eta / B) sum_i w_ij (x_i - c_j), the winner's weight 1, weights below half a unit in its last place 0."""
     step = np.zeros_like(codes)
     for sample in x:
         k, squared = nearest(sample, codes)
@@ -49,6 +49,7 @@ def nsvq(codes, x, rate, bandwidth, strength, form):
         else:
             soft = np.exp(-(np.array(squared) - min(squared)) / bandwidth**2)
             weights = np.minimum(1, strength * len(codes) * soft / soft.sum())
+        weights[weights < 2**-53] = 0
         weights[k] = 1
         step += weights[:, None] * (sample - codes)
     return codes + rate / len(x) * step

@@ -14,6 +14,11 @@ bandwidth sigma_t, which shrinks over training, after the drift:
                whole at kappa = 1; a code that no sample reaches stays)
 
 All sums are taken at the codes before the update. As sigma -> 0 what is left is online k-means.
+
+A weight w_ij below half a unit in the last place of the winner's 1, u = 2^-53 and in float32 2^-24, is 0: what it
+would add is lost in the rounding of the winner's own move. In the gaussian form that is from the distance
+sigma sqrt(2 ln(kappa / u)) on, 8.5 bandwidths and in float32 5.6, so that codes out of reach cost no more than their
+distance. In the propagate form, where the weights are divided by their sum, w_ij is 0 below the smallest normal number.
 """
 
 from __future__ import annotations
@@ -26,8 +31,10 @@ import numpy as np
 from vqtheory import _check, schedules
 from vqtheory._batches import Batches, checked
 from vqtheory._config import Configured
-from vqtheory._jit import inlined_kernel, kernel
-from vqtheory.assign import find_nearest, info, new_tally
+from vqtheory._exponential import exponential
+from vqtheory._jit import kernel
+from vqtheory._tiles import TILE, aligned, any_below, first_least, lay, lift, measure
+from vqtheory.assign import info, new_tally
 from vqtheory.rules._start import check_start, uniform_start
 
 _STRENGTH = {"gaussian": 0.5, "softmax": 0.01, "propagate": 1.0}
@@ -89,7 +96,7 @@ class NSVQ(Configured):
 
     @property
     def tracks_translation(self) -> bool:
-        """A rigid translation is passed on whole, while a step of it stays within the kernel's reach, 38 bandwidths."""
+        """A rigid translation is passed on whole, while a step of it stays within reach, 37 bandwidths, in float32 13."""
         return self.form == "propagate" and self._strength == 1
 
     @property
@@ -108,24 +115,29 @@ class NSVQ(Configured):
         x, weight = checked("NSVQ.advance", batches, state.codes)
         steps, batch_size, _ = x.shape
         rates = (schedules.values(self.step_size, int(state.step), steps) / batch_size).astype(x.dtype)
-        scales = self._scales(int(state.step), steps, x.dtype)
-        codes_t, tally = state.codes.T.copy(), new_tally(x, state.codes)
+        kernel = self._kernel(int(state.step), steps, len(state.codes), x.dtype)
+        tiles, tally, work = lay(state.codes), new_tally(x, state.codes), _workspace(x, len(state.codes))
+        about = (state.step, len(state.codes), tiles, work, tally)
         strength = x.dtype.type(self._strength)
         if self.form == "propagate":
-            moved = _displacement(batches)
-            _propagate(x, weight, moved, rates, scales, strength, state.step, codes_t, *tally)
+            _propagate(x, weight, _displacement(batches), rates, *kernel, strength, *about)
         else:
-            softmax = self.form == "softmax"
-            _attract(x, weight, rates, scales, strength, softmax, state.step, codes_t, *tally)
-        return NSVQState(codes_t.T.copy(), state.step + steps), info(tally, batches)
+            _attract(x, weight, rates, *kernel, strength, self.form == "softmax", *about)
+        return NSVQState(lift(tiles, len(state.codes)), state.step + steps), info(tally, batches)
 
-    def _scales(self, start: int, steps: int, dtype: np.dtype) -> np.ndarray:
-        """What squared distances are multiplied with, -1 / 2 sigma^2 or -1 / tau, [T].
+    def _kernel(self, start: int, steps: int, num_codes: int, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray]:
+        """What squared distances are multiplied with, -1 / 2 sigma^2 or -1 / tau, and from which on weights are 0, [T] each.
 
-        Finite however narrow the kernel, so that the winner's distance of 0 keeps its weight of 1.
+        Finite however narrow or wide the kernel, so that the winner's distance of 0 keeps its weight.
         """
-        squares = (1.0 if self.form == "softmax" else 2.0) * schedules.values(self.bandwidth, start, steps) ** 2
-        return (-1 / np.maximum(squares, np.finfo(dtype).tiny)).astype(dtype)
+        limits, softmax = np.finfo(dtype), self.form == "softmax"
+        squares = (1.0 if softmax else 2.0) * schedules.values(self.bandwidth, start, steps) ** 2
+        squares = np.clip(squares, float(limits.tiny), float(limits.max) / 1024)
+        peak = {"gaussian": self._strength, "softmax": self._strength * num_codes, "propagate": 1.0}[self.form]
+        least = limits.tiny if self.form == "propagate" else limits.eps / 2
+        with np.errstate(divide="ignore"):  # a strength of 0 reaches nowhere
+            reach = np.log(np.float64(peak) / float(least))
+        return (-1 / squares).astype(dtype), (reach * squares).astype(dtype)
 
 
 class NSVQState(NamedTuple):
@@ -143,79 +155,234 @@ def _displacement(batches: Batches) -> np.ndarray:
     return _check.finite("NSVQ.advance", "displacement", moved)
 
 
-@inlined_kernel
-def weigh_gaussian(distances, scale, strength, weights):
-    """OUT weights [K] = kappa exp(-distances / 2 sigma^2), scale = -1 / 2 sigma^2."""
-    for k in range(len(distances)):
-        weights[k] = strength * np.exp(scale * distances[k])
+class Work(NamedTuple):
+    """Workspace of the kernels: one tile, and what is kept of each sample until its winner is known."""
+
+    distances: np.ndarray  # [64]
+    weights: np.ndarray  # [64]: min(cap, factor exp(scale (distance - origin))), 0 from the reach on
+    pull: np.ndarray  # [D, 64]
+    total: np.ndarray  # [B, 64], a sample's sum of exp, place by place; in the propagate form its first row is a code's
+    closest: np.ndarray  # [B], squared distance to the winner so far
+    own: np.ndarray  # [B], the weight that the kernel would give it
+    origin: np.ndarray  # [B]
+    factor: np.ndarray  # [B]
+    reach: np.ndarray  # [B]
+    gap: np.ndarray  # [B, D], x - c of the winner so far
+    slot: np.ndarray  # [K], where in the batch the gaps of a winner are added up
 
 
-@inlined_kernel
-def weigh_softmax(distances, scale, strength, closest, weights):
-    """OUT weights [K] = min(1, kappa K softmax(-distances / sigma^2)), scale = -1 / sigma^2."""
-    total = distances.dtype.type(0)
-    for k in range(len(distances)):
-        weights[k] = np.exp(scale * (distances[k] - closest))
-        total += weights[k]
-    for k in range(len(distances)):
-        weights[k] = min(distances.dtype.type(1), strength * len(distances) * weights[k] / total)
-
-
-@kernel
-def _attract(x, weight, rates, scales, strength, softmax, step, codes_t, hits, last_hit, assignment, distortion):
-    """IN x, weight, rates [T] (eta / B), scales [T], step; IN/OUT codes_t [D, K]; OUT the tally."""
-    steps, batch_size, dim = x.shape
-    num_codes = codes_t.shape[1]
-    distances, weights = np.empty(num_codes, x.dtype), np.empty(num_codes, x.dtype)
-    pull_t = np.empty((dim, num_codes), x.dtype)
-    for t in range(steps):
-        pull_t[:] = 0
-        for b in range(batch_size):
-            winner = find_nearest(x[t, b], codes_t, distances)
-            if softmax:
-                weigh_softmax(distances, scales[t], strength, distances[winner], weights)
-            else:
-                weigh_gaussian(distances, scales[t], strength, weights)
-            weights[winner] = 1
-            for d in range(dim):
-                for k in range(num_codes):
-                    pull_t[d, k] += weight[t, b] * weights[k] * (x[t, b, d] - codes_t[d, k])
-            distortion[t] += weight[t, b] * distances[winner]
-            assignment[b] = winner
-            hits[winner] += 1
-            last_hit[winner] = step + t
-        for d in range(dim):
-            for k in range(num_codes):
-                codes_t[d, k] += rates[t] * pull_t[d, k]
+def _workspace(x: np.ndarray, num_codes: int) -> Work:
+    """Work for batches x [T, B, D]."""
+    _, size, dim = x.shape
+    lanes, samples = aligned((2 + dim + size, TILE), x.dtype), np.zeros((5, size), x.dtype)
+    tile = (lanes[0], lanes[1], lanes[2 : 2 + dim], lanes[2 + dim :])
+    return Work._make([*tile, *samples, np.empty((size, dim), x.dtype), np.empty(num_codes, np.int64)])
 
 
 @kernel
-def _propagate(x, weight, moved, rates, scales, strength, step, codes_t, hits, last_hit, assignment, distortion):
-    """As `_attract`, with the samples' moves [T, B, D]."""
-    steps, batch_size, dim = x.shape
-    num_codes = codes_t.shape[1]
-    distances, weights = np.empty(num_codes, x.dtype), np.empty(num_codes, x.dtype)
-    total, passed_t = np.empty(num_codes, x.dtype), np.empty((dim, num_codes), x.dtype)
-    pull = np.zeros((num_codes, dim), x.dtype)
-    for t in range(steps):
-        total[:] = 0
-        passed_t[:] = 0
+def _attract(x, weight, rates, scales, reaches, strength, softmax, step, num_codes, tiles, work, tally):
+    """IN x, weight, rates [T] (eta / B), scales and reaches [T], step; IN/OUT tiles; OUT the tally.
+
+    An update is one sweep over the codes, two in the softmax form: a tile stays in the cache for the whole batch.
+    A code that is a sample's winner so far is left out of its kernel, and is given its weight when another is nearer.
+    """
+    distances, weights, pull, total, closest, own, origin, factor, reach, gap, slot = work
+    hits, last_hit, winner, distortion = tally
+    batch_size, cap = x.shape[1], x.dtype.type(1 if softmax else np.inf)
+    for t in range(len(x)):
         for b in range(batch_size):
-            winner = find_nearest(x[t, b], codes_t, distances)
-            weigh_gaussian(distances, scales[t], weight[t, b], weights)
-            for k in range(num_codes):
-                total[k] += weights[k]
-            for d in range(dim):
-                pull[winner, d] += weight[t, b] * (x[t, b, d] - codes_t[d, winner])
-                for k in range(num_codes):
-                    passed_t[d, k] += weights[k] * moved[t, b, d]
-            distortion[t] += weight[t, b] * distances[winner]
-            assignment[b] = winner
-            hits[winner] += 1
-            last_hit[winner] = step + t
+            factor[b], reach[b] = strength, reaches[t]
+        if softmax:
+            _normalize(x, t, scales[t], num_codes, tiles, distances, total, origin, factor, reach)
+        for j in range(len(tiles)):
+            pulled = False
+            for b in range(batch_size):
+                measure(x, t, b, tiles, j, distances)
+                for k in range(num_codes - j * TILE, TILE):
+                    distances[k] = np.inf
+                won, place = j == 0 or any_below(distances, closest[b]), 0
+                if won:
+                    if j > 0 and own[b] > 0:
+                        _move_one(rates[t], weight[t, b] * own[b], gap, b, tiles, winner[b])
+                    place = first_least(distances)
+                    winner[b], closest[b], own[b] = j * TILE + place, distances[place], 0
+                    _keep_gap(x, t, b, tiles, j, place, gap)
+                if any_below(distances, reach[b]):
+                    _weigh(distances, scales[t], origin[b], factor[b], cap, reach[b], weights)
+                    if won:
+                        own[b], weights[place] = weights[place], 0
+                    if batch_size == 1:
+                        _move(x, t, b, rates[t], weight[t, b], weights, tiles, j)
+                    else:
+                        _add_pull(x, t, b, weight[t, b], weights, tiles, j, pull)
+                        pulled = True
+            if pulled:
+                _follow(rates[t], pull, tiles, j)
+        _settle(weight, rates[t], step, t, tiles, closest, gap, slot, hits, last_hit, winner, distortion)
+
+
+@kernel
+def _propagate(x, weight, moves, rates, scales, reaches, strength, step, num_codes, tiles, work, tally):
+    """As `_attract`, with the samples' own moves [T, B, D]."""
+    distances, weights, pull, totals, closest, _, _, _, _, gap, slot = work
+    hits, last_hit, winner, distortion = tally
+    total, cap, zero = totals[0], x.dtype.type(np.inf), x.dtype.type(0)
+    for t in range(len(x)):
+        for j in range(len(tiles)):
+            reached = False
+            for b in range(x.shape[1]):
+                measure(x, t, b, tiles, j, distances)
+                for k in range(num_codes - j * TILE, TILE):
+                    distances[k] = np.inf
+                if j == 0 or any_below(distances, closest[b]):
+                    place = first_least(distances)
+                    winner[b], closest[b] = j * TILE + place, distances[place]
+                    _keep_gap(x, t, b, tiles, j, place, gap)
+                if any_below(distances, reaches[t]):
+                    _weigh(distances, scales[t], zero, weight[t, b], cap, reaches[t], weights)
+                    _add_moves(moves, t, b, weights, total, pull)
+                    reached = True
+            if reached:
+                _follow_mean(strength, total, pull, tiles, j)
+        _settle(weight, rates[t], step, t, tiles, closest, gap, slot, hits, last_hit, winner, distortion)
+
+
+@kernel
+def _normalize(x, t, scale, num_codes, tiles, distances, total, origin, factor, reach):
+    """OUT origin; IN/OUT factor and reach: from those of kappa exp to those of kappa K softmax, for each sample.
+
+    A sample's sum of exp(scale (distance - the least so far)) is scaled whenever a nearer code is found.
+    """
+    origin[:] = np.inf
+    for b in range(x.shape[1]):
+        origin[b] = np.inf
+    for j in range(len(tiles)):
+        for b in range(x.shape[1]):
+            measure(x, t, b, tiles, j, distances)
+            for k in range(num_codes - j * TILE, TILE):
+                distances[k] = np.inf
+            before = origin[b]
+            origin[b] = min(before, distances[first_least(distances)])
+            shrink = exponential(scale * (before - origin[b]))
+            _add_total(distances, scale, origin[b], shrink, total, b)
+    for b in range(x.shape[1]):
+        mass = _sum(total, b)
+        factor[b] *= num_codes / mass
+        reach[b] += origin[b] + np.log(mass) / scale
+
+
+@kernel
+def _settle(weight, rate, step, t, tiles, closest, gap, slot, hits, last_hit, winner, distortion):
+    """The step of plain VQ. IN/OUT tiles; OUT the tally. The gaps of one winner are added up where its first one is."""
+    size, dim = gap.shape
+    for b in range(size):
+        k = winner[b]
         for d in range(dim):
-            for k in range(num_codes):
-                if total[k] > 0:
-                    codes_t[d, k] += strength * (passed_t[d, k] / total[k])
-                codes_t[d, k] += rates[t] * pull[k, d]
-                pull[k, d] = 0
+            gap[b, d] *= weight[t, b]
+        if last_hit[k] < step + t:
+            slot[k] = b
+        else:
+            for d in range(dim):
+                gap[slot[k], d] += gap[b, d]
+        distortion[t] += weight[t, b] * closest[b]
+        hits[k] += 1
+        last_hit[k] = step + t
+    for b in range(size):
+        k = winner[b]
+        if slot[k] == b:
+            for d in range(dim):
+                tiles[k // TILE, d, k % TILE] += rate * gap[b, d]
+
+
+@kernel
+def _move_one(rate, weight, gap, b, tiles, k):
+    """IN/OUT tiles: c_k += rate weight gap[b]."""
+    for d in range(gap.shape[1]):
+        tiles[k // TILE, d, k % TILE] += rate * (weight * gap[b, d])
+
+
+@kernel
+def _keep_gap(x, t, b, tiles, j, place, gap):
+    """OUT gap [B, D] of sample b: x - c for the code at a place in tile j."""
+    for d in range(x.shape[2]):
+        gap[b, d] = x[t, b, d] - tiles[j, d, place]
+
+
+@kernel
+def _weigh(distances, scale, origin, factor, cap, reach, weights):
+    """OUT weights [64]: min(cap, factor exp(scale (distances - origin))), and 0 from the reach on."""
+    for k in range(TILE):
+        weight = min(cap, factor * exponential(scale * (distances[k] - origin)))
+        weights[k] = weight * (distances[k] < reach)
+
+
+@kernel
+def _add_total(distances, scale, origin, shrink, total, b):
+    """IN/OUT total [B, 64]: that of sample b times `shrink`, and exp(scale (distances - origin)) added."""
+    for k in range(TILE):
+        total[b, k] = shrink * total[b, k] + exponential(scale * (distances[k] - origin))
+
+
+@kernel
+def _sum(total, b):
+    """The sum of total[b], in four parts, because each addition waits for the one before it."""
+    one, two, three, four = total[b, 0], total[b, 1], total[b, 2], total[b, 3]
+    for k in range(4, TILE, 4):
+        one, two = one + total[b, k], two + total[b, k + 1]
+        three, four = three + total[b, k + 2], four + total[b, k + 3]
+    return (one + two) + (three + four)
+
+
+@kernel
+def _move(x, t, b, rate, weight, weights, tiles, j):
+    """IN/OUT tile j: c_k += rate weight w_k (x - c_k)."""
+    for k in range(TILE):
+        weights[k] *= weight
+    for d in range(x.shape[2]):
+        coordinate = x[t, b, d]
+        for k in range(TILE):
+            tiles[j, d, k] += rate * (weights[k] * (coordinate - tiles[j, d, k]))
+
+
+@kernel
+def _add_pull(x, t, b, weight, weights, tiles, j, pull):
+    """Added to pull [D, 64]: weight w_k (x - c_k)."""
+    for k in range(TILE):
+        weights[k] *= weight
+    for d in range(x.shape[2]):
+        coordinate = x[t, b, d]
+        for k in range(TILE):
+            pull[d, k] += weights[k] * (coordinate - tiles[j, d, k])
+
+
+@kernel
+def _follow(rate, pull, tiles, j):
+    """IN/OUT tile j: c_k += rate pull_k; pull [D, 64] is 0 afterwards."""
+    for d in range(len(pull)):
+        for k in range(TILE):
+            tiles[j, d, k] += rate * pull[d, k]
+            pull[d, k] = 0
+
+
+@kernel
+def _add_moves(moves, t, b, weights, total, pull):
+    """Added to total [64] and to pull [D, 64]: w_k, and w_k times a sample's move [D]."""
+    for k in range(TILE):
+        total[k] += weights[k]
+    for d in range(moves.shape[2]):
+        coordinate = moves[t, b, d]
+        for k in range(TILE):
+            pull[d, k] += weights[k] * coordinate
+
+
+@kernel
+def _follow_mean(strength, total, pull, tiles, j):
+    """IN/OUT tile j: c_k += strength pull_k / total_k where a sample reaches; total and pull are 0 afterwards."""
+    least, one = np.finfo(total.dtype).tiny, total.dtype.type(1)
+    for k in range(TILE):
+        total[k] = one / total[k] if total[k] >= least else 0
+    for d in range(len(pull)):
+        for k in range(TILE):
+            tiles[j, d, k] += strength * (pull[d, k] * total[k])
+            pull[d, k] = 0
+    total[:] = 0

@@ -30,6 +30,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 
 from vqtheory import _check
+from vqtheory._exponential import exponential, normal_tail
 from vqtheory._jit import kernel
 from vqtheory.rules._map import MapRule, MapState, descend, find_gradient, place
 
@@ -162,7 +163,7 @@ class TransVQ(MapRule):
             mlp_inverse=(depth, num_codes),
             mlp_input=of_code,
             before=of_hidden,
-            gate=of_hidden,
+            slope=of_hidden,
             hidden=of_hidden,
             final_unit=(num_codes, width),
             final_inverse=(num_codes,),
@@ -212,7 +213,7 @@ class Workspace(NamedTuple):
     mlp_inverse: Any
     mlp_input: Any  # [depth, K, M]
     before: Any  # [depth, K, N], input of gelu
-    gate: Any  # [depth, K, N], the normal distribution function of it
+    slope: Any  # [depth, K, N], gelu's derivative there
     hidden: Any  # [depth, K, N], output of gelu
     final_unit: Any
     final_inverse: Any
@@ -233,7 +234,7 @@ def _forward(base, p, work, raw):
             x += np.dot(work.attended[i, h], p.output[i, h])
         _normalize(x, p.mlp_norm[i], work.mlp_unit[i], work.mlp_inverse[i], work.mlp_input[i])
         np.dot(work.mlp_input[i], p.up[i], work.before[i])
-        _gelu(p.up_bias[i], work.before[i], work.gate[i], work.hidden[i])
+        _gelu(p.up_bias[i], work.before[i], work.slope[i], work.hidden[i])
         x += np.dot(work.hidden[i], p.down[i]) + p.down_bias[i]
     _normalize(x, p.final_norm, work.final_unit, work.final_inverse, work.final_input)
     np.dot(work.final_input, p.final, raw)
@@ -253,7 +254,7 @@ def _backward(base, p, work, gradient, pulled):
         _sum_rows(dx, pulled.down_bias[i])
         np.dot(work.hidden[i].T, dx, pulled.down[i])
         dhidden = np.dot(dx, p.down[i].T)
-        _gelu_back(work.before[i], work.gate[i], dhidden)
+        dhidden *= work.slope[i]
         _sum_rows(dhidden, pulled.up_bias[i])
         np.dot(work.mlp_input[i].T, dhidden, pulled.up[i])
         np.dot(dhidden, p.up[i].T, dy)
@@ -282,10 +283,9 @@ def _attend(p, work, i, h):
     np.dot(key.T, value, work.memory[i, h])
     np.dot(query, work.memory[i, h], attended)
     _sum_rows(key, mass)
+    np.dot(query, mass, total)
     for k in range(query.shape[0]):
-        total[k] = 1e-6
-        for j in range(query.shape[1]):
-            total[k] += query[k, j] * mass[j]
+        total[k] += 1e-6
         for j in range(query.shape[1]):
             attended[k, j] /= total[k]
 
@@ -297,17 +297,15 @@ def _attend_back(p, work, i, h, dx, pulled, dy):
     attended, mass, total = work.attended[i, h], work.mass[i, h], work.total[i, h]
     np.dot(attended.T, dx, pulled.output[i, h])
     dratio = np.dot(dx, p.output[i, h].T)  # becomes the gradient of the numerator, Q (R^T Z)
-    dtotal = np.zeros_like(total)
+    dtotal = np.empty_like(total)
     for k in range(query.shape[0]):
         for j in range(query.shape[1]):
             dratio[k, j] /= total[k]
-            dtotal[k] -= dratio[k, j] * attended[k, j]
-    dmemory = np.dot(query.T, dratio)
+        dtotal[k] = -np.dot(dratio[k], attended[k])
+    dmemory, dmass = np.dot(query.T, dratio), np.dot(query.T, dtotal)
     dquery, dkey, dvalue = np.dot(dratio, work.memory[i, h].T), np.dot(value, dmemory.T), np.dot(key, dmemory)
-    dmass = np.zeros_like(mass)
     for k in range(query.shape[0]):
         for j in range(query.shape[1]):
-            dmass[j] += dtotal[k] * query[k, j]
             dquery[k, j] += dtotal[k] * mass[j]
     dkey += dmass
     _elu_plus_one_back(query, dquery)
@@ -315,23 +313,26 @@ def _attend_back(p, work, i, h, dx, pulled, dy):
     np.dot(y.T, dquery, pulled.query[i, h])
     np.dot(y.T, dkey, pulled.key[i, h])
     np.dot(y.T, dvalue, pulled.value[i, h])
-    dy += np.dot(dquery, p.query[i, h].T) + np.dot(dkey, p.key[i, h].T) + np.dot(dvalue, p.value[i, h].T)
+    branch = np.dot(dquery, p.query[i, h].T)
+    dy += branch
+    np.dot(dkey, p.key[i, h].T, branch)
+    dy += branch
+    np.dot(dvalue, p.value[i, h].T, branch)
+    dy += branch
 
 
 @kernel
 def _normalize(x, norm, unit, inverse, y):
     """LayerNorm of each row. IN x [K, M], norm [2, M]; OUT unit, inverse [K], y."""
     rows, width = x.shape
-    share = x.dtype.type(1 / width)
+    share = np.full(width, 1 / width, x.dtype)
     for k in range(rows):
-        mean, variance = x.dtype.type(0), x.dtype.type(0)
+        mean = np.dot(x[k], share)
         for j in range(width):
-            mean += share * x[k, j]
+            unit[k, j] = x[k, j] - mean
+        inverse[k] = 1 / np.sqrt(share[0] * np.dot(unit[k], unit[k]) + 1e-5)
         for j in range(width):
-            variance += share * (x[k, j] - mean) * (x[k, j] - mean)
-        inverse[k] = 1 / np.sqrt(variance + 1e-5)
-        for j in range(width):
-            unit[k, j] = (x[k, j] - mean) * inverse[k]
+            unit[k, j] *= inverse[k]
             y[k, j] = norm[0, j] * unit[k, j] + norm[1, j]
 
 
@@ -342,37 +343,29 @@ def _normalize_back(dy, norm, unit, inverse, dnorm, dx):
     A row's mean and its size do not pass the norm: their directions are taken out of the gradient.
     """
     rows, width = dy.shape
-    share = dy.dtype.type(1 / width)
+    share, dunit = np.full(width, 1 / width, dy.dtype), np.empty(width, dy.dtype)
     dnorm[:] = 0
     for k in range(rows):
-        mean, along = dy.dtype.type(0), dy.dtype.type(0)
         for j in range(width):
-            dunit = norm[0, j] * dy[k, j]
-            mean += share * dunit
-            along += share * dunit * unit[k, j]
+            dunit[j] = norm[0, j] * dy[k, j]
             dnorm[0, j] += dy[k, j] * unit[k, j]
             dnorm[1, j] += dy[k, j]
+        mean, along = np.dot(dunit, share), share[0] * np.dot(dunit, unit[k])
         for j in range(width):
-            dx[k, j] += inverse[k] * (norm[0, j] * dy[k, j] - mean - along * unit[k, j])
+            dx[k, j] += inverse[k] * (dunit[j] - mean - along * unit[k, j])
 
 
 @kernel
-def _gelu(bias, before, gate, hidden):
-    """IN bias [N]; IN/OUT before, to which it is added; OUT gate, hidden = before * gate."""
+def _gelu(bias, before, slope, hidden):
+    """IN bias [N]; IN/OUT before, to which it is added; OUT hidden = before Phi(before), and its slope."""
+    half, one, height = before.dtype.type(-0.5), before.dtype.type(1), before.dtype.type(1 / math.sqrt(2 * math.pi))
     for k in range(before.shape[0]):
         for j in range(before.shape[1]):
-            before[k, j] += bias[j]
-            gate[k, j] = 0.5 * (1 + math.erf(before[k, j] * math.sqrt(0.5)))
-            hidden[k, j] = before[k, j] * gate[k, j]
-
-
-@kernel
-def _gelu_back(before, gate, gradient):
-    """IN/OUT gradient: of hidden, then of before."""
-    for k in range(before.shape[0]):
-        for j in range(before.shape[1]):
-            density = math.exp(-0.5 * before[k, j] * before[k, j]) / math.sqrt(2 * math.pi)
-            gradient[k, j] *= gate[k, j] + before[k, j] * density
+            z = before[k, j] + bias[j]
+            density = exponential(half * z * z)
+            tail = normal_tail(abs(z), density)
+            gate = tail if z < 0 else one - tail
+            before[k, j], hidden[k, j], slope[k, j] = z, z * gate, gate + z * (height * density)
 
 
 @kernel
@@ -380,7 +373,7 @@ def _elu_plus_one(z):
     """IN/OUT z: phi(z) = z + 1 above 0, exp(z) below."""
     for k in range(z.shape[0]):
         for j in range(z.shape[1]):
-            z[k, j] = z[k, j] + 1 if z[k, j] > 0 else math.exp(z[k, j])
+            z[k, j] = z[k, j] + 1 if z[k, j] > 0 else exponential(z[k, j])
 
 
 @kernel
