@@ -26,7 +26,7 @@ from vqtheory import _check, schedules
 from vqtheory._batches import Batches, checked
 from vqtheory._config import Configured
 from vqtheory._jit import kernel
-from vqtheory.assign import info, new_tally, sum_cells
+from vqtheory.assign import Tally, by_batch, find_all, info, new_tally, sum_cells
 from vqtheory.rules._start import check_start, uniform_start
 
 
@@ -99,16 +99,16 @@ class EMA(Configured):
         codes = _check.matrix("EMA.init", "codes", codes).copy()
         if self.start == "published":
             codes = uniform_start(codes, seed, bound=np.sqrt(3 / codes.shape[1]))
-        return EMAState(codes, np.int64(0), np.ones(len(codes), codes.dtype), codes.copy())
+        return EMAState(codes, np.int64(0), np.ones(len(codes), codes.dtype), codes if self.smoothing == 0 else codes.copy())
 
     def advance(self, state: EMAState, batches: Batches) -> tuple[EMAState, dict[str, np.ndarray]]:
         """T updates from batches.x [T, B, D]."""
         x, weight = checked("EMA.advance", batches, state.codes)
         decays = schedules.values(self.decay, int(state.step), len(x)).astype(x.dtype)
-        codes_t, means_t = state.codes.T.copy(), state.means.T.copy()
         counts, tally = state.counts.copy(), new_tally(x, state.codes)
-        _advance(x, weight, decays, x.dtype.type(self.smoothing), state.step, codes_t, means_t, counts, *tally)
-        return EMAState(codes_t.T.copy(), state.step + len(x), counts, means_t.T.copy()), info(tally, batches)
+        advance = _advance_by_batch if by_batch(x.shape[1], state.codes) else _advance_directly
+        codes, means = advance(x, weight, decays, x.dtype.type(self.smoothing), state, counts, tally)
+        return EMAState(codes, state.step + len(x), counts, means), info(tally, batches)
 
 
 class EMAState(NamedTuple):
@@ -118,6 +118,30 @@ class EMAState(NamedTuple):
     step: np.int64
     counts: np.ndarray
     means: np.ndarray
+
+
+def _advance_directly(x, weight, decays, smoothing, state: EMAState, counts, tally: Tally):  # type: ignore[no-untyped-def]
+    """Codes and means after T updates, by the direct sum alone; IN/OUT counts."""
+    codes_t, means_t = state.codes.T.copy(), state.means.T.copy()
+    _advance(x, weight, decays, smoothing, state.step, codes_t, means_t, counts, *tally)
+    return codes_t.T.copy(), means_t.T.copy()
+
+
+def _advance_by_batch(x, weight, decays, smoothing, state: EMAState, counts, tally: Tally):  # type: ignore[no-untyped-def]
+    """Codes and means after T updates, each batch assigned by products; one array where the means are the codes."""
+    codes = state.codes.copy()
+    same = smoothing == 0 and (state.means is state.codes or np.array_equal(state.means, state.codes))
+    means = codes if same else state.means.copy()
+    mass = np.zeros(len(codes), x.dtype)
+    for t in range(len(x)):
+        tally.assignment[:], squared = find_all(x[t], codes)
+        order = np.argsort(tally.assignment, kind="stable")
+        _move(x[t], weight[t], order, tally.assignment, squared, decays[t], codes, means, counts, mass,
+              tally.hits, tally.distortion[t:])  # fmt: skip
+        tally.last_hit[tally.assignment] = state.step + t
+        if smoothing > 0 or means is not codes:
+            smooth(smoothing, counts, means.T, codes.T)
+    return codes, means
 
 
 @kernel
@@ -142,6 +166,33 @@ def _advance(x, weight, decays, smoothing, step, codes_t, means_t, counts, hits,
                     sum_of_offsets = pull[k, d] + mass[k] * (codes_t[d, k] - means_t[d, k])
                     means_t[d, k] += gain / counts[k] * sum_of_offsets
         smooth(smoothing, counts, means_t, codes_t)
+
+
+@kernel
+def _move(x, weight, order, assignment, squared, decay, codes, means, counts, mass, hits, distortion):
+    """One batch that has been assigned: IN x [B, D], order that sorts it by its codes; IN/OUT means [K, D], counts, hits;
+    OUT distortion; mass [K] is work, 0 before and after. Codes move where they are the means."""
+    pull, gain, start = np.empty(x.shape[1], x.dtype), 1 - decay, 0
+    for b in range(len(x)):
+        distortion[0] += weight[b] * squared[b]
+        mass[assignment[b]] += weight[b]
+        hits[assignment[b]] += 1
+    for k in range(len(counts)):
+        counts[k] = decay * counts[k] + gain * mass[k]
+    while start < len(x):
+        k, stop = assignment[order[start]], start
+        pull[:] = 0
+        while stop < len(x) and assignment[order[stop]] == k:
+            b = order[stop]
+            for d in range(x.shape[1]):
+                pull[d] += weight[b] * (x[b, d] - codes[k, d])
+            stop += 1
+        if mass[k] > 0:
+            for d in range(x.shape[1]):
+                sum_of_offsets = pull[d] + mass[k] * (codes[k, d] - means[k, d])
+                means[k, d] += gain / counts[k] * sum_of_offsets
+        mass[k] = 0
+        start = stop
 
 
 @kernel
