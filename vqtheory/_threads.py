@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
+from itertools import pairwise
 
 from vqtheory import _check
 
@@ -31,7 +32,7 @@ def spread(function: Callable[[slice], object], size: int, block: int) -> None:
     """Call a function that releases the GIL on slices of `size` samples, one for each thread, cut at whole blocks."""
     number = min(_allowed.get(), -(-size // block))
     cuts = [round(i * size / number / block) * block for i in range(number)] + [size]
-    parts = [slice(start, stop) for start, stop in zip(cuts[:-1], cuts[1:], strict=True)]
+    parts = [slice(start, stop) for start, stop in pairwise(cuts)]
     if number == 1:
         function(parts[0])
     else:
