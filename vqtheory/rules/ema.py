@@ -120,14 +120,14 @@ class EMAState(NamedTuple):
     means: np.ndarray
 
 
-def _advance_directly(x, weight, decays, smoothing, state: EMAState, counts, tally: Tally):  # type: ignore[no-untyped-def]
+def _advance_directly(x, weight, decays, smoothing, state: EMAState, counts, tally: Tally):
     """Codes and means after T updates, by the direct sum alone; IN/OUT counts."""
     codes_t, means_t = state.codes.T.copy(), state.means.T.copy()
     _advance(x, weight, decays, smoothing, state.step, codes_t, means_t, counts, *tally)
     return codes_t.T.copy(), means_t.T.copy()
 
 
-def _advance_by_batch(x, weight, decays, smoothing, state: EMAState, counts, tally: Tally):  # type: ignore[no-untyped-def]
+def _advance_by_batch(x, weight, decays, smoothing, state: EMAState, counts, tally: Tally):
     """Codes and means after T updates, each batch assigned by products; one array where the means are the codes."""
     codes = state.codes.copy()
     same = smoothing == 0 and (state.means is state.codes or np.array_equal(state.means, state.codes))

@@ -118,7 +118,7 @@ def _rates_by_wins(schedule: Any, wins: np.ndarray, samples: int) -> tuple[np.nd
     return np.broadcast_to(schedule(counts) if callable(schedule) else float(schedule), counts.shape), offsets
 
 
-def _advance_directly(x, weight, rates, offsets, step, codes, tally: Tally) -> np.ndarray:  # type: ignore[no-untyped-def]
+def _advance_directly(x, weight, rates, offsets, step, codes, tally: Tally) -> np.ndarray:
     """The codes after T updates, by the direct sum alone."""
     codes_t = codes.T.copy()
     if len(offsets) > 0:
@@ -128,7 +128,7 @@ def _advance_directly(x, weight, rates, offsets, step, codes, tally: Tally) -> n
     return codes_t.T.copy()
 
 
-def _advance_one_by_one(x, weight, rates, offsets, step, codes, tally: Tally) -> np.ndarray:  # type: ignore[no-untyped-def]
+def _advance_one_by_one(x, weight, rates, offsets, step, codes, tally: Tally) -> np.ndarray:
     """The codes after T updates of one sample each, found by products over blocks of updates."""
     codes, winners = codes.copy(), np.empty(len(x), np.int64)
     follow(x[:, 0], weight[:, 0], rates, offsets, tally.hits, codes, winners, tally.distortion)
@@ -138,7 +138,7 @@ def _advance_one_by_one(x, weight, rates, offsets, step, codes, tally: Tally) ->
     return codes
 
 
-def _advance_by_batch(x, weight, rates, offsets, step, codes, tally: Tally) -> np.ndarray:  # type: ignore[no-untyped-def]
+def _advance_by_batch(x, weight, rates, offsets, step, codes, tally: Tally) -> np.ndarray:
     """The codes after T updates, each batch assigned by products."""
     codes = codes.copy()
     for t in range(len(x)):
