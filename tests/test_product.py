@@ -18,8 +18,8 @@ both = pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.fixture
 def by_product(monkeypatch):
     """Small shapes go by the product too."""
-    monkeypatch.setattr(_product, "worthwhile", lambda codes: True)
-    monkeypatch.setattr("vqtheory.rules.vq.worthwhile", lambda codes: True)
+    monkeypatch.setattr(_product, "worthwhile", lambda *codes, **least: True)
+    monkeypatch.setattr("vqtheory.rules.vq.worthwhile", lambda *codes, **least: True)
 
 
 def clouds(num_codes, dim, samples, dtype):
@@ -84,7 +84,7 @@ def test_batches_take_the_same_steps(rule, num_codes, dim, batch_size, dtype, mo
         x = Batches(x.astype(dtype).reshape(3, batch_size, dim), weight=np.random.default_rng(0).random((3, batch_size)))
         after = []
         for by_product in (True, False):
-            monkeypatch.setattr(_product, "worthwhile", lambda codes, answer=by_product: answer)
+            monkeypatch.setattr(_product, "worthwhile", lambda *codes, answer=by_product, **least: answer)
             after.append(rule.advance(rule.init(codes.astype(dtype)), x))
         for one, other in zip(after[0][0], after[1][0], strict=True):
             np.testing.assert_array_equal(one, other, err_msg=name)

@@ -40,10 +40,13 @@ _WHOLE = 2**18  # numbers of a codebook of which a copy seen from the centre is 
 _PANEL = 2**17  # numbers in the part of a larger one that is copied at a time
 
 
-def worthwhile(codes: np.ndarray) -> bool:
-    """Whether the product is faster than the direct sum for codes [K, D], as measured; both find the same bits."""
+def worthwhile(codes: np.ndarray, least: int = 512) -> bool:
+    """Whether the product is faster than the direct sum for codes [K, D], as measured; both find the same bits.
+
+    From `least` codes on it always is: 512 where the codes move with every sample, 256 where they stay for a batch.
+    """
     num_codes, dim = codes.shape
-    return num_codes >= 64 and codes.size >= 2**13 and dim * np.finfo(codes.dtype).eps < 0.1
+    return (num_codes >= least or (num_codes >= 64 and codes.size >= 2**13)) and dim * np.finfo(codes.dtype).eps < 0.1
 
 
 class Proposals(NamedTuple):

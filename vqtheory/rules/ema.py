@@ -26,7 +26,7 @@ from vqtheory import _check, schedules
 from vqtheory._batches import Batches, checked
 from vqtheory._config import Configured
 from vqtheory._jit import kernel
-from vqtheory.assign import Tally, by_batch, find_all, info, new_tally, sum_cells
+from vqtheory.assign import Tally, by_batch, find_all, info, link, new_chain, new_tally, sum_cells
 from vqtheory.rules._start import check_start, uniform_start
 
 
@@ -132,12 +132,11 @@ def _advance_by_batch(x, weight, decays, smoothing, state: EMAState, counts, tal
     codes = state.codes.copy()
     same = smoothing == 0 and (state.means is state.codes or np.array_equal(state.means, state.codes))
     means = codes if same else state.means.copy()
-    mass = np.zeros(len(codes), x.dtype)
+    mass, chain = np.zeros(len(codes), x.dtype), new_chain(len(codes), x.shape[1])
     for t in range(len(x)):
         tally.assignment[:], squared = find_all(x[t], codes)
-        order = np.argsort(tally.assignment, kind="stable")
-        _move(x[t], weight[t], order, tally.assignment, squared, decays[t], codes, means, counts, mass,
-              tally.hits, tally.distortion[t:])  # fmt: skip
+        tally.distortion[t] = _move(x[t], weight[t], tally.assignment, squared, decays[t], chain, mass, codes, means, counts)
+        np.add.at(tally.hits, tally.assignment, 1)
         tally.last_hit[tally.assignment] = state.step + t
         if smoothing > 0 or means is not codes:
             smooth(smoothing, counts, means.T, codes.T)
@@ -169,30 +168,31 @@ def _advance(x, weight, decays, smoothing, step, codes_t, means_t, counts, hits,
 
 
 @kernel
-def _move(x, weight, order, assignment, squared, decay, codes, means, counts, mass, hits, distortion):
-    """One batch that has been assigned: IN x [B, D], order that sorts it by its codes; IN/OUT means [K, D], counts, hits;
-    OUT distortion; mass [K] is work, 0 before and after. Codes move where they are the means."""
-    pull, gain, start = np.empty(x.shape[1], x.dtype), 1 - decay, 0
+def _move(x, weight, assignment, squared, decay, chain, mass, codes, means, counts):
+    """One batch that has been assigned: IN x [B, D], codes [K, D]; IN/OUT means, which may be the codes, and counts; returns
+    the distortion. chain and mass [K] are work. A code's samples are summed in the order of the batch."""
+    pull, gain, error = np.empty(x.shape[1], x.dtype), 1 - decay, codes.dtype.type(0)
+    link(assignment, chain)
+    mass[:] = 0
     for b in range(len(x)):
-        distortion[0] += weight[b] * squared[b]
+        error += weight[b] * squared[b]
         mass[assignment[b]] += weight[b]
-        hits[assignment[b]] += 1
     for k in range(len(counts)):
         counts[k] = decay * counts[k] + gain * mass[k]
-    while start < len(x):
-        k, stop = assignment[order[start]], start
+    for first in range(len(x)):
+        k, b = assignment[first], first
+        if chain.first[k] != first:
+            continue
         pull[:] = 0
-        while stop < len(x) and assignment[order[stop]] == k:
-            b = order[stop]
+        while b >= 0:
             for d in range(x.shape[1]):
                 pull[d] += weight[b] * (x[b, d] - codes[k, d])
-            stop += 1
-        if mass[k] > 0:
-            for d in range(x.shape[1]):
-                sum_of_offsets = pull[d] + mass[k] * (codes[k, d] - means[k, d])
-                means[k, d] += gain / counts[k] * sum_of_offsets
-        mass[k] = 0
-        start = stop
+            b = chain.next[b]
+        for d in range(x.shape[1]):
+            if mass[k] > 0:
+                means[k, d] += gain / counts[k] * (pull[d] + mass[k] * (codes[k, d] - means[k, d]))
+        chain.first[k] = -1
+    return error
 
 
 @kernel

@@ -21,7 +21,7 @@ from vqtheory._batches import Batches, checked
 from vqtheory._config import Configured
 from vqtheory._jit import kernel
 from vqtheory._product import follow, worthwhile
-from vqtheory.assign import Tally, by_batch, find_all, find_nearest, info, new_tally, sum_cells
+from vqtheory.assign import Tally, by_batch, find_all, find_nearest, info, link, new_chain, new_tally, sum_cells
 from vqtheory.rules._start import check_start, uniform_start
 
 
@@ -140,12 +140,11 @@ def _advance_one_by_one(x, weight, rates, offsets, step, codes, tally: Tally) ->
 
 def _advance_by_batch(x, weight, rates, offsets, step, codes, tally: Tally) -> np.ndarray:
     """The codes after T updates, each batch assigned by products."""
-    codes = codes.copy()
+    codes, chain = codes.copy(), new_chain(len(codes), x.shape[1])
     for t in range(len(x)):
         tally.assignment[:], squared = find_all(x[t], codes)
-        order = np.argsort(tally.assignment, kind="stable")
-        _move(x[t], weight[t], order, tally.assignment, squared, rates if len(offsets) > 0 else rates[t:], offsets, codes,
-              tally.hits, tally.distortion[t:])  # fmt: skip
+        gains = rates if len(offsets) > 0 else rates[t:]
+        _move(x[t], weight[t], gains, offsets, tally.assignment, squared, chain, codes, tally.hits, tally.distortion[t:])
         tally.last_hit[tally.assignment] = step + t
     return codes
 
@@ -188,27 +187,27 @@ def _advance_by_wins(x, weight, rates, offsets, step, codes_t, hits, last_hit, a
 
 
 @kernel
-def _move(x, weight, order, assignment, squared, rates, offsets, codes, hits, distortion):
-    """One batch that has been assigned: IN x [B, D], order that sorts it by its codes, gains as of `follow`; IN/OUT codes
-    [K, D], hits; OUT distortion."""
-    pull, rate, start = np.empty(x.shape[1], x.dtype), rates[0], 0
-    for b in range(len(x)):
-        distortion[0] += weight[b] * squared[b]
-    while start < len(x):
-        k, stop = assignment[order[start]], start
+def _move(x, weight, rates, offsets, assignment, squared, chain, codes, hits, distortion):
+    """One batch that has been assigned: IN x [B, D], weight, gains as of `follow`; IN/OUT codes [K, D], hits; OUT
+    distortion; chain is work. A code's samples are summed in the order of the batch."""
+    pull = np.empty(x.shape[1], x.dtype)
+    link(assignment, chain)
+    for first in range(len(x)):
+        distortion[0] += weight[first] * squared[first]
+        k, b = assignment[first], first
+        if chain.first[k] != first:
+            continue
         pull[:] = 0
-        while stop < len(x) and assignment[order[stop]] == k:
-            b = order[stop]
-            if len(offsets) > 0:
-                gain = weight[b] * rates[offsets[k] + hits[k]]
-                for d in range(x.shape[1]):
-                    codes[k, d] += gain * (x[b, d] - codes[k, d])
-            else:
-                for d in range(x.shape[1]):
+        while b >= 0:
+            gain = rates[offsets[k] + hits[k]] if len(offsets) > 0 else rates[0]
+            for d in range(x.shape[1]):
+                if len(offsets) > 0:
+                    codes[k, d] += weight[b] * gain * (x[b, d] - codes[k, d])
+                else:
                     pull[d] += weight[b] * (x[b, d] - codes[k, d])
             hits[k] += 1
-            stop += 1
+            b = chain.next[b]
         if len(offsets) == 0:
             for d in range(x.shape[1]):
-                codes[k, d] += rate * pull[d]
-        start = stop
+                codes[k, d] += rates[0] * pull[d]
+        chain.first[k] = -1
