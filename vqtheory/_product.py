@@ -33,11 +33,13 @@ import scipy.linalg  # noqa: F401 - numba's products call its BLAS: loaded here,
 
 from vqtheory._jit import inlined_kernel, kernel
 
-BLOCK = 64  # samples in a product: BLAS runs at nearly its full speed, and what a block needs stays in the cache
+BLOCK = 64  # samples in a product where codes move: BLAS runs at nearly its full speed, and few codes move in a block
+_STANDING = 128  # and where they stand
 _CHUNK = 4  # codes with one bound; their direct sums are taken side by side
 _GROUP = 16  # chunks with one bound
 _WHOLE = 2**18  # numbers of a codebook of which a copy seen from the centre is kept
 _PANEL = 2**17  # numbers in the part of a larger one that is copied at a time
+_PRODUCT = 2**19  # bytes of results at a time: they are read again at once
 
 
 def worthwhile(codes: np.ndarray, least: int = 512) -> bool:
@@ -64,13 +66,15 @@ class Proposals(NamedTuple):
 
 
 @kernel
-def new_proposals(x, codes):
-    """Proposals for blocks of x [N, D], seen from the mean of the first."""
+def new_proposals(x, codes, block):
+    """Proposals for blocks of x [N, D] of at most `block` samples, seen from the mean of the first."""
     num_codes, dim = codes.shape
-    size, number = min(BLOCK, len(x)), x.dtype
-    num_chunks, rows = (num_codes - 1) // _CHUNK + 1, num_codes
+    size, number = min(block, len(x)), x.dtype
+    num_chunks, per_group = (num_codes - 1) // _CHUNK + 1, _CHUNK * _GROUP
+    rows = max(1, _PRODUCT // (size * x.itemsize * per_group)) * per_group
     if codes.size > _WHOLE:
-        rows = min(num_codes, max(1, _PANEL // (dim * _CHUNK * _GROUP)) * _CHUNK * _GROUP)
+        rows = min(rows, max(1, _PANEL // (dim * per_group)) * per_group)
+    rows = min(rows, num_codes)
     proposals = Proposals(
         np.zeros(dim, number),
         np.empty(num_codes, number),
@@ -78,7 +82,7 @@ def new_proposals(x, codes):
         np.empty((num_chunks, size), number),
         np.empty(((num_chunks - 1) // _GROUP + 1, size), number),
         np.empty(dim * size, number),
-        np.empty((rows, dim), number),
+        np.empty((num_codes if codes.size <= _WHOLE else rows, dim), number),
         np.empty(rows * size, number),
         np.empty((_CHUNK, dim), number),
     )
@@ -87,7 +91,7 @@ def new_proposals(x, codes):
             proposals.centre[d] += x[s, d] / number.type(size)
     find_squares(proposals.centre.reshape((1, dim)), 0, codes, proposals.low)
     lower(dim, proposals.low)
-    if rows == num_codes:
+    if len(proposals.panel) == num_codes:
         subtract(codes, proposals.centre, proposals.panel)
     return proposals
 
@@ -101,8 +105,9 @@ def propose(x, codes, proposals):
     for s in range(size):
         for d in range(dim):
             y_t[d, s] = (centre[d] - x[s, d]) * x.dtype.type(2)
-    for first in range(0, len(codes), len(panel)):
-        part = panel[: len(codes) - first]
+    rows = len(proposals.product) // len(proposals.slack)
+    for first in range(0, len(codes), rows):
+        part = panel[first : first + rows] if len(panel) == len(codes) else panel[: len(codes) - first]
         if len(panel) < len(codes):
             subtract(codes[first : first + len(part)], centre, part)
         product = proposals.product[: len(part) * size].reshape((len(part), size))
@@ -291,9 +296,9 @@ def decide(x, weight, rates, offsets, hits, codes, proposals, assignment, square
 @kernel
 def find_all(x, codes, assignment, squared):
     """IN x [N, D], codes [K, D]; OUT the nearest code of each sample, and its squared distance."""
-    proposals, none, nowhere = new_proposals(x, codes), x[:0, 0], assignment[:0]
-    for first in range(0, len(x), BLOCK):
-        block = x[first : first + BLOCK]
+    proposals, none, nowhere = new_proposals(x, codes, _STANDING), x[:0, 0], assignment[:0]
+    for first in range(0, len(x), _STANDING):
+        block = x[first : first + _STANDING]
         propose(block, codes, proposals)
         decide(block, none, none, nowhere, nowhere, codes, proposals, assignment[first:], squared[first:])
 
@@ -302,7 +307,7 @@ def find_all(x, codes, assignment, squared):
 def follow(x, weight, rates, offsets, hits, codes, assignment, squared):
     """One sample per update: IN x [T, D], weight [T], rates [T], or by hits with offsets [K]; IN/OUT hits, codes [K, D];
     OUT the code of each sample and its squared distance before it moved it."""
-    proposals = new_proposals(x, codes)
+    proposals = new_proposals(x, codes, BLOCK)
     for first in range(0, len(x), BLOCK):
         block, now = x[first : first + BLOCK], rates if len(offsets) > 0 else rates[first:]
         propose(block, codes, proposals)
