@@ -296,7 +296,7 @@ def decide(x, weight, rates, offsets, hits, codes, proposals, assignment, square
 @kernel
 def find_all(x, codes, assignment, squared):
     """IN x [N, D], codes [K, D]; OUT the nearest code of each sample, and its squared distance."""
-    proposals, none, nowhere = new_proposals(x, codes, _STANDING), x[:0, 0], assignment[:0]
+    proposals, none, nowhere = new_proposals(x, codes, _STANDING), np.empty(0, x.dtype), np.empty(0, np.int64)
     for first in range(0, len(x), _STANDING):
         block = x[first : first + _STANDING]
         propose(block, codes, proposals)
