@@ -100,6 +100,25 @@ class TestTwins:
         close(state.codes, twins.trained(codes, x, 0.05, **options))
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_by_product(dtype):
+    """The least codebook that goes by it, one sample at a time and as a batch, to the bit."""
+    codes, x = (part.astype(dtype) for part in data(128, 65, 64, steps=1)[:2])
+    state, info = rules.VQ(0.3).advance(rules.VQ(0.3).init(codes), Batches(x[0, :6, None]))
+    expected, _, distances = twins.one_by_one(codes, x[0, :6], rules.VQ(0.3))
+    np.testing.assert_array_equal(state.codes, expected)
+    np.testing.assert_array_equal(info["distortion"], distances)
+    found = [twins.nearest_in_order(sample, codes) for sample in x[0]]
+    np.testing.assert_array_equal(nearest(x[0], codes)[0], [k for k, _ in found])
+    rule = rules.VQ(0.3)
+    close_to = 100 * np.finfo(dtype).eps  # of at most 64 sums of numbers of order one
+    after, _ = rule.advance(rule.init(codes), Batches(x))
+    np.testing.assert_allclose(after.codes, twins.vq(codes, x[0], dtype(0.3), np.ones(64, dtype)), rtol=0, atol=close_to)
+    ema, _ = rules.EMA(0.8).advance(rules.EMA(0.8).init(codes), Batches(x))
+    published, _, _ = twins.ema(codes, np.ones(65, dtype), codes, x[0], dtype(0.8), 0)
+    np.testing.assert_allclose(ema.codes, published, rtol=0, atol=close_to)
+
+
 @pytest.mark.skipif(os.environ.get("NUMBA_DISABLE_JIT") == "1", reason="this is the run without compilation")
 def test_twins_hold_without_compilation():
     result = subprocess.run(

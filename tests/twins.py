@@ -9,6 +9,30 @@ def nearest(x, codes):
     return int(np.argmin(squared)), squared
 
 
+def nearest_in_order(x, codes):
+    """As `nearest`, all codes at once: the winner and its squared distance."""
+    squared = (x[0] - codes[:, 0]) ** 2
+    for d in range(1, len(x)):
+        squared = squared + (x[d] - codes[:, d]) ** 2
+    best = int(np.argmin(squared))
+    return best, squared[best]
+
+
+def one_by_one(codes, x, rule):
+    """c_k += eta (x - c_k), each sample assigned after the moves of those before; codes, winners, squared distances."""
+    codes, wins = codes.copy(), np.zeros(len(codes), np.int64)
+    winners, distances = [], []
+    for t, sample in enumerate(x):
+        k, distance = nearest_in_order(sample, codes)
+        clock = wins[k] if rule.clock == "wins" else t
+        rate = rule.step_size(clock) if callable(rule.step_size) else rule.step_size
+        codes[k] += codes.dtype.type(rate) * (sample - codes[k])
+        wins[k] += 1
+        winners.append(k)
+        distances.append(distance)
+    return codes, winners, distances
+
+
 def vq(codes, x, rate, weight):
     """c_k += (eta / B) sum_(i won by k) w_i (x_i - c_k)."""
     pull = np.zeros_like(codes)

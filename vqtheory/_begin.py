@@ -12,6 +12,8 @@ from vqtheory._random import Purpose, generator
 if TYPE_CHECKING:
     from vqtheory.run import Config
 
+_POOL = 2**29  # numbers in the latents among which codes are chosen, 4 GiB; of more, little more than the codes are drawn
+
 
 def begin(config: Config) -> tuple[Any, Any]:
     """The states of rule and closed loop (if the stream is one) at step 0."""
@@ -23,7 +25,7 @@ def _begin(config: Config) -> tuple[Any, Any]:
     loop = config.stream.init(config.seed) if hasattr(config.stream, "respond") else None
     codes = config.codes
     if not isinstance(codes, np.ndarray):
-        codes = _draw_codes(law_at(config, loop, 0), codes, config.seed, config.init)
+        codes = _draw_codes(law_at(config, loop, 0), codes, config.stream.dim, config.seed, config.init)
     elif codes.shape[1] != config.stream.dim:
         raise ValueError(
             f"The 'codes' parameter of simulate has shape {codes.shape}, "
@@ -32,13 +34,15 @@ def _begin(config: Config) -> tuple[Any, Any]:
     return config.rule.init(np.ascontiguousarray(codes, config.dtype), config.seed), loop
 
 
-def _draw_codes(law: Any, num_codes: int, seed: int, init: str) -> np.ndarray:
+def _draw_codes(law: Any, num_codes: int, dim: int, seed: int, init: str) -> np.ndarray:
     """`num_codes` distinct latents of a law, at random or by k-means++."""
     random, support = generator(seed, Purpose.START), getattr(law, "support", None)
-    pool = law.sample(max(20 * num_codes, 1000)) if support is None else random.permutation(support)
-    distinct = np.unique(pool[: max(20 * num_codes, 1000)], axis=0)
+    most = max(20 * num_codes, 1000)
+    size = most if most * dim <= _POOL else num_codes + num_codes // 20
+    pool = law.sample(size) if support is None else random.permutation(support)
+    distinct = np.unique(pool[:size], axis=0)
     if len(distinct) < num_codes:  # many latents twice: look at all of them
-        distinct = np.unique(pool, axis=0)
+        distinct = np.unique(pool if support is not None or size == most else law.sample(most), axis=0)
     if len(distinct) < num_codes:
         raise ValueError(
             "The 'codes' parameter of simulate must be at most the number of distinct latents, "

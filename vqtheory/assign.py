@@ -4,7 +4,8 @@ The squared differences are summed directly, in the order of the dimensions. The
 usual |x|^2 + |c|^2 - 2xc cancels where the mean of the latents is large against
 their spread; in float32 at mean 0.3 and spread 0.004 it misassigns one latent in
 a hundred. Kernels hold the codes transposed, [D, K], so that the sum over the
-dimensions runs for all codes side by side.
+dimensions runs for all codes side by side; for large codebooks a matrix product
+says first which codes the sum is worth taking to (`_product`), to the same bits.
 """
 
 from __future__ import annotations
@@ -13,9 +14,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from vqtheory import _check
+from vqtheory import _check, _product
 from vqtheory._batches import Batches
 from vqtheory._jit import inlined_kernel, kernel
+from vqtheory._threads import spread, threads
+
+__all__ = ["Tally", "find_all", "find_nearest", "info", "nearest", "new_tally", "sum_cells", "threads"]
+
+_PART = 256  # samples that are worth a thread of their own
 
 
 def nearest(latents: np.ndarray, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -43,9 +49,20 @@ def nearest(latents: np.ndarray, codes: np.ndarray) -> tuple[np.ndarray, np.ndar
     """
     codes = _check.matrix("nearest", "codes", codes)
     latents = _check.matrix("nearest", "latents", latents, columns=codes.shape[1]).astype(codes.dtype, copy=False)
+    return find_all(latents, codes)
+
+
+def find_all(latents: np.ndarray, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """`nearest` of arrays that are in order, on as many `threads` as are allowed."""
     assignment, squared = np.empty(len(latents), np.int64), np.empty(len(latents), codes.dtype)
-    _nearest_all(latents, codes.T.copy(), assignment, squared)
+    find, layout = (_product.find_all, codes) if by_batch(len(latents), codes) else (_nearest_all, codes.T.copy())
+    spread(lambda part: find(latents[part], layout, assignment[part], squared[part]), len(latents), _PART)
     return assignment, squared
+
+
+def by_batch(batch_size: int, codes: np.ndarray) -> bool:
+    """Whether a product is worth its preparation for this many samples at once."""
+    return batch_size >= _product.BLOCK and _product.worthwhile(codes, least=256)
 
 
 class Tally(NamedTuple):
@@ -69,6 +86,26 @@ def info(tally: Tally, batches: Batches) -> dict[str, np.ndarray]:
     """The `info` of `advance`: the tally, with the distortion as each batch's mean."""
     total = batches.x.shape[1] if batches.weight is None else batches.weight.sum(axis=1)
     return tally._asdict() | {"distortion": tally.distortion / np.where(total == 0, 1, total).astype(tally.distortion.dtype)}
+
+
+class Chain(NamedTuple):
+    """The samples of each cell, in their order, without sorting."""
+
+    first: np.ndarray  # int64 [K], the cell's first sample; -1 between batches
+    next: np.ndarray  # int64 [B], the next sample of the same cell, -1 after the last
+
+
+def new_chain(num_codes: int, batch_size: int) -> Chain:
+    """A chain for batches of this size."""
+    return Chain(np.full(num_codes, -1), np.empty(batch_size, np.int64))
+
+
+@kernel
+def link(assignment, chain):
+    """IN assignment [B]; OUT chain."""
+    for b in range(len(assignment) - 1, -1, -1):
+        chain.next[b] = chain.first[assignment[b]]
+        chain.first[assignment[b]] = b
 
 
 @inlined_kernel

@@ -284,7 +284,7 @@ def _built(values: dict[str, Any], path: Path, arrays: dict[str, np.ndarray]) ->
     return values | {name: parse(value, arrays) for name, value in described.items()}
 
 
-def resume(folder: str | Path, steps: int | None = None, rule: Any = None, progress: bool = True) -> Run:
+def resume(folder: str | Path, steps: int | None = None, rule: Any = None, progress: bool = True, threads: int = 1) -> Run:
     """Continue a saved run to its end, or to `steps` updates; to the same bits as if it had not stopped.
 
     Parameters
@@ -297,9 +297,12 @@ def resume(folder: str | Path, steps: int | None = None, rule: Any = None, progr
         the updates already done, it is counted from here, and is shorter.
     rule : rule, optional
         Needed only if the run's rule is not one of the package's.
+    threads : int, default 1
+        As of `simulate`; the bits do not depend on it.
     """
     from vqtheory.simulation import carry_on
 
+    threads = _check.integer("resume", "threads", threads)
     run = Run.load(folder, rule)
     if steps is not None and steps != run.config.steps:
         steps = _check.integer("resume", "steps", steps, max(run.step, 1))
@@ -308,7 +311,7 @@ def resume(folder: str | Path, steps: int | None = None, rule: Any = None, progr
             run = replace(run, status="running" if steps > run.step else "finished")
         if run.config.window_start < run.step < steps:  # what was counted is of another window
             run = replace(run, hits=np.zeros_like(run.hits), hits_since=run.step)
-    return carry_on(run, folder, progress)
+    return carry_on(run, folder, progress, threads=threads)
 
 
 def read_config(path: str | Path) -> dict[str, Any]:

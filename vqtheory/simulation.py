@@ -13,13 +13,17 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
+from vqtheory import _check
 from vqtheory._batches import Batches, Diverged
 from vqtheory._begin import begin
+from vqtheory._threads import threads as allowed_threads
 from vqtheory.measure import cells, perplexity
 from vqtheory.run import Config, Run
 
 _CHUNK_ELEMENTS = 2**16  # numbers handed to one call of `advance`: fits the cache, dwarfs the call
 _PROBE_WORK = 2e9  # multiply-adds that all measurements of a run may cost, about a second
+_PROBE_AT_MOST = 1e12  # and that the least, one at the end, may cost, about a quarter of a minute
+_FINITE_ROWS = 2**12  # codes looked at together
 _SECONDS_BETWEEN_CHECKPOINTS = 2.0
 
 
@@ -37,6 +41,7 @@ def simulate(
     save: str | Path | None = None,
     progress: bool = True,
     on_record: Callable[[int, np.ndarray, dict], None] | None = None,
+    threads: int = 1,
 ) -> Run:
     """Let a rule follow a stream.
 
@@ -65,11 +70,15 @@ def simulate(
         Show a progress bar if the run takes more than two seconds.
     on_record : callable, optional
         Called with (step, codes, row of the history) at each record.
+    threads : int, default 1
+        Cores that may search for the nearest codes of large batches. The bits are the same with any number.
 
     Returns
     -------
     Run
-        A run that diverges ends with status "diverged" and its record up to there.
+        A run that diverges ends with status "diverged" and its record up to there. What takes
+        200 K fresh latents to measure is left null where it would cost more than the run itself,
+        for codebooks of 10,000 codes and more.
 
     Raises
     ------
@@ -86,10 +95,11 @@ def simulate(
     ('finished', np.True_)
     """
     config = Config(rule, stream, codes, steps, batch_size, seed, init, dtype, records).checked()
+    threads = _check.integer("simulate", "threads", threads)
     run = Run.new(config, *begin(config))
     if save is not None:
         run.create(save)
-    return carry_on(run, save, progress, on_record)
+    return carry_on(run, save, progress, on_record, threads)
 
 
 def carry_on(
@@ -97,11 +107,13 @@ def carry_on(
     save: str | Path | None = None,
     progress: bool = True,
     on_record: Callable[[int, np.ndarray, dict], None] | None = None,
+    threads: int = 1,
 ) -> Run:
     """Take a run to its last step."""
     saved = time.monotonic()
     with (
         threadpool_limits(1, user_api="blas"),
+        allowed_threads(threads),
         tqdm(
             total=run.config.steps, initial=run.step, unit=" updates", unit_scale=True, delay=2, disable=not progress
         ) as bar,
@@ -127,7 +139,7 @@ def _play(run: Run) -> Iterator[tuple[Run, bool]]:
     points = config.record_steps()
     probed = _probe_points(config, points, len(run.codes), run.codes.shape[1])
     if run.step == 0 and not run.rows:
-        run = run.recorded(_measure(run, True))
+        run = run.recorded(_measure(run, 0 in probed))
         yield run, True
     for stop in points[1:]:
         if stop <= run.step or run.status == "diverged":
@@ -136,7 +148,7 @@ def _play(run: Run) -> Iterator[tuple[Run, bool]]:
             run = _advance_towards(run, stop)
             if run.step < stop and run.status != "diverged":
                 yield run, False
-        run = run.recorded(_measure(run, stop in probed or run.status == "diverged"))
+        run = run.recorded(_measure(run, stop in probed or (run.status == "diverged" and len(probed) > 0)))
         yield run, True
 
 
@@ -158,11 +170,16 @@ def _advance_chunk(run: Run, most: int) -> Run:
         except Diverged:
             return replace(run, status="diverged")
         state, info = config.rule.advance(run.state, batches)
-        if np.isfinite(state.codes).all():
+        if _finite(state.codes):
             return run.advanced(state, loop, info, steps)
         if steps == 1:
             return replace(run, status="diverged")
         steps //= 2
+
+
+def _finite(codes: np.ndarray) -> bool:
+    """Whether all codes are finite, without a mask as large as the codebook."""
+    return all(np.isfinite(codes[k : k + _FINITE_ROWS]).all() for k in range(0, len(codes), _FINITE_ROWS))
 
 
 def _draw(run: Run, steps: int) -> tuple[Any, Batches]:
@@ -176,11 +193,14 @@ def _draw(run: Run, steps: int) -> tuple[Any, Batches]:
 
 
 def _probe_points(config: Config, points: list[int], num_codes: int, dim: int) -> set[int]:
-    """The records at which the codebook is measured on fresh latents: as many as the work allows, the last among them."""
-    work = 200 * num_codes**2 * dim
-    allowed = max(_PROBE_WORK, 0.1 * config.steps * config.batch_size * num_codes * dim) / work
+    """The records at which the codebook is measured on fresh latents: as many as the work allows, the first and the last
+    among them; none where one alone is beyond all proportion."""
+    work, own = 200 * num_codes**2 * dim, config.steps * config.batch_size * num_codes * dim
+    if work > max(_PROBE_AT_MOST, own):
+        return set()
+    allowed = max(_PROBE_WORK, 0.1 * own) / work
     every = max(1, math.ceil(len(points) / max(allowed, 1)))
-    return set(points[::-every])
+    return {0, *points[::-every]}
 
 
 def _measure(run: Run, probe: bool) -> dict[str, Any]:

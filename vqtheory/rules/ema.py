@@ -26,7 +26,7 @@ from vqtheory import _check, schedules
 from vqtheory._batches import Batches, checked
 from vqtheory._config import Configured
 from vqtheory._jit import kernel
-from vqtheory.assign import info, new_tally, sum_cells
+from vqtheory.assign import Tally, by_batch, find_all, info, link, new_chain, new_tally, sum_cells
 from vqtheory.rules._start import check_start, uniform_start
 
 
@@ -99,16 +99,16 @@ class EMA(Configured):
         codes = _check.matrix("EMA.init", "codes", codes).copy()
         if self.start == "published":
             codes = uniform_start(codes, seed, bound=np.sqrt(3 / codes.shape[1]))
-        return EMAState(codes, np.int64(0), np.ones(len(codes), codes.dtype), codes.copy())
+        return EMAState(codes, np.int64(0), np.ones(len(codes), codes.dtype), codes if self.smoothing == 0 else codes.copy())
 
     def advance(self, state: EMAState, batches: Batches) -> tuple[EMAState, dict[str, np.ndarray]]:
         """T updates from batches.x [T, B, D]."""
         x, weight = checked("EMA.advance", batches, state.codes)
         decays = schedules.values(self.decay, int(state.step), len(x)).astype(x.dtype)
-        codes_t, means_t = state.codes.T.copy(), state.means.T.copy()
         counts, tally = state.counts.copy(), new_tally(x, state.codes)
-        _advance(x, weight, decays, x.dtype.type(self.smoothing), state.step, codes_t, means_t, counts, *tally)
-        return EMAState(codes_t.T.copy(), state.step + len(x), counts, means_t.T.copy()), info(tally, batches)
+        advance = _advance_by_batch if by_batch(x.shape[1], state.codes) else _advance_directly
+        codes, means = advance(x, weight, decays, x.dtype.type(self.smoothing), state, counts, tally)
+        return EMAState(codes, state.step + len(x), counts, means), info(tally, batches)
 
 
 class EMAState(NamedTuple):
@@ -118,6 +118,29 @@ class EMAState(NamedTuple):
     step: np.int64
     counts: np.ndarray
     means: np.ndarray
+
+
+def _advance_directly(x, weight, decays, smoothing, state: EMAState, counts, tally: Tally):
+    """Codes and means after T updates, by the direct sum alone; IN/OUT counts."""
+    codes_t, means_t = state.codes.T.copy(), state.means.T.copy()
+    _advance(x, weight, decays, smoothing, state.step, codes_t, means_t, counts, *tally)
+    return codes_t.T.copy(), means_t.T.copy()
+
+
+def _advance_by_batch(x, weight, decays, smoothing, state: EMAState, counts, tally: Tally):
+    """Codes and means after T updates, each batch assigned by products; one array where the means are the codes."""
+    codes = state.codes.copy()
+    same = smoothing == 0 and (state.means is state.codes or np.array_equal(state.means, state.codes))
+    means = codes if same else state.means.copy()
+    mass, chain = np.zeros(len(codes), x.dtype), new_chain(len(codes), x.shape[1])
+    for t in range(len(x)):
+        tally.assignment[:], squared = find_all(x[t], codes)
+        tally.distortion[t] = _move(x[t], weight[t], tally.assignment, squared, decays[t], chain, mass, codes, means, counts)
+        np.add.at(tally.hits, tally.assignment, 1)
+        tally.last_hit[tally.assignment] = state.step + t
+        if smoothing > 0 or means is not codes:
+            smooth(smoothing, counts, means.T, codes.T)
+    return codes, means
 
 
 @kernel
@@ -142,6 +165,34 @@ def _advance(x, weight, decays, smoothing, step, codes_t, means_t, counts, hits,
                     sum_of_offsets = pull[k, d] + mass[k] * (codes_t[d, k] - means_t[d, k])
                     means_t[d, k] += gain / counts[k] * sum_of_offsets
         smooth(smoothing, counts, means_t, codes_t)
+
+
+@kernel
+def _move(x, weight, assignment, squared, decay, chain, mass, codes, means, counts):
+    """One batch that has been assigned: IN x [B, D], codes [K, D]; IN/OUT means, which may be the codes, and counts; returns
+    the distortion. chain and mass [K] are work. A code's samples are summed in the order of the batch."""
+    pull, gain, error = np.empty(x.shape[1], x.dtype), 1 - decay, codes.dtype.type(0)
+    link(assignment, chain)
+    mass[:] = 0
+    for b in range(len(x)):
+        error += weight[b] * squared[b]
+        mass[assignment[b]] += weight[b]
+    for k in range(len(counts)):
+        counts[k] = decay * counts[k] + gain * mass[k]
+    for first in range(len(x)):
+        k, b = assignment[first], first
+        if chain.first[k] != first:
+            continue
+        pull[:] = 0
+        while b >= 0:
+            for d in range(x.shape[1]):
+                pull[d] += weight[b] * (x[b, d] - codes[k, d])
+            b = chain.next[b]
+        for d in range(x.shape[1]):
+            if mass[k] > 0:
+                means[k, d] += gain / counts[k] * (pull[d] + mass[k] * (codes[k, d] - means[k, d]))
+        chain.first[k] = -1
+    return error
 
 
 @kernel

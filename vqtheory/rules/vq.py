@@ -20,7 +20,8 @@ from vqtheory import _check, schedules
 from vqtheory._batches import Batches, checked
 from vqtheory._config import Configured
 from vqtheory._jit import kernel
-from vqtheory.assign import find_nearest, info, new_tally, sum_cells
+from vqtheory._product import follow, worthwhile
+from vqtheory.assign import Tally, by_batch, find_all, find_nearest, info, link, new_chain, new_tally, sum_cells
 from vqtheory.rules._start import check_start, uniform_start
 
 
@@ -81,14 +82,17 @@ class VQ(Configured):
         """T updates from batches.x [T, B, D]."""
         x, weight = checked("VQ.advance", batches, state.codes)
         steps, batch_size, _ = x.shape
-        codes_t, tally = state.codes.T.copy(), new_tally(x, state.codes)
         if self.clock == "wins":
             rates, offsets = _rates_by_wins(self.step_size, state.wins, steps * batch_size)
-            _advance_by_wins(x, weight, rates.astype(x.dtype), offsets, state.step, codes_t, *tally)
         else:
-            rates = schedules.values(self.step_size, int(state.step), steps) / batch_size
-            _advance(x, weight, rates.astype(x.dtype), state.step, codes_t, *tally)
-        return VQState(codes_t.T.copy(), state.step + steps, state.wins + tally.hits), info(tally, batches)
+            rates, offsets = schedules.values(self.step_size, int(state.step), steps) / batch_size, np.empty(0, np.int64)
+        tally = new_tally(x, state.codes)
+        if batch_size == 1 and worthwhile(state.codes):
+            advance = _advance_one_by_one
+        else:
+            advance = _advance_by_batch if by_batch(batch_size, state.codes) else _advance_directly
+        codes = advance(x, weight, rates.astype(x.dtype), offsets, state.step, state.codes, tally)
+        return VQState(codes, state.step + steps, state.wins + tally.hits), info(tally, batches)
 
 
 class VQState(NamedTuple):
@@ -112,6 +116,37 @@ def _rates_by_wins(schedule: Any, wins: np.ndarray, samples: int) -> tuple[np.nd
     offsets = np.empty(len(wins), np.int64)
     offsets[order] = first[:-1]
     return np.broadcast_to(schedule(counts) if callable(schedule) else float(schedule), counts.shape), offsets
+
+
+def _advance_directly(x, weight, rates, offsets, step, codes, tally: Tally) -> np.ndarray:
+    """The codes after T updates, by the direct sum alone."""
+    codes_t = codes.T.copy()
+    if len(offsets) > 0:
+        _advance_by_wins(x, weight, rates, offsets, step, codes_t, *tally)
+    else:
+        _advance(x, weight, rates, step, codes_t, *tally)
+    return codes_t.T.copy()
+
+
+def _advance_one_by_one(x, weight, rates, offsets, step, codes, tally: Tally) -> np.ndarray:
+    """The codes after T updates of one sample each, found by products over blocks of updates."""
+    codes, winners = codes.copy(), np.empty(len(x), np.int64)
+    follow(x[:, 0], weight[:, 0], rates, offsets, tally.hits, codes, winners, tally.distortion)
+    tally.distortion[:] *= weight[:, 0]
+    np.maximum.at(tally.last_hit, winners, step + np.arange(len(x)))
+    tally.assignment[:] = winners[-1:]
+    return codes
+
+
+def _advance_by_batch(x, weight, rates, offsets, step, codes, tally: Tally) -> np.ndarray:
+    """The codes after T updates, each batch assigned by products."""
+    codes, chain = codes.copy(), new_chain(len(codes), x.shape[1])
+    for t in range(len(x)):
+        tally.assignment[:], squared = find_all(x[t], codes)
+        gains = rates if len(offsets) > 0 else rates[t:]
+        _move(x[t], weight[t], gains, offsets, tally.assignment, squared, chain, codes, tally.hits, tally.distortion[t:])
+        tally.last_hit[tally.assignment] = step + t
+    return codes
 
 
 @kernel
@@ -149,3 +184,30 @@ def _advance_by_wins(x, weight, rates, offsets, step, codes_t, hits, last_hit, a
                 codes_t[d, k] += gain * (x[t, b, d] - codes_t[d, k])
             hits[k] += 1
             last_hit[k] = step + t
+
+
+@kernel
+def _move(x, weight, rates, offsets, assignment, squared, chain, codes, hits, distortion):
+    """One batch that has been assigned: IN x [B, D], weight, gains as of `follow`; IN/OUT codes [K, D], hits; OUT
+    distortion; chain is work. A code's samples are summed in the order of the batch."""
+    pull = np.empty(x.shape[1], x.dtype)
+    link(assignment, chain)
+    for first in range(len(x)):
+        distortion[0] += weight[first] * squared[first]
+        k, b = assignment[first], first
+        if chain.first[k] != first:
+            continue
+        pull[:] = 0
+        while b >= 0:
+            gain = rates[offsets[k] + hits[k]] if len(offsets) > 0 else rates[0]
+            for d in range(x.shape[1]):
+                if len(offsets) > 0:
+                    codes[k, d] += weight[b] * gain * (x[b, d] - codes[k, d])
+                else:
+                    pull[d] += weight[b] * (x[b, d] - codes[k, d])
+            hits[k] += 1
+            b = chain.next[b]
+        if len(offsets) == 0:
+            for d in range(x.shape[1]):
+                codes[k, d] += rates[0] * pull[d]
+        chain.first[k] = -1
