@@ -54,6 +54,7 @@ RULES: dict[str, Any] = {"VQ": VQ(), "EMA": EMA(), "NSVQ": NSVQ(form="softmax", 
 STARTS = RULES | {"SimVQ": SimVQ(), "CosineVQ": CosineVQ()}
 GAUSSIAN, PROPAGATE = NSVQ(form="gaussian", bandwidth=NARROWING), NSVQ(form="propagate", bandwidth=NARROWING)
 FORMS: dict[str, dict[str, Any]] = {
+    "TransVQ quick": {"rule": TransVQ(), "codebook_lr": 2e-3},
     "SimVQ": {"rule": SimVQ()},
     "SimVQ without bias": {"rule": SimVQ(bias=False)},
     "CosineVQ": {"rule": CosineVQ()},
@@ -100,12 +101,12 @@ def points() -> list[Point]:
     return [
         *(Point("rules", label, 0, options) for label, options in (slow | quick).items()),
         *(Point("rules", label, seed, options) for seed in (1, 2) for label, options in main.items()),
-        *forms[:4],
+        *forms[:5],
         *(Point("sgd", label, 0, options) for label, options in sgd),
         *(Point("size", f"{dim} dimensions", 0, {"dim": dim, "codes": 512}) for dim in DIMS),
         *(Point("size", f"{codes} codes", 0, {"codes": codes}) for codes in SIZES),
         *(Point("published", label, 0, {"rule": replace(rule, start="published")}) for label, rule in STARTS.items()),
-        *forms[4:],
+        *forms[5:],
         *(Point("rules", label, seed, slow[label]) for label in ("VQ", "NSVQ") for seed in (1, 2)),
     ]
 
