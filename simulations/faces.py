@@ -43,7 +43,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from simulations.tables import DATA, RESULTS, path_of, write
-from vqtheory import Diagnosis, diagnose, measure, simulate
+from vqtheory import Diagnosis, diagnose, measure
 from vqtheory.rules import EMA, NSVQ, VQ, CosineVQ, SimVQ, TransVQ
 from vqtheory.schedules import exponential
 
@@ -216,10 +216,7 @@ def replayed(diagnosis: Diagnosis) -> list[int]:
     shape = seen.latents[-1] - seen.latents[-1].mean(axis=0)
     means, sizes = seen.latents.mean(axis=1, keepdims=True), seen.motion.spread[:, None, None] / seen.motion.spread[-1]
     for latents in (seen.latents, means + sizes * shape, means + shape):
-        stream, drawn = replace(seen, latents=latents.astype(np.float32)).stream, np.random.default_rng(0)
-        codes = latents[0][np.resize(drawn.permutation(latents.shape[1]), len(seen.codes))]  # a matched start
-        options = {"steps": stream.steps - 1, "batch_size": latents.shape[1], "records": 1, "dtype": "float32"}
-        run = simulate(VQ(float(seen.rates[-1])), stream, codes=codes, progress=False, **options)
+        run = Diagnosis(replace(seen, latents=latents.astype(np.float32))).replayed()
         rows.append(measure.carrying(run.hits))
     return rows
 

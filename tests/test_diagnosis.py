@@ -11,6 +11,7 @@ import vqtheory as vq
 from vqtheory import rules, streams, theory
 from vqtheory._diagnosis import diagnose
 from vqtheory._recording import Recording
+from vqtheory._replay import own_rule
 from vqtheory.schedules import exponential
 
 
@@ -49,11 +50,32 @@ class TestSimulated:
         run = vq.simulate(rules.VQ(0.1), stream, **options)
         recording = diagnose(run).recording
         assert recording.stream.steps == 29_001  # from the first record on
-        again = vq.simulate(rules.VQ(0.1), recording.stream, **options | {"steps": 29_000})
+        again = diagnose(run).replayed()
+        assert again.config.rule == rules.VQ(0.1)
         assert abs(int(again.used.sum()) - int(run.used.sum())) <= 1
+        fewer = diagnose(run).replayed(rules.NSVQ(0.1, bandwidth=0.3, form="propagate"), codes=8)
+        assert fewer.codes.shape == (8, 1)
         uneven = dataclasses.replace(recording, steps=recording.steps + (np.arange(30) > 3))
         with pytest.raises(ValueError, match="equally far apart"):
             _ = uneven.stream
+
+    @pytest.mark.parametrize(
+        ("rule", "optimizer", "found"),
+        [
+            (rules.EMA(), None, rules.EMA()),
+            (rules.VQ(start="published"), "sgd", rules.VQ(0.5)),
+            (rules.VQ(), "adam", rules.TrainedVQ(0.5)),
+            (rules.SimVQ(), "adam", rules.SimVQ(0.5, optimizer="adam")),
+        ],
+    )
+    def test_the_rule_that_is_played_again(self, rule, optimizer, found):
+        recording = Recording.of(drifting(), grid(6), rule)
+        assert own_rule(dataclasses.replace(recording, optimizer=optimizer, rates=np.full(20, 0.5))) == found
+
+    def test_what_no_rule_of_the_simulator_does_is_not_played_again(self):
+        recording = dataclasses.replace(Recording.of(drifting(), grid(6), rules.NSVQ()), optimizer="adam")
+        with pytest.raises(ValueError, match="The 'rule' parameter of replayed must be a rule of vqtheory.rules"):
+            diagnose(recording).replayed()
 
     def test_a_slow_drift_needs_no_cure(self):
         stream = streams.Stream(streams.Uniform(dim=1), streams.Translation(speed=1e-6))

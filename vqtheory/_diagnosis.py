@@ -83,6 +83,29 @@ class Diagnosis:
             path.append(alive)
         return np.array(path)
 
+    def replayed(self, rule: Any = None, codes: int | None = None, seed: int = 0) -> Run:
+        """What a rule would have kept, had the encoder moved as it did: the rule simulated on the probe's own motion.
+
+        It asks no law: growth, turns and all that a drift is not are in it. `carrying` of the run's hits is the number to
+        compare with that of the training; codes in thin tails, which a probe hardly has, are counted in neither.
+
+        Parameters
+        ----------
+        rule : rule, optional
+            By default the recording's own, at the optimizer's rate of the last time.
+        codes : int, optional
+            By default as many as there are, from latents of the probe at the first time.
+        seed : int, default 0
+
+        Raises
+        ------
+        ValueError
+            For times that are not equally far apart, and where no rule of the simulator does what the optimizer did.
+        """
+        from vqtheory._replay import play
+
+        return play(self.recording, rule, codes, seed)
+
     @property
     def excess(self) -> np.ndarray:
         """The speed over the critical speed of all codes, for each of the T - 1; nan where there is no law."""

@@ -1,0 +1,47 @@
+"""What a rule makes of the motion that a probe was seen to make: a simulation in place of a law."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from vqtheory import _check, rules
+from vqtheory._random import Purpose, generator
+from vqtheory._recording import Recording
+from vqtheory.run import Run
+from vqtheory.simulation import simulate
+
+
+def play(recording: Recording, rule: Any, codes: Any, seed: int) -> Run:
+    """A run of the rule, or of the recording's own, on the probe's motion, from a matched start."""
+    stream, latents = recording.stream, recording.latents[0]
+    number = _check.integer("replayed", "codes", len(recording.codes) if codes is None else codes)
+    order = generator(seed, Purpose.START).permutation(len(latents))
+    start = latents[np.resize(order, number)]  # of equal codes the first alone wins, as in the layer
+    return simulate(
+        own_rule(recording) if rule is None else rule,
+        stream,
+        codes=start,
+        steps=stream.steps - 1,
+        batch_size=len(latents),
+        seed=seed,
+        dtype=str(np.result_type(latents.dtype, np.float32)),
+        records=1,
+        progress=False,
+    )
+
+
+def own_rule(recording: Recording) -> Any:
+    """The simulator's rule for what moved the codebook, at the rate of the last time."""
+    rule, rate = recording.rule, float(recording.rates[-1])
+    if rule is not None and recording.optimizer is None:
+        return rule
+    if recording.optimizer == "sgd":
+        return replace(rule, step_size=rate, start="matched")
+    if recording.optimizer == "adam" and isinstance(rule, rules.VQ):
+        return rules.TrainedVQ(rate)
+    if recording.optimizer == "adam" and isinstance(rule, rules.TransVQ | rules.SimVQ):
+        return replace(rule, step_size=rate, optimizer="adam", start="matched")
+    raise _check.fail("replayed", "rule", f"a rule of vqtheory.rules: there is none for {rule!r} under Adam", None)
