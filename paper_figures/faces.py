@@ -15,7 +15,7 @@ from PIL import Image
 from paper_figures.style import COLORS
 
 TABLE, SUFFIX = "faces", ".png"
-SHOWN = {"VQ quick": "VQ", "EMA": "EMA", "NSVQ quick": "NSVQ", "TransVQ": "TransVQ"}  # labels of trainings, and rules
+SHOWN = {"VQ quick": "VQ", "EMA": "EMA", "NSVQ quick": "NSVQ", "TransVQ quick": "TransVQ"}  # labels of trainings, and rules
 FACES = 5
 
 

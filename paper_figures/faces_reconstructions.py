@@ -12,14 +12,22 @@ from paper_figures.faces import strip
 from paper_figures.style import COLORS
 
 TABLE, SUFFIX = "faces", ".png"
-SHOWN = {"EMA": "EMA", "VQ": "VQ", "VQ quick": "VQ", "NSVQ": "NSVQ", "NSVQ quick": "NSVQ", "TransVQ": "TransVQ"}
+SHOWN = {
+    "EMA": "EMA",
+    "VQ": "VQ",
+    "VQ quick": "VQ",
+    "NSVQ": "NSVQ",
+    "NSVQ quick": "NSVQ",
+    "TransVQ": "TransVQ",
+    "TransVQ quick": "TransVQ",
+}
 FACES = 8
 
 
 def draw(table: pl.DataFrame) -> Callable[[Path], None]:
     """A row of the test images, and one for each training of the first seed."""
     rows = [table.row(by_predicate=_first(label), named=True) for label in SHOWN]
-    figure, grid = plt.subplots(len(rows) + 1, 1, figsize=(7.2, 7.4), layout="constrained")
+    figure, grid = plt.subplots(len(rows) + 1, 1, figsize=(7.2, 8.4), layout="constrained")
     titles = [f"{row['label']}: {row['used']:,.0f} of {row['codes']:,} codes, {row['psnr']:.1f} dB" for row in rows]
     colors = [COLORS[rule] for rule in SHOWN.values()]
     pictures = [rows[0]["originals"], *(row["reconstructions"] for row in rows)]

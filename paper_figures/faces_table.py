@@ -7,7 +7,7 @@ from pathlib import Path
 
 import polars as pl
 
-from simulations.faces import FORMS, RULES, STARTS
+from simulations.faces import FORMS, QUICK, RULES, STARTS
 
 TABLE, SUFFIX = "faces", ".md"
 COLUMNS = {
@@ -18,7 +18,7 @@ COLUMNS = {
     "ssim": ("SSIM", "{:.3f}"),
 }
 TITLES = {"rules": "", "forms": "", "published": ", published start"}
-ORDER = [*RULES, "VQ quick", "NSVQ quick", *FORMS, *STARTS]
+ORDER = [*RULES, *(f"{label} quick" for label in QUICK), *FORMS, *STARTS]
 
 
 def draw(table: pl.DataFrame) -> Callable[[Path], None]:
