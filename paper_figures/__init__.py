@@ -23,4 +23,5 @@ FIGURES = (
     "faces_sizes",
     "faces_prediction",
     "faces_table",
+    "benchmarks",
 )

@@ -12,15 +12,7 @@ from paper_figures.faces import strip
 from paper_figures.style import COLORS
 
 TABLE, SUFFIX = "faces", ".png"
-SHOWN = {
-    "EMA": "EMA",
-    "VQ": "VQ",
-    "VQ quick": "VQ",
-    "NSVQ": "NSVQ",
-    "NSVQ quick": "NSVQ",
-    "TransVQ": "TransVQ",
-    "TransVQ quick": "TransVQ",
-}
+SHOWN = {"EMA": "EMA"} | {f"{rule}{rate}": rule for rule in ("VQ", "NSVQ", "TransVQ") for rate in ("", " quick")}
 FACES = 8
 
 

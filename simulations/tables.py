@@ -28,7 +28,7 @@ def path_of(name: str, fast: bool, results: Path = RESULTS) -> Path:
 def table(name: str, fast: bool = False, results: Path = RESULTS, anew: bool = False) -> pl.DataFrame:
     """The table of an experiment; its simulations are run if it is not there yet, and does not come along."""
     path, along = path_of(name, fast, results), DATA / f"{name}.parquet"
-    if along.is_file() and not anew:
+    if along.is_file() and not anew and (fast or not path.is_file()):
         path = along
     if anew or not path.is_file():
         began = time.monotonic()

@@ -1,0 +1,63 @@
+"""Speed and memory beside named peers, on the machine that the table names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import polars as pl
+from matplotlib.axes import Axes
+
+TABLE, SUFFIX = "benchmarks", ".png"
+PEERS = {"compiled loop": "#1f77b4", "scikit-learn": "#e08e1b", "NumPy loop": "#8856a7", "torch": "#c0392b", "bound": "0.6"}
+LAYER = "at 16,384 latents and 8,192 codes in 64 dimensions"
+
+
+def draw(table: pl.DataFrame) -> Callable[[Path], None]:
+    """Ratios of rates; the layer's time and memory; time and memory over the number of codes."""
+    figure, grid = plt.subplots(2, 2, figsize=(11, 8.5), layout="constrained", width_ratios=(1.25, 1))
+    draw_ratios(grid[0, 0], table.filter(pl.col("section").is_in(["online", "batch", "kernels"])))
+    draw_layer(grid[1, 0], table.filter(section="layer", codes=8192))
+    draw_scale(grid[0, 1], table.filter(section="scale"), "microseconds", "microseconds per sample")
+    draw_scale(grid[1, 1], table.filter(section="scale"), "codebooks", "memory beside the codebook given, in codebooks")
+    grid[0, 1].set(yscale="log")
+    grid[0, 1].legend()
+    grid[1, 1].set(ylim=(0, None))
+    figure.suptitle(f"{table['machine'][0]}, float32; the simulator on one thread, the layer on two")
+    return lambda path: figure.savefig(path)
+
+
+def draw_ratios(axes: Axes, rows: pl.DataFrame) -> None:
+    """Our rate over each peer's."""
+    about = rows.select("case", "codes", "dim", "batch").unique(maintain_order=True).rows()
+    places = {each: place for place, each in enumerate(about)}
+    for peer, color in PEERS.items():
+        of_peer = rows.filter(peer=peer)
+        at = [places[each] for each in of_peer.select("case", "codes", "dim", "batch").iter_rows()]
+        axes.plot(of_peer["ratio"], at, "o", color=color, label=f"over {peer}")
+    axes.axvline(1, color="0.8", lw=1, zorder=0)
+    names = [f"{case}, {codes:,} x {dim}" + ("" if size == 1 else f", batch {size:,}") for case, codes, dim, size in about]
+    axes.set(xscale="log", yticks=range(len(names)), yticklabels=names, xlabel="our rate over the peer's")
+    axes.invert_yaxis()
+    axes.legend(loc="upper right", fontsize=8)
+
+
+def draw_layer(axes: Axes, rows: pl.DataFrame) -> None:
+    """Time of a forward and a backward pass, and the memory beside the layer's own, as text."""
+    rows = rows.sort("seconds")
+    colors = ["#1f77b4" if case in ("VQ", "EMA", "NSVQ", "NSVQ softmax") else "0.7" for case in rows["case"]]
+    axes.barh(rows["case"], rows["seconds"], color=colors)
+    for place, (seconds, megabytes) in enumerate(rows.select("seconds", "megabytes").iter_rows()):
+        axes.text(seconds, place, f" {megabytes:,.0f} MB", va="center", fontsize=8)
+    axes.set(xlabel=f"seconds of a forward and a backward pass, {LAYER}")
+    axes.margins(x=0.15)
+
+
+def draw_scale(axes: Axes, rows: pl.DataFrame, column: str, label: str) -> None:
+    """One line for each rule."""
+    for case in rows["case"].unique(maintain_order=True):
+        of_case = rows.filter(case=case).sort("codes")
+        axes.plot(of_case["codes"], of_case[column], "o-", label=case)
+    axes.set(xscale="log", xlabel="codes, in 256 dimensions", ylabel=label)
+    axes.set_xscale("log", base=2)
