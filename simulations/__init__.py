@@ -3,7 +3,10 @@
 Run them from the checkout: ``python -m simulations``, or one: ``python -m simulations toy``.
 """
 
-STUDIES = ("faces",)  # that take hours: run by their names alone; their tables come along in paper_figures/data
+STUDIES = {  # whose tables come along, in paper_figures/data: they take hours, data of one's own, or an idle machine
+    "faces": "python -m simulations faces",
+    "benchmarks": "python -m simulations.benchmarks",
+}
 EXPERIMENTS = (
     "toy",
     "shrinking",

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import tyro
 
-from simulations import EXPERIMENTS, STUDIES, faces
+from simulations import EXPERIMENTS, faces
 from simulations.tables import RESULTS, path_of, table
 
 
@@ -29,9 +29,9 @@ def main(
         results: The folder of the tables.
     """
     for name in names:
-        if name not in EXPERIMENTS + STUDIES:
-            raise SystemExit(f"There is no experiment {name!r}; there are {', '.join(EXPERIMENTS + STUDIES)}.")
-        if name in STUDIES:
+        if name not in (*EXPERIMENTS, "faces"):
+            raise SystemExit(f"There is no experiment {name!r}; there are {', '.join((*EXPERIMENTS, 'faces'))}.")
+        if name == "faces":
             print(faces.told(faces.run(fast, results, minutes, anew), fast, results))
             continue
         rows = len(table(name, fast, results, anew))

@@ -28,6 +28,7 @@ import io
 import math
 import os
 import platform
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -35,7 +36,7 @@ from dataclasses import replace
 from importlib.metadata import version
 from itertools import product
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -43,10 +44,13 @@ from joblib import Parallel, delayed
 from PIL import Image
 from tqdm import tqdm
 
-from simulations.tables import DATA, RESULTS, path_of, write
+from simulations.tables import RESULTS, path_of, write
 from vqtheory import Diagnosis, diagnose, measure
 from vqtheory.rules import EMA, NSVQ, VQ, CosineVQ, SimVQ, TransVQ
 from vqtheory.schedules import exponential
+
+if TYPE_CHECKING:
+    from vqtheory.nn._training import Training
 
 STEPS, STEPS_FAST, RECORDS = 2000, 8, 40
 QUICK = {"VQ": 0.04, "NSVQ": 0.04, "TransVQ": 2e-3}  # rates of Adam, which has 5e-4 for all else
@@ -69,6 +73,7 @@ FORMS: dict[str, dict[str, Any]] = {
 DIMS, SIZES = (4, 8, 16, 32, 64), (2048,)  # of 512 codes; 512 and 1,024 codes in 64 dimensions are there already
 SGD_CODES, SGD_RATES = (64, 256, 1024), (0.5, 2.0, 8.0, 32.0)  # eta = rate / 32 at 64 dimensions
 PICTURES = ("rules", "published")  # groups of which reconstructions are kept
+KEY = ("group", "label", "config")  # of a row
 METRICS = ("used", "usage", "perplexity", "distortion", "relative_distortion", "psnr", "ssim")
 HISTORY = ("step", "used", "perplexity", "distortion", "reconstruction")
 LOOKS = ("step", "used", "speed", "moved", "spread", "dimension", "distortion")
@@ -86,6 +91,17 @@ class Point(NamedTuple):
     def name(self) -> str:
         """Of its folder."""
         return f"{self.group}-{self.label}-{self.seed}".replace(" ", "-")
+
+    def training(self, fast: bool) -> Training:
+        """What it is in full; a fast one is of a few updates on small images."""
+        from vqtheory.nn._training import Training
+
+        small = {"steps": STEPS_FAST, "records": 2, "probe_every": 4, "size": 16, "batch_size": 4} if fast else {}
+        return Training(**{"steps": STEPS, "records": RECORDS, "seed": self.seed} | self.options | small)
+
+    def key(self, fast: bool) -> tuple[str, str, str]:
+        """What a row is known by."""
+        return self.group, self.label, repr(self.training(fast))
 
 
 def points() -> list[Point]:
@@ -114,11 +130,15 @@ def points() -> list[Point]:
 def run(fast: bool = False, results: Path = RESULTS, minutes: float | None = None, anew: bool = False) -> pl.DataFrame:
     """The table with a row for each training that is finished; no training begins after so many minutes."""
     _check_data(fast)
-    began, path, wanted = time.monotonic(), table_path(fast, results), chosen(fast)
+    began, path, folder = time.monotonic(), table_path(fast, results), folder_of(fast, results)
+    if anew:
+        shutil.rmtree(folder, ignore_errors=True)
     table = pl.read_parquet(path) if path.is_file() and not anew else pl.DataFrame()
-    left = [point for point in wanted if (point.group, point.label, point.seed) not in _done(table)]
+    wanted = {point.key(fast): point for point in chosen(fast)}
+    if len(table):  # rows of other settings are dropped
+        table = table.join(pl.DataFrame(list(wanted), schema=KEY, orient="row"), on=KEY, how="semi", maintain_order="left")
+    left = [point for key, point in wanted.items() if key not in _done(table)]
     until = math.inf if minutes is None else time.time() + 60 * minutes
-    folder = path_of("faces", fast, results).with_suffix("")
     calls = (delayed(finish)(point, folder, fast, until) for point in left)
     with tqdm(total=len(wanted), initial=len(wanted) - len(left), desc="faces", unit=" trainings") as bar:
         for row in Parallel(n_jobs=-1, return_as="generator_unordered")(calls):
@@ -129,13 +149,14 @@ def run(fast: bool = False, results: Path = RESULTS, minutes: float | None = Non
     return table
 
 
-def _done(table: pl.DataFrame) -> set[tuple[str, str, int]]:
-    return set(table.select("group", "label", "seed").iter_rows()) if len(table) else set()
-
-
 def table_path(fast: bool, results: Path = RESULTS) -> Path:
     """Where the table is: with the project, if it is of the whole study."""
-    return path_of("faces", fast, results) if fast else DATA / "faces.parquet"
+    return folder_of(fast, results).with_suffix(".parquet") if fast else path_of("faces", fast)
+
+
+def folder_of(fast: bool, results: Path = RESULTS) -> Path:
+    """Where the trainings are kept."""
+    return results / ("fast" if fast else "full") / "faces"
 
 
 def chosen(fast: bool) -> list[Point]:
@@ -145,8 +166,12 @@ def chosen(fast: bool) -> list[Point]:
 
 def told(table: pl.DataFrame, fast: bool, results: Path) -> str:
     """How far the study is."""
-    left = len(chosen(fast)) - len(_done(table))
+    left = len(chosen(fast)) - len(table)
     return f"{table_path(fast, results)}: {len(table)} trainings" + (f"; {left} are left, run it again" if left else "")
+
+
+def _done(table: pl.DataFrame) -> set[tuple[str, ...]]:
+    return set(table.select(KEY).iter_rows()) if len(table) else set()
 
 
 def _check_data(fast: bool) -> None:
@@ -178,13 +203,15 @@ def _one_thread() -> Iterator[None]:
 
 
 def _trained(point: Point, folder: Path, fast: bool) -> Any:
+    """A training that is finished, gone on with, or begun; one of other settings is begun again."""
+    from vqtheory.nn._trained import Trained
     from vqtheory.nn.train import resume, train
 
-    if (folder / "manifest.json").exists():
+    wanted = point.training(fast)
+    if (folder / "manifest.json").exists() and Trained.load(folder).config == wanted:
         return resume(folder, progress=False)
-    small = {"steps": STEPS_FAST, "records": 2, "probe_every": 4, "size": 16, "batch_size": 4} if fast else {}
-    options = {"steps": STEPS, "records": RECORDS, "seed": point.seed} | point.options | small
-    return train(save=folder, progress=False, **options)
+    shutil.rmtree(folder, ignore_errors=True)
+    return train(wanted, save=folder, progress=False)
 
 
 def describe(point: Point, trained: Any) -> dict[str, Any]:

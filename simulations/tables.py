@@ -16,21 +16,23 @@ import polars as pl
 from joblib import Parallel, delayed
 from tqdm import tqdm
 
+from simulations import STUDIES
+
 RESULTS = Path("results")
-DATA = Path("paper_figures/data")  # tables that come along, since it takes hours, or data of one's own, to make them
+DATA = Path(__file__).parents[1] / "paper_figures" / "data"
 
 
 def path_of(name: str, fast: bool, results: Path = RESULTS) -> Path:
     """Where the table of an experiment lies."""
-    return results / ("fast" if fast else "full") / f"{name}.parquet"
+    return DATA / f"{name}.parquet" if name in STUDIES else results / ("fast" if fast else "full") / f"{name}.parquet"
 
 
 def table(name: str, fast: bool = False, results: Path = RESULTS, anew: bool = False) -> pl.DataFrame:
-    """The table of an experiment; its simulations are run if it is not there yet, and does not come along."""
-    path, along = path_of(name, fast, results), DATA / f"{name}.parquet"
-    if along.is_file() and not anew and (fast or not path.is_file()):
-        path = along
-    if anew or not path.is_file():
+    """The table of an experiment; its simulations are run if it is not there yet. That of a study comes along."""
+    path = path_of(name, fast, results)
+    if name in STUDIES and not path.is_file():
+        raise SystemExit(f"{path} is missing; {STUDIES[name]} makes it.")
+    if name not in STUDIES and (anew or not path.is_file()):
         began = time.monotonic()
         frame = importlib.import_module(f"simulations.{name}").run(fast)
         write(path, frame, time.monotonic() - began)

@@ -63,18 +63,30 @@ class TestSimulated:
         ("rule", "optimizer", "found"),
         [
             (rules.EMA(), None, rules.EMA()),
-            (rules.VQ(start="published"), "sgd", rules.VQ(0.5)),
+            (rules.VQ(), "sgd", rules.VQ(0.5)),
+            (rules.NSVQ(bandwidth=0.2), "sgd", rules.NSVQ(0.5, bandwidth=0.2)),
             (rules.VQ(), "adam", rules.TrainedVQ(0.5)),
             (rules.SimVQ(), "adam", rules.SimVQ(0.5, optimizer="adam")),
+            (rules.TransVQ(width=8), "sgd", rules.TransVQ(0.5, width=8, optimizer="sgd")),
         ],
     )
     def test_the_rule_that_is_played_again(self, rule, optimizer, found):
         recording = Recording.of(drifting(), grid(6), rule)
         assert own_rule(dataclasses.replace(recording, optimizer=optimizer, rates=np.full(20, 0.5))) == found
 
-    def test_what_no_rule_of_the_simulator_does_is_not_played_again(self):
-        recording = dataclasses.replace(Recording.of(drifting(), grid(6), rules.NSVQ()), optimizer="adam")
-        with pytest.raises(ValueError, match="The 'rule' parameter of replayed must be a rule of vqtheory.rules"):
+    def test_weight_decay_is_played_again(self):
+        known = {"optimizer": "sgd", "rates": np.full(20, 0.5), "weight_decay": 0.1}
+        recording = dataclasses.replace(Recording.of(drifting(), grid(6), rules.VQ()), **known)
+        assert own_rule(recording) == rules.TrainedVQ(0.5, "sgd", weight_decay=0.1)
+
+    def test_a_replay_has_a_matched_start(self):
+        recording = Recording.of(drifting(times=3), grid(6) + 50, rules.VQ(start="published"))
+        assert diagnose(recording).replayed().codes.max() < 2
+
+    @pytest.mark.parametrize("about", [{"optimizer": "adam"}, {"optimizer": "RMSprop"}, {"rule": None}])
+    def test_what_no_rule_of_the_simulator_does_is_not_played_again(self, about):
+        recording = dataclasses.replace(Recording.of(drifting(), grid(6), rules.NSVQ()), **about)
+        with pytest.raises(ValueError, match=r"The replay needs a rule: replayed\(rule=...\)"):
             diagnose(recording).replayed()
 
     def test_a_slow_drift_needs_no_cure(self):

@@ -1,5 +1,7 @@
 """The face study on a small scale, and the figures of the table that comes along."""
 
+from dataclasses import replace
+
 import joblib
 import matplotlib
 import numpy as np
@@ -12,6 +14,7 @@ from paper_figures import faces as figure
 from paper_figures import faces_prediction, faces_reconstructions, faces_sizes, faces_table
 from simulations import faces
 from simulations.tables import DATA
+from vqtheory.nn.train import train
 
 
 @pytest.fixture(scope="module")
@@ -46,9 +49,7 @@ def test_every_group_holds_all_but_one_thing_fixed():
 def test_a_row_says_what_became_of_a_training(tiny):
     table, _ = tiny
     row = table.row(by_predicate=pl.col("group") == "rules", named=True)
-    assert row["config"] == "Training(dim=64, codebook_lr=0.04)".replace("dim=64, ", "").replace(
-        "codebook_lr", "size=16, steps=8, batch_size=4, codebook_lr"
-    ).replace(")", ", records=2, probe_every=4)")
+    assert row["config"] == "Training(size=16, steps=8, batch_size=4, codebook_lr=0.04, records=2, probe_every=4)"
     assert 0 < row["used"] <= 1024
     assert row["usage"] == row["used"] / 1024
     assert [each["step"] for each in row["history"]] == [4, 8]
@@ -66,14 +67,38 @@ def test_what_is_finished_is_not_trained_again(tiny, monkeypatch):
     assert "left" not in faces.told(again, True, results)
 
 
-def test_a_training_that_was_stopped_goes_on(tiny, monkeypatch):
-    """The table is lost and the training's folder is not: its row is the same."""
-    table, results = tiny
+def test_a_training_that_was_stopped_goes_on_to_the_same_row(tiny, tmp_path, monkeypatch):
+    table, _ = tiny
     monkeypatch.delenv("VQTHEORY_DATA", raising=False)
     point = next(point for point in faces.points() if point.label == "VQ quick")
-    row = faces.finish(point, results / "fast" / "faces", True, np.inf)
-    kept = table.row(by_predicate=pl.col("group") == "rules", named=True)
+
+    def stop(step, row):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(point.training(True), save=tmp_path / point.name, progress=False, on_record=stop)
+    row, kept = faces.finish(point, tmp_path, True, np.inf), table.row(by_predicate=pl.col("group") == "rules", named=True)
     assert all(row[name] == kept[name] for name in (*faces.METRICS, "config", "alive", "carrying", "reconstructions"))
+
+
+def test_a_training_of_other_settings_is_begun_again(tiny, tmp_path, monkeypatch):
+    table, _ = tiny
+    monkeypatch.delenv("VQTHEORY_DATA", raising=False)
+    point = next(point for point in faces.points() if point.label == "VQ quick")
+    train(replace(point.training(True), lr=1.0, steps=1), save=tmp_path / point.name, progress=False)
+    kept = table.row(by_predicate=pl.col("group") == "rules", named=True)
+    assert faces.finish(point, tmp_path, True, np.inf)["distortion"] == kept["distortion"]
+
+
+def test_what_the_titles_say(table):
+    """That VQ and EMA lose codes for good, and NSVQ and TransVQ keep them, in every seed."""
+    used = {label: table.filter(group="rules", label=label)["usage"].to_list() for label in figure.SHOWN}
+    assert {label: len(values) for label, values in used.items()} == dict.fromkeys(figure.SHOWN, 3)
+    assert max(used["VQ quick"]) < 0.1
+    assert max(used["EMA"]) < 0.25
+    assert min(used["NSVQ quick"] + used["TransVQ quick"]) > 0.95
+    shares = table.filter(group="size", codes=512).sort("dim")["usage"].to_list()
+    assert shares == sorted(shares, reverse=True)
 
 
 def test_no_training_begins_too_late(tmp_path):

@@ -300,6 +300,9 @@ class TestOptimizers:
             tiny, lr_decay=0.5, codebook_lr=exponential(0.8, half_life=7), save=tmp_path
         )  # its last update is the 15th
         assert trained.optimizers[1].param_groups[0]["lr"] == pytest.approx(0.5 * 0.8 * 0.5**2)
+        assert replace(tiny, codebook_lr=np.float32(0.5)).codebook_lr == 0.5
+        with pytest.raises(ValueError, match="The 'codebook_lr' parameter of train must be a .*number > 0. Got 'fast'."):
+            replace(tiny, codebook_lr="fast")
         assert Trained.load(tmp_path).config == trained.config == replace(trained.config, codebook_lr="exponential(0.8, 7)")
 
     @pytest.mark.parametrize("rule", [rules.VQ, rules.EMA, rules.NSVQ, rules.TransVQ, rules.SimVQ, rules.CosineVQ])

@@ -151,7 +151,7 @@ class TestThreads:
     def test_cut_the_samples_into_as_many_whole_blocks(self):
         from vqtheory._threads import spread
 
-        for size, number, block in ((1030, 3, 64), (64, 2, 64), (65, 2, 64), (5, 4, 1)):
+        for size, number, block in ((1030, 3, 64), (64, 2, 64), (65, 2, 64), (5, 4, 1), (513, 3, 256), (800, 4, 256)):
             met, parts = np.zeros(size, int), []
 
             def meet(part, met=met, parts=parts):
@@ -162,6 +162,7 @@ class TestThreads:
                 spread(meet, size, block)
             assert (met == 1).all()
             assert len(parts) == min(number, -(-size // block))
+            assert all(part.start < part.stop for part in parts)
             assert all(part.start % block == 0 for part in parts)
 
     def test_of_simulate_leave_the_bits(self, tmp_path):

@@ -20,8 +20,9 @@ def play(recording: Recording, rule: Any, codes: Any, seed: int) -> Run:
     number = _check.integer("replayed", "codes", len(recording.codes) if codes is None else codes)
     order = generator(seed, Purpose.START).permutation(len(latents))
     start = latents[np.resize(order, number)]  # of equal codes the first alone wins, as in the layer
+    rule = own_rule(recording) if rule is None else rule
     return simulate(
-        own_rule(recording) if rule is None else rule,
+        replace(rule, start="matched") if hasattr(rule, "start") else rule,
         stream,
         codes=start,
         steps=stream.steps - 1,
@@ -35,13 +36,17 @@ def play(recording: Recording, rule: Any, codes: Any, seed: int) -> Run:
 
 def own_rule(recording: Recording) -> Any:
     """The simulator's rule for what moved the codebook, at the rate of the last time."""
-    rule, rate = recording.rule, float(recording.rates[-1])
-    if rule is not None and recording.optimizer is None:
+    rule, optimizer, rate = recording.rule, recording.optimizer, float(recording.rates[-1])
+    if rule is not None and optimizer is None:
         return rule
-    if recording.optimizer == "sgd":
-        return replace(rule, step_size=rate, start="matched")
-    if recording.optimizer == "adam" and isinstance(rule, rules.VQ):
-        return rules.TrainedVQ(rate)
-    if recording.optimizer == "adam" and isinstance(rule, rules.TransVQ | rules.SimVQ):
-        return replace(rule, step_size=rate, optimizer="adam", start="matched")
-    raise _check.fail("replayed", "rule", f"a rule of vqtheory.rules: there is none for {rule!r} under Adam", None)
+    if isinstance(rule, rules.TransVQ | rules.SimVQ) and optimizer in ("sgd", "adam") and not recording.weight_decay:
+        return replace(rule, step_size=rate, optimizer=optimizer)
+    if isinstance(rule, rules.VQ) and (optimizer == "adam" or (optimizer == "sgd" and recording.weight_decay)):
+        return rules.TrainedVQ(rate, optimizer, weight_decay=recording.weight_decay)
+    if rule is not None and optimizer == "sgd" and not recording.weight_decay:
+        return replace(rule, step_size=rate)
+    raise ValueError(
+        "The replay needs a rule: replayed(rule=...). No rule of the simulator is known to move codes as "
+        f"{'an unnamed rule' if rule is None else repr(rule)} under {optimizer or 'no optimizer'} did, "
+        f"with a weight decay of {recording.weight_decay:g}."
+    )

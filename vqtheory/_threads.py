@@ -30,8 +30,9 @@ def threads(number: int) -> Iterator[None]:
 
 def spread(function: Callable[[slice], object], size: int, block: int) -> None:
     """Call a function that releases the GIL on slices of `size` samples, one for each thread, cut at whole blocks."""
-    number = min(_allowed.get(), -(-size // block))
-    cuts = [round(i * size / number / block) * block for i in range(number)] + [size]
+    blocks = -(-size // block)
+    number = min(_allowed.get(), blocks)
+    cuts = [blocks * i // number * block for i in range(number)] + [size]
     parts = [slice(start, stop) for start, stop in pairwise(cuts)]
     if number == 1:
         function(parts[0])

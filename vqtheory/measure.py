@@ -46,8 +46,9 @@ def carrying(hits: np.ndarray, share: float = 0.99) -> int:
     >>> carrying([50, 1, 0, 49]), carrying([50, 1, 0, 49], share=1.0)
     (2, 3)
     """
+    share = _check.real("carrying", "share", share, 0, 1)
     counts = np.cumsum(np.sort(np.asarray(hits))[::-1])
-    return int(np.searchsorted(counts, share * counts[-1])) + 1 if counts[-1] else 0
+    return int(np.searchsorted(counts, share * counts[-1])) + 1 if counts.size and counts[-1] else 0
 
 
 def distinct(codes: np.ndarray) -> int:

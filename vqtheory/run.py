@@ -284,7 +284,9 @@ def _built(values: dict[str, Any], path: Path, arrays: dict[str, np.ndarray]) ->
     return values | {name: parse(value, arrays) for name, value in described.items()}
 
 
-def resume(folder: str | Path, steps: int | None = None, rule: Any = None, progress: bool = True, threads: int = 1) -> Run:
+def resume(
+    folder: str | Path, steps: int | None = None, rule: Any = None, progress: bool = True, threads: int | None = None
+) -> Run:
     """Continue a saved run to its end, or to `steps` updates; to the same bits as if it had not stopped.
 
     Parameters
@@ -297,12 +299,12 @@ def resume(folder: str | Path, steps: int | None = None, rule: Any = None, progr
         the updates already done, it is counted from here, and is shorter.
     rule : rule, optional
         Needed only if the run's rule is not one of the package's.
-    threads : int, default 1
+    threads : int, optional
         As of `simulate`; the bits do not depend on it.
     """
     from vqtheory.simulation import carry_on
 
-    threads = _check.integer("resume", "threads", threads)
+    threads = None if threads is None else _check.integer("resume", "threads", threads)
     run = Run.load(folder, rule)
     if steps is not None and steps != run.config.steps:
         steps = _check.integer("resume", "steps", steps, max(run.step, 1))

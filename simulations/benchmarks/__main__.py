@@ -1,4 +1,4 @@
-"""`python -m simulations.benchmarks`: run the comparisons, print them, write a table and draw it."""
+"""`python -m simulations.benchmarks`: run the comparisons, print them, and keep them as a table."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ import tyro
 from tqdm import tqdm
 
 from simulations.benchmarks import SECTIONS
-from simulations.tables import RESULTS, path_of, write
+from simulations.tables import write
 
 MODULES = {"online": "simulator", "batch": "simulator", "kernels": "simulator"}
 
 
-def main(names: tyro.conf.Positional[tuple[str, ...]] = SECTIONS, /, results: Path = RESULTS) -> None:
+def main(names: tyro.conf.Positional[tuple[str, ...]] = SECTIONS, /, save: Path | None = None) -> None:
     """Compare speed and memory with named peers; on an idle machine, in ten minutes or so.
 
     Args:
         names: Which sections: online, batch, kernels, layer, scale, start; all by default.
-        results: The folder of the table, benchmarks.parquet.
+        save: A .parquet file for the table; paper_figures/data/benchmarks.parquet is the one that is drawn.
     """
     began, rows = time.monotonic(), []
     for name in names:
@@ -31,13 +31,13 @@ def main(names: tyro.conf.Positional[tuple[str, ...]] = SECTIONS, /, results: Pa
         module = importlib.import_module(f"simulations.benchmarks.{MODULES.get(name, name)}")
         rows += list(tqdm(getattr(module, name)(), desc=name, unit=" rows"))
     table = pl.DataFrame(rows, infer_schema_length=None).with_columns(machine=pl.lit(machine()))
-    path = path_of("benchmarks", False, results)
-    write(path, table, time.monotonic() - began)
+    if save is not None:
+        write(save, table, time.monotonic() - began, ("torch", "scikit-learn", "vector-quantize-pytorch"))
     with pl.Config(
         tbl_rows=-1, tbl_cols=-1, tbl_hide_dataframe_shape=True, tbl_hide_column_data_types=True, float_precision=3
     ):
         print(table.drop("machine"))
-    print(f"{machine()}. The table is {path}.")
+    print(f"{machine()}.")
 
 
 def machine() -> str:

@@ -1,4 +1,7 @@
-"""The layer in torch, forward and backward: time, and memory beyond the layer and the latents that it is given."""
+"""The layer in torch, forward and backward: time, and memory beyond the layer and the latents that it is given.
+
+"dense NSVQ" does what "NSVQ softmax" does, with two differences: it keeps [N, K] arrays, and squared distances by the
+product alone decide."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ def online() -> Iterator[dict[str, Any]]:
 
 
 def batch() -> Iterator[dict[str, Any]]:
-    """max(1024, K) samples per update, on one thread and on two."""
+    """max(1024, K) samples per update."""
     for num_codes, dim in SHAPES:
         size = max(1024, num_codes)
         x, codes = latents(num_codes, dim, size, 4 * WORK)
@@ -79,7 +79,7 @@ def kernels() -> Iterator[dict[str, Any]]:
 
 
 def transformers() -> Iterator[dict[str, Any]]:
-    """A step of TransVQ beside the forward pass, the backward pass and Adam of the same map in torch."""
+    """A step of TransVQ beside one of the layer in torch with the same map: assignment, both passes and Adam in both."""
     for num_codes, dim, width, size in ((64, 16, 64, 256), (1024, 64, 256, 4096)):
         random = np.random.default_rng(0)
         x, codes = random.random((3, size, dim), dtype=np.float32), random.random((num_codes, dim), dtype=np.float32)

@@ -13,7 +13,8 @@ CASES = {
     "import vqtheory": "import vqtheory",
     "first simulate": "import vqtheory as vq; vq.simulate(vq.rules.VQ(), vq.streams.Stream(vq.streams.Uniform(dim=1)), "
     "codes=16, steps=1000, progress=False)",
-    "import sklearn.cluster": "import sklearn.cluster",
+    "first MiniBatchKMeans": "import numpy as np; from sklearn.cluster import MiniBatchKMeans; "
+    "MiniBatchKMeans(16, n_init=1).fit(np.random.default_rng(0).random((1000, 1)))",
 }
 
 

@@ -108,10 +108,7 @@ class Training(Configured):
         for name in ("lr", "lr_decay", "clip"):
             if getattr(self, name) is not None or name != "clip":
                 self._set(name, _check.real(_OWNER, name, getattr(self, name), 0, above=True))
-        if isinstance(self.codebook_lr, str):
-            self._set("codebook_lr", parse(self.codebook_lr))
-        if self.codebook_lr is not None:
-            schedules.check(_OWNER, "codebook_lr", self.codebook_lr, 0, above=True)
+        self._set("codebook_lr", _rate(self.codebook_lr))
         self._set("beta", _check.real(_OWNER, "beta", self.beta, 0))
         if self.replace_every is not None:
             self._set("replace_every", _check.integer(_OWNER, "replace_every", self.replace_every))
@@ -168,6 +165,16 @@ class Training(Configured):
         """After how many updates a row of the history is written."""
         records = min(self.records, self.steps)
         return {round((i + 1) * self.steps / records) for i in range(records)}
+
+
+def _rate(given: Any) -> Any:
+    """A rate of the codebook, a schedule, which may be a text, or None."""
+    if isinstance(given, str) and "(" in given:
+        given = parse(given)
+    if callable(given):
+        schedules.check(_OWNER, "codebook_lr", given, 0, above=True)
+        return given
+    return None if given is None else _check.real(_OWNER, "codebook_lr", given, 0, above=True)
 
 
 def _named(name: str, steps: int) -> Any:

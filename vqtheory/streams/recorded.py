@@ -120,7 +120,7 @@ class Recorded(Configured):
         """The latents of these rows [T, B] at steps t [T], float64 [T, B, D]."""
         frame, along = self._place(t)
         here = self._frames[frame[:, None], rows].astype(np.float64)
-        if not along.any():
+        if not self.interpolate:
             return here
         there = self._frames[np.minimum(frame + 1, len(self._frames) - 1)[:, None], rows]
         return here + along[:, None, None] * (there - here)
