@@ -23,7 +23,7 @@ def draw(table: pl.DataFrame) -> Callable[[Path], None]:
     draw_panel(sizes, plain.filter(dim=64).sort("codes"), "codes", "codes (64 dimensions)")
     dims.set(ylabel="share of the codebook", ylim=(0, None))
     dims.legend()
-    figure.suptitle("Plain VQ uses less of its codebook the more dimensions the latents have, and the more codes there are")
+    figure.suptitle("Plain VQ uses less of its codebook in more dimensions, and where there are more codes")
     return lambda path: figure.savefig(path)
 
 
@@ -31,7 +31,12 @@ def draw_panel(axes: Axes, rows: pl.DataFrame, column: str, label: str) -> None:
     """Codes that the test images use, and those that 99 of 100 latents are given."""
     axes.plot(rows[column], rows["usage"], "o-", color=COLORS["VQ"], label="used on the test images")
     axes.plot(
-        rows[column], rows["carrying"] / rows["codes"], "o--", color=COLORS["VQ"], mfc="w", label="99 % of the latents"
+        rows[column],
+        rows["carrying"] / rows["codes"],
+        "o--",
+        color=COLORS["VQ"],
+        mfc="w",
+        label="chosen by 99 % of the latents",
     )
     axes.set(xscale="log", xticks=rows[column], xticklabels=[f"{value:,}" for value in rows[column]], xlabel=label)
     axes.minorticks_off()
