@@ -6,6 +6,7 @@ import importlib
 import platform
 import time
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import tyro
@@ -33,10 +34,10 @@ def main(names: tyro.conf.Positional[tuple[str, ...]] = SECTIONS, /, save: Path 
     table = pl.DataFrame(rows, infer_schema_length=None).with_columns(machine=pl.lit(machine()))
     if save is not None:
         write(save, table, time.monotonic() - began, ("torch", "scikit-learn", "vector-quantize-pytorch"))
-    with pl.Config(
-        tbl_rows=-1, tbl_cols=-1, tbl_hide_dataframe_shape=True, tbl_hide_column_data_types=True, float_precision=3
-    ):
-        print(table.drop("machine"))
+    shown: dict[str, Any] = {"tbl_rows": -1, "tbl_cols": -1, "tbl_width_chars": 140, "fmt_str_lengths": 40}
+    with pl.Config(**shown, tbl_hide_dataframe_shape=True, tbl_hide_column_data_types=True, float_precision=4):
+        for _, of_section in table.drop("machine").group_by("section", maintain_order=True):
+            print(of_section.select(column.name for column in of_section if column.null_count() < len(of_section)))
     print(f"{machine()}.")
 
 

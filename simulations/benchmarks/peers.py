@@ -10,27 +10,30 @@ from sklearn.cluster import MiniBatchKMeans
 
 
 @numba.njit
-def _loop(x, codes, rate):
-    """Online k-means, one sample and one code after the other."""
+def _loop(x, codes_t, rate):
+    """Online k-means, one sample after the other; the sum over the dimensions runs for all codes [D, K] side by side."""
+    dim, num_codes = codes_t.shape
+    distances = np.empty(num_codes, x.dtype)
     for sample in x:
-        best, closest = 0, np.inf
-        for k in range(len(codes)):
-            distance = x.dtype.type(0)
-            for d in range(len(sample)):
-                difference = sample[d] - codes[k, d]
-                distance += difference * difference
-            if distance < closest:
-                best, closest = k, distance
-        for d in range(len(sample)):
-            codes[best, d] += rate * (sample[d] - codes[best, d])
+        distances[:] = 0
+        for d in range(dim):
+            for k in range(num_codes):
+                difference = sample[d] - codes_t[d, k]
+                distances[k] += difference * difference
+        best = 0
+        for k in range(1, num_codes):
+            if distances[k] < distances[best]:
+                best = k
+        for d in range(dim):
+            codes_t[d, best] += rate * (sample[d] - codes_t[d, best])
 
 
 def compiled_loop(x: np.ndarray, codes: np.ndarray) -> Callable[[], int]:
-    """The plain loop, compiled by numba: latents x [N, D]."""
-    codes, rate = codes.copy(), x.dtype.type(0.05)
+    """The plain loop, compiled by numba into vector instructions: latents x [N, D]."""
+    codes_t, rate = codes.T.copy(), x.dtype.type(0.05)
 
     def run() -> int:
-        _loop(x, codes, rate)
+        _loop(x, codes_t, rate)
         return len(x)
 
     return run
