@@ -20,7 +20,8 @@ def draw(table: pl.DataFrame) -> Callable[[Path], None]:
     draw_ratios(grid[0, 0], table.filter(pl.col("section").is_in(["online", "batch", "kernels"])))
     draw_layer(grid[1, 0], table.filter(section="layer", codes=8192))
     draw_scale(grid[0, 1], table.filter(section="scale"), "microseconds", "microseconds per sample")
-    draw_scale(grid[1, 1], table.filter(section="scale"), "codebooks", "memory beside the codebook given, in codebooks")
+    large = table.filter(pl.col("codes") >= 2**14, section="scale")  # what a process has is counted in pages and arenas
+    draw_scale(grid[1, 1], large, "codebooks", "memory beside the codebook given, in codebooks")
     grid[0, 1].set(yscale="log")
     grid[0, 1].legend()
     grid[1, 1].set(ylim=(0, None))
@@ -40,7 +41,7 @@ def draw_ratios(axes: Axes, rows: pl.DataFrame) -> None:
     names = [f"{case}, {codes:,} x {dim}" + ("" if size == 1 else f", batch {size:,}") for case, codes, dim, size in about]
     axes.set(xscale="log", yticks=range(len(names)), yticklabels=names, xlabel="our rate over the peer's")
     axes.invert_yaxis()
-    axes.legend(loc="upper right", fontsize=8)
+    axes.legend(loc="lower left", fontsize=8)
 
 
 def draw_layer(axes: Axes, rows: pl.DataFrame) -> None:

@@ -1,5 +1,6 @@
 """The face study on a small scale, and the figures of the table that comes along."""
 
+import importlib
 from dataclasses import replace
 
 import joblib
@@ -10,10 +11,11 @@ import pytest
 
 pytest.importorskip("torch")
 
+import paper_figures
+from paper_figures import benchmarks, faces_prediction, faces_reconstructions, faces_sizes, faces_table
 from paper_figures import faces as figure
-from paper_figures import faces_prediction, faces_reconstructions, faces_sizes, faces_table
-from simulations import faces
-from simulations.tables import DATA
+from simulations import EXPERIMENTS, STUDIES, faces
+from simulations.tables import DATA, path_of
 from vqtheory.nn.train import train
 
 
@@ -139,3 +141,15 @@ def test_the_page_has_the_table_as_it_is(table):
 def test_a_cell_has_the_median_and_the_range():
     assert faces_table.cell([3.0], "{:.1f}") == "3.0"
     assert faces_table.cell([3.0, 1.0, 5.0], "{:.0f}") == "3 (1 to 5)"
+
+
+def test_every_figure_has_a_table_that_comes_along_or_can_be_made():
+    for name in paper_figures.FIGURES:
+        table = importlib.import_module(f"paper_figures.{name}").TABLE
+        assert path_of(table, fast=True).is_file() if table in STUDIES else table in EXPERIMENTS
+
+
+def test_benchmarks_draw(tmp_path):
+    matplotlib.use("Agg")
+    benchmarks.draw(pl.read_parquet(DATA / "benchmarks.parquet"))(tmp_path / "figure.png")
+    assert (tmp_path / "figure.png").stat().st_size > 1000

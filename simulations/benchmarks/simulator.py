@@ -14,13 +14,14 @@ from simulations.benchmarks.timing import product, rates
 from vqtheory.rules import EMA, NSVQ, VQ, TransVQ
 
 SHAPES = ((16, 2), (256, 8), (1024, 64), (8192, 64))  # K, D
+TRANSFORMERS = ((64, 16, 64, 256), (1024, 64, 256, 4096))  # K, D, width, latents
 WORK = 2**32  # operations of a run
 STEP_SIZE = 0.05
 
 
-def latents(num_codes: int, dim: int, batch_size: int = 1, work: float = WORK) -> tuple[np.ndarray, np.ndarray]:
+def latents(num_codes: int, dim: int, batch_size: int = 1, work: float | None = None) -> tuple[np.ndarray, np.ndarray]:
     """Batches [T, B, D] of a uniform cube in float32, and codes [K, D] in it."""
-    random, samples = np.random.default_rng(0), int(work / (3 * num_codes * dim))
+    random, samples = np.random.default_rng(0), int((work or WORK) / (3 * num_codes * dim))
     steps = max(2, min(samples, 1_000_000) // batch_size)
     return random.random((steps, batch_size, dim), dtype=np.float32), random.random((num_codes, dim), dtype=np.float32)
 
@@ -80,7 +81,7 @@ def kernels() -> Iterator[dict[str, Any]]:
 
 def transformers() -> Iterator[dict[str, Any]]:
     """A step of TransVQ beside one of the layer in torch with the same map: assignment, both passes and Adam in both."""
-    for num_codes, dim, width, size in ((64, 16, 64, 256), (1024, 64, 256, 4096)):
+    for num_codes, dim, width, size in TRANSFORMERS:
         random = np.random.default_rng(0)
         x, codes = random.random((3, size, dim), dtype=np.float32), random.random((num_codes, dim), dtype=np.float32)
         rule = TransVQ(width=width)

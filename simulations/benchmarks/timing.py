@@ -15,12 +15,12 @@ REPETITIONS = 7
 SIDE = 2048  # of the matrices whose product is the machine's own rate
 
 
-def rates(competitors: dict[str, Callable[[], int]], repetitions: int = REPETITIONS) -> dict[str, float]:
+def rates(competitors: dict[str, Callable[[], int]], repetitions: int | None = None) -> dict[str, float]:
     """Samples per second of each, medians of several turns; a first turn that compiles is not counted."""
     for run in competitors.values():
         run()
     found: dict[str, list[float]] = {name: [] for name in competitors}
-    for _ in range(repetitions):
+    for _ in range(repetitions or REPETITIONS):
         for name, run in competitors.items():
             began = time.perf_counter()
             samples = run()

@@ -1,0 +1,68 @@
+"""The benchmarks run, on a small scale, and compare like with like. How fast anything is, is no test."""
+
+import numpy as np
+import polars as pl
+import pytest
+
+from simulations.benchmarks import peers, scale, simulator, start, timing
+from vqtheory.rules import VQ
+
+
+@pytest.fixture
+def small(monkeypatch):
+    monkeypatch.setattr(simulator, "WORK", 2**20)
+    monkeypatch.setattr(simulator, "SHAPES", ((16, 2), (32, 4)))
+    monkeypatch.setattr(timing, "REPETITIONS", 1)
+    monkeypatch.setattr(timing, "SIDE", 64)
+
+
+def test_rows_have_a_ratio_for_each_peer(small):
+    table = pl.DataFrame(simulator.online())
+    assert table["peer"].to_list() == ["compiled loop", "scikit-learn", "NumPy loop", "bound"] * 2
+    np.testing.assert_allclose(table["ours"] / table["theirs"], table["ratio"])
+
+
+def test_transvq_is_compared_with_the_layer(small, monkeypatch):
+    pytest.importorskip("torch")
+    monkeypatch.setattr(simulator, "TRANSFORMERS", ((8, 4, 8, 16),))
+    (row,) = simulator.transformers()
+    assert (row["case"], row["peer"]) == ("TransVQ", "torch")
+
+
+@pytest.mark.parametrize("peer", [peers.compiled_loop, peers.numpy_loop])
+def test_peers_do_what_vq_does(peer):
+    x, codes = simulator.latents(16, 2, work=2**14)
+    run = peer(x[:, 0], codes)
+    assert run() == len(x)
+    (moved,) = [cell.cell_contents for cell in run.__closure__ if np.shape(cell.cell_contents) in ((16, 2), (2, 16))]
+    state, _ = VQ(simulator.STEP_SIZE).advance(VQ().init(codes), simulator.vq.Batches(x))
+    np.testing.assert_allclose(moved if moved.shape == (16, 2) else moved.T, state.codes, atol=1e-6)
+
+
+def test_memory_of_an_array():
+    assert 0.9 < timing.added_memory(lambda: np.ones(2**23)) / 2**26 < 1.2
+
+
+def test_scale_counts_the_codes_that_are_returned():
+    assert scale.memory("VQ, one sample per update", 4096) > 0
+    assert scale.seconds("VQ, one sample per update", 64) > 0
+
+
+def test_a_call_that_fails_elsewhere_is_told():
+    with pytest.raises(RuntimeError, match="failed: .*no such"):
+        timing.elsewhere("raise ValueError('no such')")
+
+
+def test_start_times_new_processes(monkeypatch):
+    monkeypatch.setattr(start, "CASES", {"nothing": "pass"})
+    monkeypatch.setattr(start, "REPETITIONS", 1)
+    assert 0 <= next(start.start())["seconds"] < 60
+
+
+def test_the_layer_s_cases_run():
+    pytest.importorskip("torch")
+    pytest.importorskip("vector_quantize_pytorch")
+    from simulations.benchmarks import layer
+
+    for case in layer.CASES:
+        layer.prepared(case, 16, 8)()
