@@ -77,11 +77,11 @@ def agreement(rows: pl.DataFrame, name: str) -> Agreement:
     """How well a prediction does."""
     predicted, observed = rows[name].to_numpy(), rows["carrying"].to_numpy()
     logs = np.log(predicted / observed)
-    low, high = stats.t.interval(0.95, len(logs) - 1, logs.mean(), stats.sem(logs))
+    reach = stats.t.ppf(0.975, len(logs) - 1) * stats.sem(logs)
     drawn = np.random.default_rng(0).integers(len(logs), size=(1000, len(logs)))
     ranks = [stats.spearmanr(predicted[each], observed[each]).statistic for each in drawn]
     rank_low, rank_high = np.nanquantile(ranks, [0.025, 0.975])
     rank = stats.spearmanr(predicted, observed).statistic
-    mean, low, high = np.exp([logs.mean(), low, high])
+    mean, low, high = np.exp(logs.mean() + reach * np.array([0, -1, 1]))
     within = np.mean(np.abs(logs) <= np.log(2))
     return Agreement(*map(float, (mean, low, high, within, rank, rank_low, rank_high)))

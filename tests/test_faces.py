@@ -21,10 +21,10 @@ from vqtheory.nn.train import train
 
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory):
-    """A table of two trainings on a photograph, and where it is; in threads, which see what is patched here."""
+    """A table of two trainings on a photograph, and where it is; in this process, which sees what is patched here."""
     results = tmp_path_factory.mktemp("results")
     wanted = [point for point in faces.points() if (point.label, point.seed) in (("VQ quick", 0), ("1024 codes at 32", 0))]
-    with pytest.MonkeyPatch.context() as patch, joblib.parallel_config(backend="threading"):
+    with pytest.MonkeyPatch.context() as patch, joblib.parallel_config(backend="sequential"):
         patch.delenv("VQTHEORY_DATA", raising=False)
         patch.setattr(faces, "chosen", lambda fast: wanted)
         yield faces.run(fast=True, results=results), results
