@@ -97,7 +97,7 @@ def adam_lags(seed: int, ratio: float = 0.1, rate: float = 0.003, batch_size: in
 
 def adam_steps(effort: Effort, seed: int) -> list[float]:
     """For each code and each of some runs."""
-    return [ratio for run in range(16 if effort == "quick" else 24) for ratio in adam_lags(100 * seed + run)]
+    return [ratio for run in range(40 if effort == "quick" else 60) for ratio in adam_lags(100 * seed + run)]
 
 
 def adam_thresholds(effort: Effort, seed: int) -> list[float]:
