@@ -29,12 +29,12 @@ def draw(table: pl.DataFrame) -> Callable[[Path], None]:
     draw_lines(used, table, "history", pl.col("used") / table["codes"][0])
     draw_lines(drift, table, "looks", pl.col("speed") / pl.col("spread"))
     used.set(ylim=(0, 1.04), ylabel=f"share of the {table['codes'][0]:,} codes in use")
-    drift.set(yscale="log", ylabel="drift of the encoder,\nspreads of the latents per update", xlabel="updates")
+    drift.set(yscale="log", ylabel="drift of the encoder per update,\nin spreads of the latents then", xlabel="updates")
     ticks = [50, 100, 200, 500, 1000, 2000]
     used.set(xscale="log", xticks=ticks, xticklabels=[f"{tick:,}" for tick in ticks])
     used.minorticks_off()
     used.set_title(
-        "The encoder drifts fast, and VQ and EMA lose their codes; NSVQ and TransVQ follow", loc="left", fontsize=9
+        "Codebooks at rates that can follow: VQ and EMA lose their codes, NSVQ and TransVQ do not", loc="left", fontsize=9
     )
     draw_pictures(right.subplots(len(SHOWN) + 1, 1), table)
     return lambda path: figure.savefig(path)

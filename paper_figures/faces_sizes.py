@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from paper_figures.style import COLORS
 
 TABLE, SUFFIX = "faces", ".png"
-PLAIN = ((pl.col("group") == "size") | ((pl.col("group") == "rules") & (pl.col("label") == "VQ"))) & (pl.col("seed") == 0)
+PLAIN = (pl.col("group") == "size") | ((pl.col("group") == "rules") & (pl.col("label") == "VQ"))
 
 
 def draw(table: pl.DataFrame) -> Callable[[Path], None]:
@@ -28,15 +28,18 @@ def draw(table: pl.DataFrame) -> Callable[[Path], None]:
 
 
 def draw_panel(axes: Axes, rows: pl.DataFrame, column: str, label: str) -> None:
-    """Codes that the test images use, and those that 99 of 100 latents are given."""
-    axes.plot(rows[column], rows["usage"], "o-", color=COLORS["VQ"], label="used on the test images")
-    axes.plot(
-        rows[column],
-        rows["carrying"] / rows["codes"],
-        "o--",
-        color=COLORS["VQ"],
-        mfc="w",
-        label="chosen by 99 % of the latents",
-    )
-    axes.set(xscale="log", xticks=rows[column], xticklabels=[f"{value:,}" for value in rows[column]], xlabel=label)
+    """Codes that the test images use, and those that hold 99 of 100 latents: each training, and medians."""
+    shares = {
+        "used on the test images": pl.col("usage"),
+        "that hold 99 % of the latents": pl.col("carrying") / pl.col("codes"),
+    }
+    for (name, share), style in zip(shares.items(), ("o-", "s--"), strict=True):
+        each = rows.with_columns(share=share)
+        medians = each.group_by(column).agg(pl.col("share").median()).sort(column)
+        axes.plot(each[column], each["share"], style[0], color=COLORS["VQ"], mfc="w" if "s" in style else None)
+        axes.plot(
+            medians[column], medians["share"], style, color=COLORS["VQ"], mfc="w" if "s" in style else None, label=name
+        )
+    ticks = rows[column].unique().sort()
+    axes.set(xscale="log", xticks=ticks, xticklabels=[f"{value:,}" for value in ticks], xlabel=label)
     axes.minorticks_off()

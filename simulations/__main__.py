@@ -28,9 +28,9 @@ def main(
         minutes: Begin no training of `faces` after so many minutes.
         results: The folder of the tables.
     """
+    if unknown := [name for name in names if name not in (*EXPERIMENTS, "faces")]:
+        raise SystemExit(f"There is no experiment {unknown[0]!r}; there are {', '.join((*EXPERIMENTS, 'faces'))}.")
     for name in names:
-        if name not in (*EXPERIMENTS, "faces"):
-            raise SystemExit(f"There is no experiment {name!r}; there are {', '.join((*EXPERIMENTS, 'faces'))}.")
         if name == "faces":
             print(faces.told(faces.run(fast, results, minutes, anew), fast, results))
             continue

@@ -175,8 +175,11 @@ def _done(table: pl.DataFrame) -> set[tuple[str, ...]]:
 
 
 def _check_data(fast: bool) -> None:
-    if not fast and not os.environ.get("VQTHEORY_DATA"):
-        raise SystemExit("The face study needs faces: set VQTHEORY_DATA to a folder with train.parquet and test.parquet.")
+    if not fast and not Path(os.environ.get("VQTHEORY_DATA", "none"), "train.parquet").is_file():
+        raise SystemExit(
+            "The face study needs faces: set VQTHEORY_DATA to a folder with train.parquet and test.parquet, each with a "
+            "column image as data sets of the Hugging Face hub have it. docs/faces.md says which the table is of."
+        )
 
 
 def finish(point: Point, folder: Path, fast: bool, until: float) -> dict[str, Any] | None:

@@ -44,7 +44,8 @@ def train(
 
     Args:
         rule: How the codebook moves: vq, ema, nsvq, transvq, simvq, cosine, or a call such as "NSVQ(bandwidth=0.1)". By name
-            nsvq is "NSVQ(form='softmax', bandwidth=exponential(2.0, half_life=STEPS/10))".
+            nsvq is "NSVQ(form='softmax', bandwidth=exponential(2.0, half_life=STEPS/10))", which needs a --codebook-lr
+            that lets codes follow, about 0.04.
         codes: How many codes.
         dim: Dimensions of the latents.
         codebook_dim: Dimensions of the codes, where latents are projected to fewer.

@@ -47,8 +47,8 @@ class Training(Configured):
     codebook_optimizer : {"adam", "sgd"}, default "adam"
         SGD at the rate lr is the simulator's rule at eta = 2 lr / D, see `vqtheory.nn.step_size`.
     codebook_lr : float or schedule, optional
-        Rate of the codebook in the first epoch; by default `lr`. A schedule is one of the update. NSVQ needs one that is
-        large while the encoder moves fast and small in the end: "exponential(0.04, half_life=300)".
+        Rate of the codebook in the first epoch; by default `lr`. A schedule is one of the update. NSVQ needs one
+        that lets codes follow the encoder: 0.04 on faces, or "exponential(0.04, half_life=300)" for a more even codebook.
     clip : float, optional
         Largest norm of the gradient, that of the codebook apart, which is never clipped.
     beta : float, default 0.25
