@@ -33,9 +33,7 @@ def draw(table: pl.DataFrame) -> Callable[[Path], None]:
     ticks = [50, 100, 200, 500, 1000, 2000]
     used.set(xscale="log", xticks=ticks, xticklabels=[f"{tick:,}" for tick in ticks])
     used.minorticks_off()
-    used.set_title(
-        "Codebooks at rates that can follow: VQ and EMA lose their codes, NSVQ and TransVQ do not", loc="left", fontsize=9
-    )
+    used.set_title("At rates that can follow, VQ and EMA lose their codes; NSVQ and TransVQ do not", loc="left", fontsize=9)
     draw_pictures(right.subplots(len(SHOWN) + 1, 1), table)
     return lambda path: figure.savefig(path)
 
