@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 import vqtheory
 from vqtheory import _ending, _help, cli, rules, schedules, simulation, streams
-from vqtheory._config import parse
+from vqtheory._base.config import parse
 from vqtheory.run import Config, read_config
 
 TINY = ["--codes", "6", "--steps", "400", "--batch-size", "3", "--records", "20"]

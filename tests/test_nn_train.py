@@ -16,7 +16,6 @@ torch = pytest.importorskip("torch")
 
 import vqtheory  # noqa: E402
 from vqtheory import cli, rules, streams  # noqa: E402
-from vqtheory._batches import Batches  # noqa: E402
 from vqtheory.assign import nearest  # noqa: E402
 from vqtheory.nn import VectorQuantize, step_size  # noqa: E402
 from vqtheory.nn._recorder import Recorder  # noqa: E402
@@ -24,6 +23,7 @@ from vqtheory.nn._trained import Trained, parameters  # noqa: E402
 from vqtheory.nn._training import Training  # noqa: E402
 from vqtheory.nn.train import resume, train  # noqa: E402
 from vqtheory.nn.vqvae import VQVAE  # noqa: E402
+from vqtheory.protocols import Batches  # noqa: E402
 from vqtheory.schedules import exponential  # noqa: E402
 
 RULES = ["vq", "ema", "nsvq", "NSVQ(bandwidth=0.5, form='propagate')", "TransVQ(width=8)", "simvq", "cosine"]

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from vqtheory import Batches
-from vqtheory._config import parse
+from vqtheory._base.config import parse
 from vqtheory.assign import nearest
 from vqtheory.rules import EMA, NSVQ, VQ, CosineVQ, SimVQ, TrainedVQ, TransVQ
 from vqtheory.schedules import exponential, harmonic, linear

@@ -265,7 +265,7 @@ class TestFolder:
     @pytest.mark.parametrize("files_moved", range(4))
     def test_two_kills_while_writing(self, tmp_path, monkeypatch, files_moved):
         """The first kill between the renames, the second before the next ones: the content is there all the time."""
-        from vqtheory import _folder
+        from vqtheory._base import folder
 
         done, moves, replace = run(save=tmp_path), [0], os.replace
 
@@ -276,7 +276,7 @@ class TestFolder:
             replace(*names)
 
         for _ in range(2):
-            monkeypatch.setattr(_folder.os, "replace", killed)
+            monkeypatch.setattr(folder.os, "replace", killed)
             moves[0] = 0
             with pytest.raises(KeyboardInterrupt):
                 done.save(tmp_path)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from vqtheory._config import arrays_of, parse
+from vqtheory._base.config import arrays_of, parse
 from vqtheory.streams import (
     Distribution,
     Fading,

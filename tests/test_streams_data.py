@@ -11,9 +11,9 @@ import polars as pl
 import pytest
 from PIL import Image
 
-from vqtheory._config import arrays_of, parse, text
+from vqtheory._base.config import arrays_of, parse, text
+from vqtheory._base.files import DATA_VARIABLE, NO_DATA
 from vqtheory.streams import Latents, Patches, Stream
-from vqtheory.streams._files import DATA_VARIABLE, NO_DATA
 
 needs_data = pytest.mark.skipif(DATA_VARIABLE not in os.environ, reason=NO_DATA)
 ROWS = np.random.default_rng(0).normal(size=(30, 3))

@@ -5,8 +5,8 @@ import pickle
 import numpy as np
 import pytest
 
-from vqtheory._config import arrays_of, parse
-from vqtheory._random import Purpose, generator
+from vqtheory._base.config import arrays_of, parse
+from vqtheory._base.randomness import Purpose, generator
 from vqtheory.schedules import harmonic
 from vqtheory.streams import ClosedLoop, Gaussian, Mixture, Recorded, Uniform
 from vqtheory.streams.closed_loop import LoopState

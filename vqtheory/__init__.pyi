@@ -7,11 +7,11 @@ from . import schedules as schedules
 from . import streams as streams
 from . import testing as testing
 from . import theory as theory
-from ._batches import Batches as Batches
 from ._diagnosis import Diagnosis as Diagnosis
 from ._diagnosis import diagnose as diagnose
 from ._recording import Recording as Recording
 from ._sweep import sweep as sweep
+from .protocols import Batches as Batches
 from .run import Run as Run
 from .run import resume as resume
 from .simulation import simulate as simulate

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from vqtheory._random import Purpose, generator
+from vqtheory._base.randomness import Purpose, generator
 
 if TYPE_CHECKING:
     from vqtheory.run import Config

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vqtheory import _check, _folder, rules
-from vqtheory._config import parse
+from vqtheory import rules
+from vqtheory._base import check
+from vqtheory._base.config import parse
+from vqtheory._base.folder import verified
 from vqtheory._prediction import STEP_SIZE
 from vqtheory._recording import Recording, of_rule, values
 from vqtheory._stretches import Law, kernel_cure, law_of
@@ -252,13 +254,13 @@ def _recording(source: Any, codes: Any, rule: Any, every: int, batch_size: int |
         source = Recording.of_run(source)
     if not isinstance(source, Recording):
         if codes is None:
-            raise _check.fail("diagnose", "codes", "an array [K, D] beside latents [T, N, D]", codes)
-        size = None if batch_size is None else _check.integer("diagnose", "batch_size", batch_size)
+            raise check.fail("diagnose", "codes", "an array [K, D] beside latents [T, N, D]", codes)
+        size = None if batch_size is None else check.integer("diagnose", "batch_size", batch_size)
         return Recording.of(source, codes, rule, every, size)
     given = {"codes": (codes, codes is not None), "every": (every, every != 1), "batch_size": (batch_size, bool(batch_size))}
     for name, (value, is_given) in given.items():
         if is_given:
-            raise _check.fail("diagnose", name, "given with an array of latents only", value)
+            raise check.fail("diagnose", name, "given with an array of latents only", value)
     if rule is None:
         return source
     known = {} if source.optimizer else of_rule(rule, source.steps)
@@ -272,7 +274,7 @@ def _kept(path: Path) -> Any:
     if path.is_file():
         return Recording.load(path)
     if (path / "monitor.npz").exists() or (path / "checkpoint.pt").exists():
-        return Recording.read(_folder.contents(path, ["monitor.npz"])["monitor.npz"], str(path / "monitor.npz"))
+        return Recording.read(verified(path, ["monitor.npz"])["monitor.npz"], str(path / "monitor.npz"))
     return Run.load(path)
 
 

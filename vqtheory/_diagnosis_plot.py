@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vqtheory._plot import UNUSED, USED, in_plane
+from vqtheory._base.pictures import UNUSED, USED, in_plane
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from vqtheory._config import text
+from vqtheory._base.config import text
 
 if TYPE_CHECKING:
     from vqtheory.run import Run

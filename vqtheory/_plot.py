@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from vqtheory._base.pictures import UNUSED, USED, in_plane
 from vqtheory._ending import headline, number
 
 if TYPE_CHECKING:
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 
 _WIDTH = 11.5  # of the figure, inches
 _CHARACTERS = 150  # of the small print, in that width
-USED, UNUSED = "#1f77b4", "#c0392b"
 _LATENTS = 3000  # drawn of the law that the codes follow
 _SIGHT = 1e100  # what is farther is not drawn: axes overflow where a run that diverged ends
 
@@ -147,14 +147,3 @@ def _plot_plane(axes: Axes, run: Run, latents: np.ndarray, codes: np.ndarray, na
     for chosen, color, label in _groups(run)[::-1]:
         axes.plot(*codes[chosen].T, "o", ms=4 if len(codes) <= 300 else 2, color=color, label=label)
     axes.set(xlabel=names[0], ylabel=names[1])
-
-
-def in_plane(latents: np.ndarray, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray, tuple[str, str]]:
-    if codes.shape[1] == 2:
-        return latents, codes, ("codes at the end: axis 1", "axis 2")
-    cloud = latents if len(latents) else codes
-    few = cloud[:1000]  # enough for two axes, and quick in thousands of dimensions
-    axes = np.linalg.svd(few - few.mean(axis=0), full_matrices=False)[2][:2]
-    axes *= np.where(axes.sum(axis=1, keepdims=True) < 0, -1, 1)  # either sign is as good: the same for all runs
-    names = ("codes at the end: principal axis 1", "principal axis 2")
-    return (latents - cloud.mean(axis=0)) @ axes.T, (codes - cloud.mean(axis=0)) @ axes.T, names

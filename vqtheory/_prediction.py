@@ -7,7 +7,8 @@ import textwrap
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from vqtheory import _check, theory
+from vqtheory import theory
+from vqtheory._base import check
 
 MEASURED_SHARE = {
     2: (0.8, 0.9),
@@ -49,15 +50,15 @@ class Prediction(NamedTuple):
 
 def predict(rule: str, setting: Setting) -> tuple[Setting, Prediction]:
     """The setting with its defaults, and the answer; `ValueError` for an option that the rule has no use for."""
-    law, defaults = RULES[_check.choice("predict", "rule", rule.lower(), RULES)]
+    law, defaults = RULES[check.choice("predict", "rule", rule.lower(), RULES)]
     for name, value in setting._asdict().items():
         if value is not None and name not in (*defaults, "num_codes", "speed"):
             raise ValueError(
                 f"The rule {rule!r} has no use for --{name.replace('_', '-')}. Its options: {_options(defaults)}."
             )
     setting = setting._replace(**{name: value for name, value in defaults.items() if getattr(setting, name) is None})
-    num_codes = _check.integer("predict", "num_codes", setting.num_codes)
-    speed = _check.real("predict", "speed", setting.speed, 0, above=True)
+    num_codes = check.integer("predict", "num_codes", setting.num_codes)
+    speed = check.real("predict", "speed", setting.speed, 0, above=True)
     setting = setting._replace(num_codes=num_codes, speed=speed)
     return setting, law(setting)
 
@@ -146,7 +147,7 @@ def _ema(asked: Setting) -> Prediction:
 
 def _adam(asked: Setting) -> Prediction:
     K, v, rate, batch = asked.num_codes, asked.speed, asked.step_size, asked.batch_size
-    critical, width = theory.adam_critical_speed(K, rate, batch), _check.real("predict", "width", asked.width, 0, above=True)
+    critical, width = theory.adam_critical_speed(K, rate, batch), check.real("predict", "width", asked.width, 0, above=True)
     survivors = 1 if v >= rate else theory.adam_surviving_codes(v, rate, batch, K)
     most = MOST_CELLS * width / K
     too_long = f"above {most:.2g}, {MOST_CELLS:g} cells, Adam's memory outlasts the crossing of a cell"
@@ -161,8 +162,8 @@ def _adam(asked: Setting) -> Prediction:
 
 
 def _nsvq(asked: Setting) -> Prediction:
-    width = _check.real("predict", "width", asked.width, 0, above=True)
-    bandwidth = _check.real("predict", "bandwidth", asked.bandwidth, 0, above=True)
+    width = check.real("predict", "width", asked.width, 0, above=True)
+    bandwidth = check.real("predict", "bandwidth", asked.bandwidth, 0, above=True)
     K, v, eta, dim = asked.num_codes, asked.speed, asked.step_size, asked.dim
     plain = theory.critical_speed(K, eta, width=width, dim=dim)
     critical = max(_reach(asked, bandwidth / width), plain)

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from vqtheory import _check
+from vqtheory._base import check
 
 NODES, WEIGHTS = np.polynomial.legendre.leggauss(16)
 EPSILON = float(np.finfo(np.float64).eps)
@@ -155,7 +155,7 @@ def _summary(owner: str, distribution: Any) -> tuple[float, float, tuple[float, 
         mean, spread, (low, high) = float(distribution.mean()), float(variance()), distribution.support()
     except (AttributeError, TypeError):
         requirement = "a frozen continuous distribution of one number, such as scipy.stats.norm()"
-        raise _check.fail(owner, "distribution", requirement, distribution) from None
+        raise check.fail(owner, "distribution", requirement, distribution) from None
     if not (0 < spread < np.inf and np.isfinite(mean)):
         raise ValueError(
             f"The 'distribution' parameter of {owner} must have a finite mean and a finite variance > 0. "

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from vqtheory import _check
-from vqtheory._config import parse, text
+from vqtheory._base import check
+from vqtheory._base.config import parse, text
 from vqtheory.measure import cells, perplexity
 
 if TYPE_CHECKING:
@@ -87,14 +87,14 @@ class Recording:
     def of(cls, latents: Any, codes: Any, rule: Any = None, every: int = 1, batch_size: int | None = None) -> Recording:
         """From latents [T, N, D] of one batch, and codes [K, D] of the last time or [T, K, D] of each."""
         latents, codes = np.asarray(latents), np.asarray(codes)
-        every = _check.integer("diagnose", "every", every)
+        every = check.integer("diagnose", "every", every)
         if latents.ndim != 3 or min(latents.shape[:2]) < 2:
-            raise _check.fail("diagnose", "latents", "an array [T >= 2, N >= 2, D]", latents.shape)
+            raise check.fail("diagnose", "latents", "an array [T >= 2, N >= 2, D]", latents.shape)
         if codes.shape[-1:] != latents.shape[2:] or codes.shape[:-2] not in ((), latents.shape[:1]):
             wanted = f"an array [K, {latents.shape[2]}] or [{len(latents)}, K, {latents.shape[2]}]"
-            raise _check.fail("diagnose", "codes", wanted, codes.shape)
-        _check.finite("diagnose", "latents", latents)
-        _check.finite("diagnose", "codes", codes)
+            raise check.fail("diagnose", "codes", wanted, codes.shape)
+        check.finite("diagnose", "latents", latents)
+        check.finite("diagnose", "codes", codes)
         steps = every * np.arange(len(latents))
         times = [seen(*pair) for pair in zip(latents, _each(codes, len(latents)), strict=True)]
         return joined(times, steps, rule, batch_size=batch_size, **of_rule(rule, steps))
@@ -102,7 +102,7 @@ class Recording:
     @classmethod
     def of_run(cls, run: Run) -> Recording:
         """From a simulated run: samples of its law at the records of its history."""
-        from vqtheory._random import Purpose, generator
+        from vqtheory._base.randomness import Purpose, generator
         from vqtheory.streams import Stream
 
         rows = [row for row in run.rows if row["step"] > 0]

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from vqtheory import _check, rules
-from vqtheory._random import Purpose, generator
+from vqtheory import rules
+from vqtheory._base import check
+from vqtheory._base.randomness import Purpose, generator
 from vqtheory._recording import Recording
 from vqtheory.run import Run
 from vqtheory.simulation import simulate
@@ -17,7 +18,7 @@ from vqtheory.simulation import simulate
 def play(recording: Recording, rule: Any, codes: Any, seed: int) -> Run:
     """A run of the rule, or of the recording's own, on the probe's motion, from a matched start."""
     stream, latents = recording.stream, recording.latents[0]
-    number = _check.integer("replayed", "codes", len(recording.codes) if codes is None else codes)
+    number = check.integer("replayed", "codes", len(recording.codes) if codes is None else codes)
     order = generator(seed, Purpose.START).permutation(len(latents))
     start = latents[np.resize(order, number)]  # of equal codes the first alone wins, as in the layer
     rule = own_rule(recording) if rule is None else rule

@@ -19,8 +19,8 @@ import numpy as np
 from joblib import Parallel, delayed
 from tqdm import tqdm
 
-from vqtheory import _check
-from vqtheory._config import text
+from vqtheory._base import check
+from vqtheory._base.config import text
 from vqtheory.run import Run
 from vqtheory.simulation import simulate
 
@@ -108,7 +108,7 @@ def sweep(
     ('EMA()', 8, 1, 'finished')
     """
     if not callable(function):
-        raise _check.fail("sweep", "function", "a function", function)
+        raise check.fail("sweep", "function", "a function", function)
     points = _points(function, grid, seeds, None if folder is None else Path(folder))
     about = _about(function)
     outcomes = [_kept(about, point) for point in points]
@@ -134,7 +134,7 @@ def _points(function: Callable[..., Any], grid: Any, seeds: Any, folder: Path | 
     else:
         configurations = [dict(one) for one in grid]
     if seeds is not None:
-        numbers = range(_check.integer("sweep", "seeds", seeds)) if isinstance(seeds, (int, np.integer)) else list(seeds)
+        numbers = range(check.integer("sweep", "seeds", seeds)) if isinstance(seeds, (int, np.integer)) else list(seeds)
         configurations = [one | {"seed": int(seed)} for one in configurations for seed in numbers]
     for one in configurations:
         _check_arguments(function, one)

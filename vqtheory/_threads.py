@@ -9,7 +9,7 @@ from contextvars import ContextVar
 from functools import cache
 from itertools import pairwise
 
-from vqtheory import _check
+from vqtheory._base import check
 
 _allowed = ContextVar("_allowed", default=1)
 
@@ -21,7 +21,7 @@ def threads(number: int) -> Iterator[None]:
     >>> with threads(2):
     ...     pass  # rule.advance(state, batches)
     """
-    token = _allowed.set(_check.integer("threads", "number", number))
+    token = _allowed.set(check.integer("threads", "number", number))
     try:
         yield
     finally:

@@ -14,10 +14,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from vqtheory import _check, _product
-from vqtheory._batches import Batches
+from vqtheory import _product
+from vqtheory._base import check
 from vqtheory._jit import inlined_kernel, kernel
 from vqtheory._threads import spread, threads
+from vqtheory.protocols import Batches
 
 __all__ = ["Tally", "find_all", "find_nearest", "info", "nearest", "new_tally", "sum_cells", "threads"]
 
@@ -47,8 +48,8 @@ def nearest(latents: np.ndarray, codes: np.ndarray) -> tuple[np.ndarray, np.ndar
     >>> nearest([[0.1], [0.9], [0.5]], [[0.0], [1.0]])[0]
     array([0, 1, 0])
     """
-    codes = _check.matrix("nearest", "codes", codes)
-    latents = _check.matrix("nearest", "latents", latents, columns=codes.shape[1]).astype(codes.dtype, copy=False)
+    codes = check.matrix("nearest", "codes", codes)
+    latents = check.matrix("nearest", "latents", latents, columns=codes.shape[1]).astype(codes.dtype, copy=False)
     return find_all(latents, codes)
 
 

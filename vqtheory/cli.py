@@ -189,7 +189,7 @@ def diagnose(
 
     given: Any = source
     if source.suffix == ".npy":
-        from vqtheory.streams._files import load_array
+        from vqtheory._base.files import load_array
 
         given = load_array(str(source))
     found = vq.diagnose(
@@ -304,13 +304,13 @@ def _read(name: str, value: Any) -> Any:
     if not isinstance(value, str) or name in ("init", "dtype"):
         return value
     if name in ("rule", "stream"):
-        from vqtheory._config import parse
+        from vqtheory._base.config import parse
 
         return parse(value)
     count = _whole(value)
     if name != "codes" or not isinstance(count, str):
         return count
-    from vqtheory.streams._files import load_array
+    from vqtheory._base.files import load_array
 
     return load_array(value)
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from vqtheory import _check
+from vqtheory._base import check
 from vqtheory.assign import nearest
 
 
@@ -46,7 +46,7 @@ def carrying(hits: np.ndarray, share: float = 0.99) -> int:
     >>> carrying([50, 1, 0, 49]), carrying([50, 1, 0, 49], share=1.0)
     (2, 3)
     """
-    share = _check.real("carrying", "share", share, 0, 1)
+    share = check.real("carrying", "share", share, 0, 1)
     counts = np.cumsum(np.sort(np.asarray(hits))[::-1])
     return int(np.searchsorted(counts, share * counts[-1])) + 1 if counts.size and counts[-1] else 0
 
@@ -57,7 +57,7 @@ def distinct(codes: np.ndarray) -> int:
     >>> distinct([[0.0], [1.0], [0.0]])
     2
     """
-    return len(np.unique(_check.matrix("distinct", "codes", codes), axis=0))
+    return len(np.unique(check.matrix("distinct", "codes", codes), axis=0))
 
 
 class Cells(NamedTuple):
@@ -90,8 +90,8 @@ class Cells(NamedTuple):
 
 def cells(latents: Any, codes: Any) -> Cells:
     """Sort latents [N, D] into the cells of codes [K, D]; all other measures come from this."""
-    codes = _check.matrix("cells", "codes", codes)
-    latents = _check.matrix("cells", "latents", latents, columns=codes.shape[1]).astype(codes.dtype, copy=False)
+    codes = check.matrix("cells", "codes", codes)
+    latents = check.matrix("cells", "latents", latents, columns=codes.shape[1]).astype(codes.dtype, copy=False)
     assignment, _ = nearest(latents, codes)
     error = latents.astype(np.float64) - codes[assignment]
     hits = np.bincount(assignment, minlength=len(codes))
@@ -181,17 +181,17 @@ def drift(latents: np.ndarray, every: int = 1) -> Drift:
     >>> round(found.speed, 9), round(found.width, 3), round(found.dimension, 9)
     (0.1, 1.732, 2.0)
     """
-    latents, every = np.asarray(latents, np.float64), _check.integer("drift", "every", every)
+    latents, every = np.asarray(latents, np.float64), check.integer("drift", "every", every)
     if latents.ndim != 3 or min(latents.shape[:2]) < 2 or latents.shape[2] < 1:
-        raise _check.fail("drift", "latents", "an array [T >= 2, N >= 2, D]", latents.shape)
-    _check.finite("drift", "latents", latents)
+        raise check.fail("drift", "latents", "an array [T >= 2, N >= 2, D]", latents.shape)
+    check.finite("drift", "latents", latents)
     means, times = latents.mean(axis=1), every * np.arange(len(latents)) - every * (len(latents) - 1) / 2
     velocity = times @ means / (times @ times)
     moved = (latents - means[:, None]).reshape(-1, latents.shape[2])
     covariance = moved.T @ moved / len(moved)
     total = np.trace(covariance)
     if total == 0:
-        raise _check.fail("drift", "latents", "not all the same", latents.shape)
+        raise check.fail("drift", "latents", "not all the same", latents.shape)
     speed = float(np.linalg.norm(velocity))
     along = velocity @ covariance @ velocity / speed**2 if speed > 0 else total / len(covariance)
     return Drift(speed, float(np.sqrt(12 * along)), float(total**2 / np.sum(covariance**2)))

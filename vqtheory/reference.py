@@ -20,11 +20,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from vqtheory import _check
+from vqtheory._base import check
+from vqtheory._base.randomness import Purpose, generator
 from vqtheory._lloyd_max import best_on_grid, settle
 from vqtheory._partition import best_partition
 from vqtheory._quadrature import Density, refine, spread_nodes
-from vqtheory._random import Purpose, generator
 from vqtheory.assign import nearest
 
 
@@ -81,7 +81,7 @@ def lloyd_max(distribution: Any, num_codes: int) -> Optimum:
     >>> codes.ravel().round(6), round(distortion, 6)
     (array([-0.797885,  0.797885]), 0.36338)
     """
-    num_codes = _check.integer("lloyd_max", "num_codes", num_codes)
+    num_codes = check.integer("lloyd_max", "num_codes", num_codes)
     density = Density("lloyd_max", distribution)
     codes, cells = settle(density, best_on_grid(density, num_codes))
     return Optimum(codes[:, None], cells.distortion)
@@ -117,7 +117,7 @@ def optimal_1d(samples: np.ndarray, num_codes: int) -> Optimum:
     Optimum(codes=array([[ 0.5], [11. ], [20. ]]), distortion=0.5)
     """
     samples = np.asarray(samples)
-    samples = _check.matrix("optimal_1d", "samples", samples[:, None] if samples.ndim == 1 else samples, columns=1)
+    samples = check.matrix("optimal_1d", "samples", samples[:, None] if samples.ndim == 1 else samples, columns=1)
     points, counts = np.unique(samples.astype(np.float64), return_counts=True)
     num_codes = _at_most_distinct("optimal_1d", num_codes, len(points), "samples")
     weights = counts.astype(np.float64)
@@ -160,10 +160,10 @@ def lloyd(latents: np.ndarray, num_codes: int, restarts: int = 10, seed: int = 0
     >>> lloyd(np.array([[0.0, 0.0], [0.0, 1.0], [5.0, 5.0]]), 2)
     Optimum(codes=array([[0. , 0.5], [5. , 5. ]]), distortion=0.166...)
     """
-    latents = _check.matrix("lloyd", "latents", latents).astype(np.float64)
+    latents = check.matrix("lloyd", "latents", latents).astype(np.float64)
     num_codes = _at_most_distinct("lloyd", num_codes, len(np.unique(latents, axis=0)), "latents")
-    restarts = _check.integer("lloyd", "restarts", restarts)
-    seeds = generator(_check.integer("lloyd", "seed", seed, low=0), Purpose.START).integers(2**31, size=restarts)
+    restarts = check.integer("lloyd", "restarts", restarts)
+    seeds = generator(check.integer("lloyd", "seed", seed, low=0), Purpose.START).integers(2**31, size=restarts)
     runs = [_lloyd_run(latents, num_codes, int(each)) for each in seeds]
     best = min(runs, key=lambda run: run.distortion)
     return Optimum(best.codes[np.lexsort(best.codes.T[::-1])], best.distortion)
@@ -192,7 +192,7 @@ def panter_dite(distribution: Any, num_codes: int) -> float:
     >>> round(panter_dite(stats.norm(), 1), 6), round(3**0.5 * np.pi / 2, 6)
     (2.720699, 2.720699)
     """
-    num_codes = _check.integer("panter_dite", "num_codes", num_codes)
+    num_codes = check.integer("panter_dite", "num_codes", num_codes)
     density = Density("panter_dite", distribution)
     edges = refine(lambda x: np.cbrt(density.pdf(x)), density.edges)
     x, width = spread_nodes(edges[:-1], edges[1:])
@@ -236,9 +236,9 @@ def zador(density_norm: float, num_codes: int, dim: int, moment: float | None = 
     >>> round(12 * zador(1.0, num_codes=10, dim=1), 12)
     0.01
     """
-    density_norm = _check.real("zador", "density_norm", density_norm, 0, above=True)
-    num_codes, dim = _check.integer("zador", "num_codes", num_codes), _check.integer("zador", "dim", dim)
-    moment = cell_moment(dim) if moment is None else _check.real("zador", "moment", moment, 0, above=True)
+    density_norm = check.real("zador", "density_norm", density_norm, 0, above=True)
+    num_codes, dim = check.integer("zador", "num_codes", num_codes), check.integer("zador", "dim", dim)
+    moment = cell_moment(dim) if moment is None else check.real("zador", "moment", moment, 0, above=True)
     return dim * moment * density_norm * num_codes ** (-2 / dim)
 
 
@@ -252,8 +252,8 @@ def gaussian_norm(dim: int, scale: float = 1.0) -> float:
     >>> round(zador(gaussian_norm(1), num_codes=1, dim=1), 6)
     2.720699
     """
-    dim = _check.integer("gaussian_norm", "dim", dim)
-    scale = _check.real("gaussian_norm", "scale", scale, 0, above=True)
+    dim = check.integer("gaussian_norm", "dim", dim)
+    scale = check.real("gaussian_norm", "scale", scale, 0, above=True)
     return 2 * math.pi * scale**2 * ((dim + 2) / dim) ** ((dim + 2) / 2)
 
 
@@ -268,7 +268,7 @@ def cell_moment(dim: int) -> float:
     >>> [round(cell_moment(dim), 5) for dim in (1, 2, 3, 4)]
     [0.08333, 0.08019, 0.07854, 0.07503]
     """
-    dim = _check.integer("cell_moment", "dim", dim)
+    dim = check.integer("cell_moment", "dim", dim)
     known = {1: 1 / 12, 2: 5 / (36 * math.sqrt(3)), 3: 19 / (192 * 2 ** (1 / 3))}
     return known.get(dim) or cell_moment_bounds(dim)[0]
 
@@ -283,7 +283,7 @@ def cell_moment_bounds(dim: int) -> tuple[float, float]:
     >>> [round(bound, 5) for bound in cell_moment_bounds(8)]
     [0.07045, 0.07982]
     """
-    dim = _check.integer("cell_moment_bounds", "dim", dim)
+    dim = check.integer("cell_moment_bounds", "dim", dim)
     ball = math.exp(2 / dim * math.lgamma(dim / 2 + 1)) / math.pi
     return ball / (dim + 2), ball * math.gamma(1 + 2 / dim) / dim
 
@@ -300,12 +300,12 @@ def _lloyd_run(latents: np.ndarray, num_codes: int, seed: int) -> Optimum:
             codes = means.fit(latents).cluster_centers_
         except ConvergenceWarning:
             requirement = "at most the number of latents that differ by more than rounding"
-            raise _check.fail("lloyd", "num_codes", requirement, num_codes) from None
+            raise check.fail("lloyd", "num_codes", requirement, num_codes) from None
     return Optimum(codes, float(np.mean(nearest(latents, codes)[1])))
 
 
 def _at_most_distinct(owner: str, num_codes: int, distinct: int, name: str) -> int:
-    num_codes = _check.integer(owner, "num_codes", num_codes)
+    num_codes = check.integer(owner, "num_codes", num_codes)
     if num_codes > distinct:
-        raise _check.fail(owner, "num_codes", f"at most {distinct}, the number of distinct {name}", num_codes)
+        raise check.fail(owner, "num_codes", f"at most {distinct}, the number of distinct {name}", num_codes)
     return num_codes

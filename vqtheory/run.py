@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from vqtheory import _check, _folder, schedules
+from vqtheory import schedules
+from vqtheory._base import check
+from vqtheory._base.config import arrays_of, parse, text
+from vqtheory._base.folder import MANIFEST, arrays_beside, read_run, read_toml, under, write_run
 from vqtheory._begin import begin, law_at
-from vqtheory._config import arrays_of, parse, text
 
 if TYPE_CHECKING:
     import polars as pl
@@ -49,25 +51,25 @@ class Config:
         owner = "simulate"
         for name in ("init", "advance"):
             if not callable(getattr(self.rule, name, None)):
-                raise _check.fail(owner, "rule", f"a rule such as VQ(step_size=0.05), with a method {name!r}", self.rule)
+                raise check.fail(owner, "rule", f"a rule such as VQ(step_size=0.05), with a method {name!r}", self.rule)
         if not hasattr(self.stream, "draw") and not hasattr(self.stream, "respond"):
-            raise _check.fail(owner, "stream", "a stream such as Stream(Uniform(dim=1)), with a method 'draw'", self.stream)
+            raise check.fail(owner, "stream", "a stream such as Stream(Uniform(dim=1)), with a method 'draw'", self.stream)
         if not hasattr(self.stream, "dim"):
-            raise _check.fail(owner, "stream", "a stream with an attribute 'dim'", self.stream)
-        steps = _check.integer(owner, "steps", self.steps)
-        batch_size = _check.integer(owner, "batch_size", self.batch_size)
-        seed = _check.integer(owner, "seed", self.seed, 0, 2**64 - 1)
-        records = _check.integer(owner, "records", self.records)
-        _check.choice(owner, "init", self.init, ["latents", "kmeans++"])
+            raise check.fail(owner, "stream", "a stream with an attribute 'dim'", self.stream)
+        steps = check.integer(owner, "steps", self.steps)
+        batch_size = check.integer(owner, "batch_size", self.batch_size)
+        seed = check.integer(owner, "seed", self.seed, 0, 2**64 - 1)
+        records = check.integer(owner, "records", self.records)
+        check.choice(owner, "init", self.init, ["latents", "kmeans++"])
         name = self.dtype if isinstance(self.dtype, str) else np.dtype(self.dtype).name
-        dtype = _check.choice(owner, "dtype", name, ["float32", "float64"])
+        dtype = check.choice(owner, "dtype", name, ["float32", "float64"])
         self._check_step_size()
         self._check_length()
         codes = self.codes
         if isinstance(codes, (int, np.integer)):
-            codes = _check.integer(owner, "codes", codes)
+            codes = check.integer(owner, "codes", codes)
         else:
-            codes = _check.matrix(owner, "codes", codes)
+            codes = check.matrix(owner, "codes", codes)
         checked = replace(self, codes=codes, dtype=dtype, steps=steps, batch_size=batch_size)
         return replace(checked, seed=seed, records=records)
 
@@ -80,12 +82,12 @@ class Config:
         for step in (0, self.steps - 1):
             value = float(schedules.values(step_size, step, 1)[0])
             if value > 1:
-                raise _check.fail(type(self.rule).__name__, "step_size", "at most 1 at batch size 1 or by wins", value)
+                raise check.fail(type(self.rule).__name__, "step_size", "at most 1 at batch size 1 or by wins", value)
 
     def _check_length(self) -> None:
         length = getattr(self.stream, "steps", None)
         if length is not None and self.steps > length:
-            raise _check.fail("simulate", "steps", f"at most {length}, the length of the stream", self.steps)
+            raise check.fail("simulate", "steps", f"at most {length}, the length of the stream", self.steps)
 
     @property
     def window_start(self) -> int:
@@ -226,8 +228,8 @@ class Run:
 
     def create(self, folder: str | Path) -> None:
         """Save to a folder that holds no run yet; raises `ValueError` if it does."""
-        if (Path(folder) / _folder.MANIFEST).exists():
-            raise _check.fail(
+        if (Path(folder) / MANIFEST).exists():
+            raise check.fail(
                 "simulate", "save", "a folder that holds no run yet; vqtheory.resume continues one", str(folder)
             )
         self.save(folder)
@@ -243,7 +245,7 @@ class Run:
         arrays |= {f"since_record.{name}": value for name, value in self.since_record._asdict().items()}
         config = {field.name: getattr(self.config, field.name) for field in fields(Config)}
         arrays |= {f"array.{name}": array for name, array in arrays_of(list(config.values())).items()}
-        _folder.write(Path(folder), _as_text(config), self.history, arrays)
+        write_run(Path(folder), _as_text(config), self.history, arrays)
 
     @classmethod
     def load(cls, folder: str | Path, rule: Any = None) -> Run:
@@ -251,18 +253,18 @@ class Run:
 
         Raises `ValueError` naming the file that is missing, damaged or altered.
         """
-        values, history, arrays = _folder.read(Path(folder))
+        values, history, arrays = read_run(Path(folder))
         values |= {"rule": rule} if rule is not None else {}
-        config = Config(**_built(values, Path(folder), _folder.arrays(arrays, "array."))).checked()
+        config = Config(**_built(values, Path(folder), under(arrays, "array."))).checked()
         state, loop = begin(config)
         return cls(
             config,
-            type(state)(**_folder.arrays(arrays, "state.")),
-            None if loop is None else type(loop)(**_folder.arrays(arrays, "loop.")),
+            type(state)(**under(arrays, "state.")),
+            None if loop is None else type(loop)(**under(arrays, "loop.")),
             str(arrays["status"]),
             arrays["hits"],
             int(arrays["hits_since"]),
-            Interval(**_folder.arrays(arrays, "since_record.")),
+            Interval(**under(arrays, "since_record.")),
             tuple(history.to_dicts()),
         )
 
@@ -277,7 +279,7 @@ def _built(values: dict[str, Any], path: Path, arrays: dict[str, np.ndarray]) ->
     parameters = [field.name for field in fields(Config)]
     for name in values:
         if name not in parameters:
-            raise ValueError(f"Unknown parameter {name!r} in {path} ({_check.nearest(name, parameters)}).")
+            raise ValueError(f"Unknown parameter {name!r} in {path} ({check.nearest(name, parameters)}).")
     described = {
         name: value for name, value in values.items() if name in ("rule", "stream", "codes") and isinstance(value, str)
     }
@@ -304,10 +306,10 @@ def resume(
     """
     from vqtheory.simulation import carry_on
 
-    threads = None if threads is None else _check.integer("resume", "threads", threads)
+    threads = None if threads is None else check.integer("resume", "threads", threads)
     run = Run.load(folder, rule)
     if steps is not None and steps != run.config.steps:
-        steps = _check.integer("resume", "steps", steps, max(run.step, 1))
+        steps = check.integer("resume", "steps", steps, max(run.step, 1))
         run = replace(run, config=replace(run.config, steps=steps).checked())
         if run.status != "diverged":
             run = replace(run, status="running" if steps > run.step else "finished")
@@ -318,4 +320,4 @@ def resume(
 
 def read_config(path: str | Path) -> dict[str, Any]:
     """The parameters in a `config.toml`, ready for `simulate`; raises `ValueError` for unknown names."""
-    return _built(_folder.read_toml(Path(path)), Path(path), _folder.arrays_beside(Path(path)))
+    return _built(read_toml(Path(path)), Path(path), arrays_beside(Path(path)))

@@ -15,8 +15,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from vqtheory import _check
-from vqtheory._config import Configured
+from vqtheory._base import check
+from vqtheory._base.config import Configured
 
 __all__ = ["constant", "cosine", "exponential", "harmonic", "linear"]
 
@@ -36,7 +36,7 @@ class constant(_Schedule):
     value: float
 
     def __post_init__(self) -> None:
-        _check.real("constant", "value", self.value)
+        check.real("constant", "value", self.value)
 
     def __call__(self, t: Any) -> Any:
         return self.value + 0.0 * t
@@ -57,8 +57,8 @@ class harmonic(_Schedule):
     delay: float = 1.0
 
     def __post_init__(self) -> None:
-        _check.real("harmonic", "start", self.start)
-        _check.real("harmonic", "delay", self.delay, 0, above=True)
+        check.real("harmonic", "start", self.start)
+        check.real("harmonic", "delay", self.delay, 0, above=True)
 
     def __call__(self, t: Any) -> Any:
         return self.start / (1.0 + t / self.delay)
@@ -77,9 +77,9 @@ class exponential(_Schedule):
     begin: float = 0
 
     def __post_init__(self) -> None:
-        _check.real("exponential", "start", self.start)
-        _check.real("exponential", "half_life", self.half_life, 0, above=True)
-        _check.real("exponential", "begin", self.begin, 0)
+        check.real("exponential", "start", self.start)
+        check.real("exponential", "half_life", self.half_life, 0, above=True)
+        check.real("exponential", "begin", self.begin, 0)
 
     def __call__(self, t: Any) -> Any:
         return self.start * 0.5 ** ((t - self.begin) * (t > self.begin) / self.half_life)
@@ -103,9 +103,9 @@ class linear(_Schedule):
     steps: int
 
     def __post_init__(self) -> None:
-        _check.real("linear", "start", self.start)
-        _check.real("linear", "end", self.end)
-        _check.integer("linear", "steps", self.steps)
+        check.real("linear", "start", self.start)
+        check.real("linear", "end", self.end)
+        check.integer("linear", "steps", self.steps)
 
     def __call__(self, t: Any) -> Any:
         return self.start + (self.end - self.start) * _fraction(t, self.steps)
@@ -124,9 +124,9 @@ class cosine(_Schedule):
     steps: int
 
     def __post_init__(self) -> None:
-        _check.real("cosine", "start", self.start)
-        _check.real("cosine", "end", self.end)
-        _check.integer("cosine", "steps", self.steps)
+        check.real("cosine", "start", self.start)
+        check.real("cosine", "end", self.end)
+        check.integer("cosine", "steps", self.steps)
 
     def __call__(self, t: Any) -> Any:
         angle = math.pi * _fraction(t, self.steps)
@@ -134,14 +134,14 @@ class cosine(_Schedule):
         return self.end + (self.start - self.end) * 0.5 * (1.0 + (angle.cos() if hasattr(angle, "cos") else np.cos(angle)))
 
 
-def check(owner: str, name: str, schedule: Any, low: float = -math.inf, *, above: bool = False) -> None:
+def validate(owner: str, name: str, schedule: Any, low: float = -math.inf, *, above: bool = False) -> None:
     """A hyperparameter that is a number in range, or a schedule that starts in range."""
     if callable(schedule):
-        _check.real(owner, name, float(schedule(0)), low, above=above)
+        check.real(owner, name, float(schedule(0)), low, above=above)
         if hasattr(schedule, "end"):
-            _check.real(owner, name, schedule.end, low)
+            check.real(owner, name, schedule.end, low)
     else:
-        _check.real(owner, name, schedule, low, above=above)
+        check.real(owner, name, schedule, low, above=above)
 
 
 def values(schedule: Any, start: int, steps: int) -> np.ndarray:

@@ -14,11 +14,11 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
-from vqtheory import _check
-from vqtheory._batches import Batches, Diverged
+from vqtheory._base import check
 from vqtheory._begin import begin
 from vqtheory._threads import threads as allowed_threads
 from vqtheory.measure import cells, perplexity
+from vqtheory.protocols import Batches, Diverged
 from vqtheory.run import Config, Run
 
 _CHUNK_ELEMENTS = 2**16  # numbers handed to one call of `advance`: fits the cache, dwarfs the call
@@ -97,7 +97,7 @@ def simulate(
     ('finished', np.True_)
     """
     config = Config(rule, stream, codes, steps, batch_size, seed, init, dtype, records).checked()
-    threads = None if threads is None else _check.integer("simulate", "threads", threads)
+    threads = None if threads is None else check.integer("simulate", "threads", threads)
     run = Run.new(config, *begin(config))
     if save is not None:
         run.create(save)

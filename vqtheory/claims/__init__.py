@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from functools import cache
 from importlib import import_module
 
-from vqtheory import _check
+from vqtheory._base import check
 from vqtheory.claims._claim import Claim, Effort, Exact, Interval, Limit, Range, Scaling, Verdict
 
 LAWS = (
@@ -46,8 +46,8 @@ def verify(keys: Iterable[str] = (), effort: Effort = "quick", seed: int = 0) ->
     """
     from joblib import Parallel, delayed
 
-    _check.choice("verify", "effort", effort, ["quick", "full"])
-    names = [_check.choice("verify", "keys", key, all_claims()) for key in keys] or list(all_claims())
+    check.choice("verify", "effort", effort, ["quick", "full"])
+    names = [check.choice("verify", "keys", key, all_claims()) for key in keys] or list(all_claims())
     groups: dict[str, list[str]] = {}
     for name in names:
         groups.setdefault(all_claims()[name].runs or name, []).append(name)

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from vqtheory._batches import Batches
 from vqtheory.claims._claim import Claim, Effort, Exact, Range, Scaling
 from vqtheory.measure import Cells, cells
+from vqtheory.protocols import Batches
 from vqtheory.rules import SimVQ, TransVQ
 from vqtheory.theory import tangent_kernel
 

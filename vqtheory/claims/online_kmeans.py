@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from vqtheory._batches import Batches
 from vqtheory.assign import nearest
 from vqtheory.claims._claim import Claim, Effort, Exact, Range
+from vqtheory.protocols import Batches
 from vqtheory.rules import EMA, VQ
 from vqtheory.schedules import harmonic
 

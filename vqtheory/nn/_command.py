@@ -10,7 +10,8 @@ from typing import Any
 
 import polars as pl
 
-from vqtheory import _check, _folder
+from vqtheory._base import check
+from vqtheory._base.folder import HISTORY
 from vqtheory.nn._trained import Trained
 from vqtheory.nn._training import Training
 from vqtheory.nn.train import resume, train
@@ -19,7 +20,7 @@ from vqtheory.nn.train import resume, train
 def run_training(given: dict[str, Any], save: Path | None, folder: Path | None) -> None:
     """Train with what is given, or resume the folder's run, and say what came out."""
     if folder is not None and (save is not None or set(given) - {"steps"}):
-        raise _check.fail("train", "resume", "alone, or with --steps: the rest is the folder's", str(folder))
+        raise check.fail("train", "resume", "alone, or with --steps: the rest is the folder's", str(folder))
     kept = folder or save
     try:
         run = train(**given, save=save) if folder is None else resume(folder, given.get("steps"))
@@ -38,7 +39,7 @@ def run_training(given: dict[str, Any], save: Path | None, folder: Path | None) 
 
 def _kept_steps(folder: Path) -> int:
     """Updates in the last checkpoint, each of which is at a row of the history."""
-    rows = pl.read_parquet(folder / _folder.HISTORY)
+    rows = pl.read_parquet(folder / HISTORY)
     return int(rows["step"][-1]) if len(rows) else 0
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from vqtheory import _check
+from vqtheory._base import check
 from vqtheory.nn._report import TABLES, keep
 from vqtheory.nn.evaluation import Comparison, Evaluation, compare, evaluate
 
@@ -26,7 +26,7 @@ def _files(owner: str, save: Path, stem: str, picture: Path | None, drawn: str) 
     """Where tables and picture go; refused before the work and not after it."""
     is_table = save.suffix.lower() in TABLES and not save.is_dir()
     if save.is_file() and not is_table:
-        raise _check.fail(owner, "save", "a folder, or a .md, .csv or .parquet file", str(save))
+        raise check.fail(owner, "save", "a folder, or a .md, .csv or .parquet file", str(save))
     folder = save.parent if is_table else save
     return [*([save] if is_table else [folder / f"{stem}.md", folder / f"{stem}.parquet"]), picture or folder / drawn]
 

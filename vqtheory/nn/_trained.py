@@ -15,8 +15,8 @@ import tomli_w
 import torch
 from torch import Tensor, nn
 
-from vqtheory import _folder
-from vqtheory._config import text
+from vqtheory._base.config import text
+from vqtheory._base.folder import CONFIG, HISTORY, replace_together, verified
 from vqtheory._recording import Recording
 from vqtheory.nn._training import Training
 from vqtheory.nn.monitor import Monitor
@@ -111,17 +111,17 @@ class Trained:
         given = {item.name: getattr(self.config, item.name) for item in fields(Training)}
         config = {name: text(value) if callable(value) else value for name, value in given.items() if value is not None}
         config["rule"] = text(self.config.rule)
-        contents = {_folder.CONFIG: tomli_w.dumps(config).encode(), _folder.HISTORY: table.getvalue()}
+        contents = {CONFIG: tomli_w.dumps(config).encode(), HISTORY: table.getvalue()}
         contents |= {MONITOR: self.monitor.recording.contents(), CHECKPOINT: state.getvalue()}
-        _folder.replace_together(Path(folder), contents)
+        replace_together(Path(folder), contents)
 
     @classmethod
     def load(cls, folder: str | Path) -> Trained:
         """Read a saved run; raises `ValueError` naming the file that is missing, damaged or altered."""
-        if (Path(folder) / _folder.CHECKPOINT).exists():
+        if (Path(folder) / CHECKPOINT).exists():
             raise ValueError(f"{folder} is a simulation, not a training: vqtheory show and vqtheory resume read it.")
-        names = (_folder.CONFIG, _folder.HISTORY, CHECKPOINT, MONITOR)
-        config, table, state, seen = _folder.contents(Path(folder), names).values()
+        names = (CONFIG, HISTORY, CHECKPOINT, MONITOR)
+        config, table, state, seen = verified(Path(folder), names).values()
         run = cls.new(Training(**tomllib.loads(config.decode())))
         stored = torch.load(io.BytesIO(state), map_location=device(), weights_only=True)
         for name, part in run._parts.items():

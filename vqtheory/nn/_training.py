@@ -6,8 +6,9 @@ import ast
 from dataclasses import dataclass
 from typing import Any
 
-from vqtheory import _check, rules, schedules
-from vqtheory._config import Configured, parse
+from vqtheory import rules, schedules
+from vqtheory._base import check
+from vqtheory._base.config import Configured, parse
 from vqtheory.nn.estimators import ESTIMATORS
 from vqtheory.nn.quantize import RULES, VectorQuantize
 from vqtheory.nn.vqvae import PRESETS
@@ -104,19 +105,19 @@ class Training(Configured):
 
     def __post_init__(self) -> None:
         for name, low in _WHOLE.items():
-            self._set(name, _check.integer(_OWNER, name, getattr(self, name), low))
+            self._set(name, check.integer(_OWNER, name, getattr(self, name), low))
         for name in ("lr", "lr_decay", "clip"):
             if getattr(self, name) is not None or name != "clip":
-                self._set(name, _check.real(_OWNER, name, getattr(self, name), 0, above=True))
+                self._set(name, check.real(_OWNER, name, getattr(self, name), 0, above=True))
         self._set("codebook_lr", _rate(self.codebook_lr))
-        self._set("beta", _check.real(_OWNER, "beta", self.beta, 0))
+        self._set("beta", check.real(_OWNER, "beta", self.beta, 0))
         if self.replace_every is not None:
-            self._set("replace_every", _check.integer(_OWNER, "replace_every", self.replace_every))
+            self._set("replace_every", check.integer(_OWNER, "replace_every", self.replace_every))
         for name, options in {"model": PRESETS, "codebook_optimizer": ("adam", "sgd"), "estimator": ESTIMATORS}.items():
-            _check.choice(_OWNER, name, getattr(self, name), options)
+            check.choice(_OWNER, name, getattr(self, name), options)
         self._check_size()
         if not isinstance(self.amp, bool):
-            raise _check.fail(_OWNER, "amp", "True or False", self.amp)
+            raise check.fail(_OWNER, "amp", "True or False", self.amp)
         self._set("data", None if self.data is None else str(self.data))
         if isinstance(self.rule, str):
             self._set("rule", parse(self.rule) if "(" in self.rule else _named(self.rule, self.steps))
@@ -130,17 +131,15 @@ class Training(Configured):
     def _check_size(self) -> None:
         factor = 2 ** len(PRESETS[self.model]["channels"])
         if self.size % factor:
-            raise _check.fail(
-                _OWNER, "size", f"a multiple of {factor}, by which the model {self.model!r} divides", self.size
-            )
+            raise check.fail(_OWNER, "size", f"a multiple of {factor}, by which the model {self.model!r} divides", self.size)
 
     def _window(self, latents: Any) -> tuple[int, int]:
         wanted = f"two steps, start < stop <= steps = {self.steps}"
         if not isinstance(latents, (tuple, list)) or len(latents) != 2:
-            raise _check.fail(_OWNER, "latents", wanted, latents)
-        start, stop = (_check.integer(_OWNER, "latents", step, 0) for step in latents)
+            raise check.fail(_OWNER, "latents", wanted, latents)
+        start, stop = (check.integer(_OWNER, "latents", step, 0) for step in latents)
         if not start < stop <= self.steps:
-            raise _check.fail(_OWNER, "latents", wanted, (start, stop))
+            raise check.fail(_OWNER, "latents", wanted, (start, stop))
         return start, stop
 
     @classmethod
@@ -172,13 +171,13 @@ def _rate(given: Any) -> Any:
     if isinstance(given, str) and "(" in given:
         given = parse(given)
     if callable(given):
-        schedules.check(_OWNER, "codebook_lr", given, 0, above=True)
+        schedules.validate(_OWNER, "codebook_lr", given, 0, above=True)
         return given
-    return None if given is None else _check.real(_OWNER, "codebook_lr", given, 0, above=True)
+    return None if given is None else check.real(_OWNER, "codebook_lr", given, 0, above=True)
 
 
 def _named(name: str, steps: int) -> Any:
-    rule = RULES[_check.choice(_OWNER, "rule", name, RULES)]()
+    rule = RULES[check.choice(_OWNER, "rule", name, RULES)]()
     if isinstance(rule, rules.NSVQ):
         return rules.NSVQ(form="softmax", bandwidth=exponential(2.0, half_life=steps / 10))
     return rule

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from vqtheory import _check
+from vqtheory._base import check
 from vqtheory.nn.quantize import VectorQuantize
 
 
@@ -34,7 +34,7 @@ class TamingQuantizer(nn.Module):
     def __init__(self, quantizer: VectorQuantize) -> None:
         super().__init__()
         if not isinstance(quantizer, VectorQuantize):
-            raise _check.fail("TamingQuantizer", "quantizer", "a VectorQuantize", quantizer)
+            raise check.fail("TamingQuantizer", "quantizer", "a VectorQuantize", quantizer)
         self.quantizer = quantizer
         self.n_e, self.e_dim = quantizer.codebook_size, quantizer.dim
 

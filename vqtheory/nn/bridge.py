@@ -14,14 +14,15 @@ from typing import Any, NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from vqtheory import _check, rules
-from vqtheory._batches import Batches
+from vqtheory import rules
+from vqtheory._base import check
+from vqtheory._base.files import load_array
 from vqtheory.assign import nearest
 from vqtheory.nn._recorder import CODES, LATENTS
 from vqtheory.nn._trained import Trained
 from vqtheory.nn.quantize import step_size
+from vqtheory.protocols import Batches
 from vqtheory.streams import Recorded
-from vqtheory.streams._files import load_array
 
 _MAPS = (rules.TransVQ, rules.SimVQ)
 _MEMORY = {rules.EMA: "its counts", rules.TransVQ: "the parameters of its map", rules.SimVQ: "the parameters of its map"}
@@ -140,7 +141,7 @@ def _window(run: Trained, folder: Path) -> tuple[tuple[int, int], np.ndarray, np
     """Which updates were recorded, their latents [T, N, D] and the codes before each, [T, K, D]."""
     window = run.config.latents
     if window is None:
-        raise _check.fail("replay", "folder", "a training that keeps latents=(start, stop)", str(folder))
+        raise check.fail("replay", "folder", "a training that keeps latents=(start, stop)", str(folder))
     for name in (LATENTS, CODES):
         if not (folder / name).is_file():
             raise ValueError(

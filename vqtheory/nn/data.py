@@ -14,9 +14,9 @@ from typing import NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from vqtheory import _check
-from vqtheory._random import Purpose, generator
-from vqtheory.streams._files import DATA_VARIABLE, _image_bytes, _pixels, load_images
+from vqtheory._base import check
+from vqtheory._base.files import DATA_VARIABLE, _image_bytes, _pixels, load_images
+from vqtheory._base.randomness import Purpose, generator
 from vqtheory.streams.photographs import grace_hopper
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".ppm")
@@ -75,8 +75,8 @@ def load(
     >>> print(load("celeba-hq"))  # doctest: +SKIP
     27,000 train and 3,000 test images of celeba-hq
     """
-    size = _check.integer("load", "size", size)
-    share = _check.real("load", "test_share", test_share, 0, 1)
+    size = check.integer("load", "size", size)
+    share = check.real("load", "test_share", test_share, 0, 1)
     path = path or os.environ.get(DATA_VARIABLE)
     if not path:
         return _windows(size)
@@ -195,7 +195,7 @@ def _windows(size: int) -> Images:
     photograph = load_images(grace_hopper(), "RGB")[0]
     border = 2 * photograph.shape[1] // 3
     if size > photograph.shape[1] - border:
-        raise _check.fail("load", "size", f"at most {photograph.shape[1] - border} without a data set", size)
+        raise check.fail("load", "size", f"at most {photograph.shape[1] - border} without a data set", size)
     sides = photograph[:, :border], photograph[:, border:]
     train, test = (
         np.lib.stride_tricks.sliding_window_view(side, (size, size), axis=(0, 1))[:: max(1, size // 8), :: max(1, size // 8)]

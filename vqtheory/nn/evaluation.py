@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from vqtheory import _check
+from vqtheory._base import check
 from vqtheory.nn import _report
 from vqtheory.nn._metrics import Networks, of_images, reconstructions, summary
 from vqtheory.nn._networks import Network
@@ -165,7 +165,7 @@ def compare(
     """
     runs = [runs] if isinstance(runs, (str, Path, Trained)) else list(runs)
     if len(runs) < 2:
-        raise _check.fail("compare", "runs", "two trainings or more", [str(run) for run in runs])
+        raise check.fail("compare", "runs", "two trainings or more", [str(run) for run in runs])
     trained, found = _evaluate("compare", runs, data, images, features, lpips, batch_size, progress)
     differing = _differing([run.config for run in trained])
     if len({run.step for run in trained}) > 1:
@@ -179,7 +179,7 @@ def compare(
 def _evaluate(
     owner: str, runs: Sequence[Any], data: Any, limit: Any, features: Any, lpips: Any, batch_size: Any, progress: bool
 ) -> tuple[list[Trained], list[Evaluation]]:
-    size = _check.integer(owner, "batch_size", batch_size)
+    size = check.integer(owner, "batch_size", batch_size)
     networks = Networks(*(None if path is None else Network(path) for path in (features, lpips)))
     trained = [run if isinstance(run, Trained) else Trained.load(run) for run in runs]
     images, source = _test_images(owner, trained, data, limit, progress)
@@ -207,7 +207,7 @@ def _test_images(owner: str, runs: list[Trained], data: Any, limit: Any, progres
     total = len(found.test)
     if limit is None:
         return found.test, f"the {total:,} of {found.source}"
-    count = _check.integer(owner, "images", limit, 1, total)
+    count = check.integer(owner, "images", limit, 1, total)
     return found.test[_apart(total, count)], f"the {total:,} of {found.source}"
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from vqtheory import _check
+from vqtheory._base import check
 
 _OWNER = "frechet_distance"
 _ROUNDING = 1e-6  # of covariances computed in float32, relative to the largest entry or eigenvalue
@@ -46,19 +46,19 @@ def frechet_distance(mean1: Any, cov1: Any, mean2: Any, cov2: Any) -> float:
 def _mean(name: str, values: Any, dim: int | None = None) -> np.ndarray:
     array = np.asarray(values, np.float64)
     if array.ndim != 1 or array.size == 0 or dim not in (None, len(array)):
-        raise _check.fail(_OWNER, name, f"an array [{'D' if dim is None else dim}]", array.shape)
-    return _check.finite(_OWNER, name, array)
+        raise check.fail(_OWNER, name, f"an array [{'D' if dim is None else dim}]", array.shape)
+    return check.finite(_OWNER, name, array)
 
 
 def _root(name: str, values: Any, dim: int) -> np.ndarray:
     """R of S = R R^T."""
     cov = np.asarray(values, np.float64)
     if cov.shape != (dim, dim):
-        raise _check.fail(_OWNER, name, f"an array {[dim, dim]}", cov.shape)
-    _check.finite(_OWNER, name, cov)
+        raise check.fail(_OWNER, name, f"an array {[dim, dim]}", cov.shape)
+    check.finite(_OWNER, name, cov)
     if np.abs(cov - cov.T).max() > _ROUNDING * np.abs(cov).max():
-        raise _check.fail(_OWNER, name, "symmetric", cov)
+        raise check.fail(_OWNER, name, "symmetric", cov)
     eigenvalues, vectors = np.linalg.eigh(cov)
     if eigenvalues[0] < -_ROUNDING * np.abs(eigenvalues).max():
-        raise _check.fail(_OWNER, name, "without negative eigenvalues", float(eigenvalues[0]))
+        raise check.fail(_OWNER, name, "without negative eigenvalues", float(eigenvalues[0]))
     return vectors * np.sqrt(np.maximum(eigenvalues, 0))

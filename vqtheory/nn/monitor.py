@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from vqtheory import _check
+from vqtheory._base import check
 from vqtheory._recording import Recording, counted, joined, seen
 from vqtheory.nn import _distributed
 from vqtheory.nn._assign import assign
@@ -90,18 +90,18 @@ class Monitor:
         codebook_weight: float | None = None,
     ) -> None:
         self.quantizer = quantizer.quantizer if isinstance(quantizer, TamingQuantizer) else quantizer
-        self.every = _check.integer("Monitor", "every", every)
+        self.every = check.integer("Monitor", "every", every)
         self.optimizer = optimizer
         self.rule = getattr(self.quantizer, "rule", None) if rule is None else rule
         self.codebook_weight = _weight(self.quantizer) if codebook_weight is None else codebook_weight
         self.updates, self.batch_size = 0, 0
         if getattr(self.quantizer, "heads", 1) != 1:
-            raise _check.fail("Monitor", "quantizer", "one with a single head", f"heads={self.quantizer.heads}")
+            raise check.fail("Monitor", "quantizer", "one with a single head", f"heads={self.quantizer.heads}")
         self._codebook = codebook or _finder(self.quantizer)
         codes = self._codes()
         self.pending = torch.zeros(len(codes), dtype=torch.int64, device=codes.device)
         if optimizer is not None and not self._group() and self._is_trained:
-            raise _check.fail("Monitor", "optimizer", "the one that has the quantizer's codes", type(optimizer).__name__)
+            raise check.fail("Monitor", "optimizer", "the one that has the quantizer's codes", type(optimizer).__name__)
         self._records: list[dict[str, Any]] = []
         self._last_codes = np.zeros((0, 0))
         self._probe: tuple[tuple, dict] | None = None
@@ -283,7 +283,7 @@ def _finder(quantizer: Any) -> Callable[[], Tensor]:
         if isinstance(found, Tensor) and found.ndim == 2:
             path = name.split(".")
             return lambda: getattr(getattr(quantizer, path[0]), path[1]) if len(path) > 1 else getattr(quantizer, path[0])
-    raise _check.fail(
+    raise check.fail(
         "Monitor", "quantizer", "a module with a codebook [K, D]; or give its codes as `codebook`", type(quantizer).__name__
     )
 

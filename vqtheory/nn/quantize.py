@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from vqtheory import _check, rules
+from vqtheory import rules
+from vqtheory._base import check
 from vqtheory.nn import _distributed
 from vqtheory.nn._codebooks import CODEBOOKS, Codebook
 from vqtheory.nn.estimators import ESTIMATORS
@@ -106,20 +107,20 @@ class VectorQuantize(nn.Module):
     ) -> None:
         super().__init__()
         owner = "VectorQuantize"
-        self.dim = _check.integer(owner, "dim", dim)
-        self.codebook_size = _check.integer(owner, "codebook_size", codebook_size)
-        self.codebook_dim = self.dim if codebook_dim is None else _check.integer(owner, "codebook_dim", codebook_dim)
+        self.dim = check.integer(owner, "dim", dim)
+        self.codebook_size = check.integer(owner, "codebook_size", codebook_size)
+        self.codebook_dim = self.dim if codebook_dim is None else check.integer(owner, "codebook_dim", codebook_dim)
         self.rule = _rule(rule, start)
         weights = (
-            _check.real(owner, "codebook_weight", codebook_weight, 0),
-            _check.real(owner, "commitment_weight", commitment_weight, 0),
+            check.real(owner, "codebook_weight", codebook_weight, 0),
+            check.real(owner, "commitment_weight", commitment_weight, 0),
         )
         self.codebook_weight, self.commitment_weight = weights[::-1] if beta_on_codebook else weights
-        self.estimator = _check.choice(owner, "estimator", estimator, ESTIMATORS)
+        self.estimator = check.choice(owner, "estimator", estimator, ESTIMATORS)
         if self.estimator == "code-gradient" and isinstance(self.rule, rules.EMA):
-            raise _check.fail(owner, "estimator", "one that needs no gradient of the codes with rule='ema'", estimator)
-        self.code_gradient = _check.real(owner, "code_gradient", code_gradient, 0)
-        self.accept_image_fmap, self.seed = accept_image_fmap, _check.integer(owner, "seed", seed, 0)
+            raise check.fail(owner, "estimator", "one that needs no gradient of the codes with rule='ema'", estimator)
+        self.code_gradient = check.real(owner, "code_gradient", code_gradient, 0)
+        self.accept_image_fmap, self.seed = accept_image_fmap, check.integer(owner, "seed", seed, 0)
         projects = self.codebook_dim != self.dim
         self.project_in = nn.Linear(self.dim, self.codebook_dim) if projects else nn.Identity()
         self.project_out = nn.Linear(self.codebook_dim, self.dim) if projects else nn.Identity()
@@ -256,11 +257,11 @@ def _rule(rule: Any, start: str | None) -> Any:
     from dataclasses import replace
 
     if isinstance(rule, str):
-        rule = RULES[_check.choice("VectorQuantize", "rule", rule, RULES)]()
+        rule = RULES[check.choice("VectorQuantize", "rule", rule, RULES)]()
     if type(rule) not in CODEBOOKS:
-        raise _check.fail("VectorQuantize", "rule", f"one of {', '.join(RULES)}, or a rule of vqtheory.rules", rule)
+        raise check.fail("VectorQuantize", "rule", f"one of {', '.join(RULES)}, or a rule of vqtheory.rules", rule)
     if isinstance(rule, rules.VQ) and rule.clock != "step":
-        raise _check.fail("VectorQuantize", "rule", "one with clock='step': the step is the optimizer's", rule)
+        raise check.fail("VectorQuantize", "rule", "one with clock='step': the step is the optimizer's", rule)
     return rule if start is None else replace(rule, start=start)
 
 

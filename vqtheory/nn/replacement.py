@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, distributed, nn
 
-from vqtheory import _check
-from vqtheory._random import Purpose, generator
+from vqtheory._base import check
+from vqtheory._base.randomness import Purpose, generator
 from vqtheory.nn import _distributed
 from vqtheory.nn._codebooks import EMACodebook, MapCodebook
 from vqtheory.nn._hooks import Hook
@@ -78,8 +78,8 @@ class Replacement:
     ) -> None:
         owner = "Replacement"
         _check_parts(owner, quantizer, optimizer)
-        self.every, self.least = _check.integer(owner, "every", every), _check.integer(owner, "least", least)
-        self.seed = _check.integer(owner, "seed", seed, 0)
+        self.every, self.least = check.integer(owner, "every", every), check.integer(owner, "least", least)
+        self.seed = check.integer(owner, "seed", seed, 0)
         self.updates, self.replaced = 0, 0
         self._fresh = torch.zeros(quantizer.codebook_size, dtype=torch.int64)  # since the optimizer's last step
         self._quantizer, self._hits = quantizer, torch.zeros(quantizer.codebook_size, dtype=torch.int64)
@@ -154,13 +154,13 @@ def _draw(latents: Tensor, random: Any, count: int) -> Tensor:
 
 def _check_parts(owner: str, quantizer: Any, optimizer: Any) -> None:
     if not isinstance(quantizer, VectorQuantize):
-        raise _check.fail(owner, "quantizer", "a VectorQuantize", quantizer)
+        raise check.fail(owner, "quantizer", "a VectorQuantize", quantizer)
     codebook = quantizer._codebook
     if isinstance(codebook, MapCodebook):
         wanted = "one with codes of its own: those of TransVQ and SimVQ come from a map, which has no rows to replace"
-        raise _check.fail(owner, "quantizer", wanted, quantizer.rule)
+        raise check.fail(owner, "quantizer", wanted, quantizer.rule)
     if not isinstance(optimizer, torch.optim.Optimizer):
-        raise _check.fail(owner, "optimizer", "a torch.optim.Optimizer", optimizer)
+        raise check.fail(owner, "optimizer", "a torch.optim.Optimizer", optimizer)
     held = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
     if codebook.trained and id(codebook.weight) not in held:
-        raise _check.fail(owner, "optimizer", "the one that has the quantizer's codes", type(optimizer).__name__)
+        raise check.fail(owner, "optimizer", "the one that has the quantizer's codes", type(optimizer).__name__)

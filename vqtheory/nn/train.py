@@ -24,8 +24,9 @@ from torch import Tensor, distributed, nn
 from torch.nn.functional import mse_loss
 from tqdm import tqdm
 
-from vqtheory import _check, _folder
-from vqtheory._random import Purpose, generator
+from vqtheory._base import check
+from vqtheory._base.folder import MANIFEST
+from vqtheory._base.randomness import Purpose, generator
 from vqtheory.nn import _distributed
 from vqtheory.nn._recorder import Recorder
 from vqtheory.nn._trained import Trained, device, parameters
@@ -71,10 +72,10 @@ def train(
     """
     config = replace(config or Training(), **hyperparameters)
     if config.latents is not None and save is None:
-        raise _check.fail("train", "latents", "None where no folder is given to `save` them in", config.latents)
+        raise check.fail("train", "latents", "None where no folder is given to `save` them in", config.latents)
     with _processes() as (rank, _):
-        if save is not None and rank == 0 and (Path(save) / _folder.MANIFEST).exists():
-            raise _check.fail("train", "save", "a folder that holds no run yet; resume continues one", str(save))
+        if save is not None and rank == 0 and (Path(save) / MANIFEST).exists():
+            raise check.fail("train", "save", "a folder that holds no run yet; resume continues one", str(save))
         return _play(Trained.new(config), save, on_record, progress)
 
 
@@ -89,7 +90,7 @@ def resume(
     with _processes():
         run = Trained.load(folder)
         if steps is not None:
-            run.config = replace(run.config, steps=_check.integer("resume", "steps", steps, max(run.step, 1)))
+            run.config = replace(run.config, steps=check.integer("resume", "steps", steps, max(run.step, 1)))
         return _play(run, folder, on_record, progress)
 
 
@@ -97,7 +98,7 @@ def _play(run: Trained, folder: str | Path | None, on_record: Any, progress: boo
     """All updates that are left, with records and checkpoints."""
     config, (rank, world) = run.config, _place()
     if config.batch_size % world:
-        raise _check.fail("train", "batch_size", f"a multiple of {world}, the number of processes", config.batch_size)
+        raise check.fail("train", "batch_size", f"a multiple of {world}, the number of processes", config.batch_size)
     images = _images(run, progress and rank == 0)
     recorder = Recorder(None if folder is None else Path(folder), config.latents, rank, world)
     if run.step == 0:
@@ -191,7 +192,7 @@ def _images(run: Trained, tell: bool) -> np.ndarray:
     """The images to train on: as many as before, where the run goes on."""
     images, config = load(run.config.data, run.config.size, progress=tell), run.config
     if config.batch_size > len(images.train):
-        raise _check.fail("train", "batch_size", f"at most {len(images.train)}, the images to train on", config.batch_size)
+        raise check.fail("train", "batch_size", f"at most {len(images.train)}, the images to train on", config.batch_size)
     if run.num_images not in (None, len(images.train)):
         raise ValueError(f"The run was on {run.num_images:,} images. There are {images} now.")
     run.num_images = len(images.train)

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
-from vqtheory import _check
+from vqtheory._base import check
 from vqtheory.nn.quantize import Quantized
 
 PRESETS: dict[str, dict[str, Any]] = {
@@ -64,11 +64,11 @@ class VQVAE(nn.Module):
         self, quantizer: nn.Module, channels: tuple[int, ...] = (128, 256), residual_layers: int = 6, image_channels: int = 3
     ) -> None:
         super().__init__()
-        widths = [_check.integer("VQVAE", "channels", width) for width in channels]
+        widths = [check.integer("VQVAE", "channels", width) for width in channels]
         if not widths:
-            raise _check.fail("VQVAE", "channels", "at least one width", channels)
-        depth = _check.integer("VQVAE", "residual_layers", residual_layers, 0)
-        ends = _check.integer("VQVAE", "image_channels", image_channels)
+            raise check.fail("VQVAE", "channels", "at least one width", channels)
+        depth = check.integer("VQVAE", "residual_layers", residual_layers, 0)
+        ends = check.integer("VQVAE", "image_channels", image_channels)
         self.quantizer = quantizer
         self.encoder = _encoder(ends, widths, depth, int(quantizer.dim))  # type: ignore[arg-type]
         self.decoder = _decoder(ends, widths, depth, int(quantizer.dim))  # type: ignore[arg-type]
@@ -77,7 +77,7 @@ class VQVAE(nn.Module):
     @classmethod
     def preset(cls, name: str, quantizer: nn.Module) -> VQVAE:
         """The sizes of the published experiments ("paper"), or a quarter of them, for a CPU ("small")."""
-        return cls(quantizer, **PRESETS[_check.choice("VQVAE.preset", "name", name, PRESETS)])
+        return cls(quantizer, **PRESETS[check.choice("VQVAE.preset", "name", name, PRESETS)])
 
     def encode(self, images: Tensor) -> Tensor:
         """Latents [b, d, h, w] of images [b, channels, H, W] in [-1, 1]."""

@@ -22,12 +22,13 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 import scipy.linalg  # noqa: F401 - numba's products call its BLAS: loaded here, it can be held to one thread
 
-from vqtheory import _check, schedules
-from vqtheory._batches import Batches, checked
-from vqtheory._config import Configured
+from vqtheory import schedules
+from vqtheory._base import check
+from vqtheory._base.config import Configured
+from vqtheory._base.randomness import Purpose, generator
 from vqtheory._jit import kernel
-from vqtheory._random import Purpose, generator
 from vqtheory.assign import info, new_tally, sum_cells
+from vqtheory.protocols import Batches, checked
 from vqtheory.rules._start import check_start
 
 
@@ -75,8 +76,8 @@ class MapRule(Configured):
 
     def __post_init__(self) -> None:
         owner = type(self).__name__
-        schedules.check(owner, "step_size", self.step_size, 0, above=True)
-        _check.choice(owner, "optimizer", self.optimizer, ["sgd", "adam"])
+        schedules.validate(owner, "step_size", self.step_size, 0, above=True)
+        check.choice(owner, "optimizer", self.optimizer, ["sgd", "adam"])
         check_start(owner, self.start)
 
     def init(self, codes: np.ndarray, seed: int = 0) -> MapState:
@@ -85,8 +86,8 @@ class MapRule(Configured):
         Of the codes given a matched start keeps the mean and the spread, a published one
         the shape and dtype. Raises `ValueError` where a matched start finds no spread.
         """
-        codes = _check.matrix(f"{type(self).__name__}.init", "codes", codes)
-        seed = _check.integer(f"{type(self).__name__}.init", "seed", seed, 0)
+        codes = check.matrix(f"{type(self).__name__}.init", "codes", codes)
+        seed = check.integer(f"{type(self).__name__}.init", "seed", seed, 0)
         num_codes, dim = codes.shape
         base = generator(seed, Purpose.RULE, 0).normal(0, dim**-0.5, codes.shape).astype(codes.dtype)
         theta = np.zeros(sum(map(math.prod, self._shapes(num_codes, dim))), codes.dtype)
@@ -126,9 +127,9 @@ class MapRule(Configured):
         the tangent kernel J J^T are inner products of pullbacks.
         """
         codes, owner = state.codes, f"{type(self).__name__}.pullback"
-        gradient = _check.matrix(owner, "gradient", gradient)
+        gradient = check.matrix(owner, "gradient", gradient)
         if gradient.shape != codes.shape:
-            raise _check.fail(owner, "gradient", f"an array of the codes' shape {codes.shape}", gradient.shape)
+            raise check.fail(owner, "gradient", f"an array of the codes' shape {codes.shape}", gradient.shape)
         result, work, raw = np.empty_like(state.theta), self._workspace(state), np.empty_like(codes)
         theta, pulled = (self._split(vector, *codes.shape) for vector in (state.theta, result))
         forward, backward, _ = self._kernels()

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from vqtheory import _check
-from vqtheory._random import Purpose, generator
+from vqtheory._base import check
+from vqtheory._base.randomness import Purpose, generator
 
 
 def check_start(owner: str, start: str) -> None:
     """Refuses a start that is not known."""
-    _check.choice(owner, "start", start, ["matched", "published"])
+    check.choice(owner, "start", start, ["matched", "published"])
 
 
 def uniform_start(codes: np.ndarray, seed: int, bound: float) -> np.ndarray:

@@ -16,12 +16,13 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from vqtheory import _check, schedules
-from vqtheory._batches import Batches, checked
-from vqtheory._config import Configured
+from vqtheory import schedules
+from vqtheory._base import check
+from vqtheory._base.config import Configured
+from vqtheory._base.randomness import Purpose, generator
 from vqtheory._jit import kernel
-from vqtheory._random import Purpose, generator
 from vqtheory.assign import info, new_tally, sum_cells
+from vqtheory.protocols import Batches, checked
 from vqtheory.rules._start import check_start
 
 
@@ -61,12 +62,12 @@ class CosineVQ(Configured):
     needs_displacement: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        schedules.check("CosineVQ", "step_size", self.step_size, 0, above=True)
+        schedules.validate("CosineVQ", "step_size", self.step_size, 0, above=True)
         check_start("CosineVQ", self.start)
 
     def init(self, codes: np.ndarray, seed: int = 0) -> CosineState:
         """The state that starts from the directions of codes [K, D]; `ValueError` for D = 1 or a code of length 0."""
-        codes = _check.matrix("CosineVQ.init", "codes", codes)
+        codes = check.matrix("CosineVQ.init", "codes", codes)
         if self.start == "published":
             codes = generator(seed, Purpose.RULE).standard_normal(codes.shape).astype(codes.dtype)
         if codes.shape[1] < 2 or not codes.any(axis=1).all():

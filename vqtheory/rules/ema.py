@@ -22,11 +22,12 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from vqtheory import _check, schedules
-from vqtheory._batches import Batches, checked
-from vqtheory._config import Configured
+from vqtheory import schedules
+from vqtheory._base import check
+from vqtheory._base.config import Configured
 from vqtheory._jit import kernel
 from vqtheory.assign import Tally, by_batch, find_all, info, link, new_chain, new_tally, sum_cells
+from vqtheory.protocols import Batches, checked
 from vqtheory.rules._start import check_start, uniform_start
 
 
@@ -74,9 +75,9 @@ class EMA(Configured):
     def __post_init__(self) -> None:
         value = float(self.decay(0)) if callable(self.decay) else self.decay
         last = getattr(self.decay, "end", value)
-        if not (0 <= _check.real("EMA", "decay", value) < 1 and 0 <= last < 1):
-            raise _check.fail("EMA", "decay", "a number >= 0 and < 1, or a schedule that starts and ends there", self.decay)
-        _check.real("EMA", "smoothing", self.smoothing, 0)
+        if not (0 <= check.real("EMA", "decay", value) < 1 and 0 <= last < 1):
+            raise check.fail("EMA", "decay", "a number >= 0 and < 1, or a schedule that starts and ends there", self.decay)
+        check.real("EMA", "smoothing", self.smoothing, 0)
         check_start("EMA", self.start)
 
     @property
@@ -96,7 +97,7 @@ class EMA(Configured):
 
     def init(self, codes: np.ndarray, seed: int = 0) -> EMAState:
         """The state that starts from codes [K, D]."""
-        codes = _check.matrix("EMA.init", "codes", codes).copy()
+        codes = check.matrix("EMA.init", "codes", codes).copy()
         if self.start == "published":
             codes = uniform_start(codes, seed, bound=np.sqrt(3 / codes.shape[1]))
         return EMAState(codes, np.int64(0), np.ones(len(codes), codes.dtype), codes if self.smoothing == 0 else codes.copy())

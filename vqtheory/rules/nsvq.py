@@ -28,13 +28,14 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from vqtheory import _check, schedules
-from vqtheory._batches import Batches, checked
-from vqtheory._config import Configured
+from vqtheory import schedules
+from vqtheory._base import check
+from vqtheory._base.config import Configured
 from vqtheory._exponential import exponential
 from vqtheory._jit import kernel
 from vqtheory._tiles import TILE, aligned, any_below, first_least, lay, lift, measure
 from vqtheory.assign import info, new_tally
+from vqtheory.protocols import Batches, checked
 from vqtheory.rules._start import check_start, uniform_start
 
 _STRENGTH = {"gaussian": 0.5, "softmax": 0.01, "propagate": 1.0}
@@ -82,11 +83,11 @@ class NSVQ(Configured):
     lengths: ClassVar[tuple[str, ...]] = ("bandwidth",)
 
     def __post_init__(self) -> None:
-        schedules.check("NSVQ", "step_size", self.step_size, 0, above=True)
-        schedules.check("NSVQ", "bandwidth", self.bandwidth, 0, above=True)
+        schedules.validate("NSVQ", "step_size", self.step_size, 0, above=True)
+        schedules.validate("NSVQ", "bandwidth", self.bandwidth, 0, above=True)
         if self.strength is not None:
-            _check.real("NSVQ", "strength", self.strength, 0)
-        _check.choice("NSVQ", "form", self.form, _STRENGTH)
+            check.real("NSVQ", "strength", self.strength, 0)
+        check.choice("NSVQ", "form", self.form, _STRENGTH)
         check_start("NSVQ", self.start)
 
     @property
@@ -105,7 +106,7 @@ class NSVQ(Configured):
 
     def init(self, codes: np.ndarray, seed: int = 0) -> NSVQState:
         """The state that starts from codes [K, D]."""
-        codes = _check.matrix("NSVQ.init", "codes", codes).copy()
+        codes = check.matrix("NSVQ.init", "codes", codes).copy()
         if self.start == "published":
             codes = uniform_start(codes, seed, bound=1 / len(codes))
         return NSVQState(codes, np.int64(0))
@@ -152,7 +153,7 @@ def _displacement(batches: Batches) -> np.ndarray:
     if batches.displacement is None or batches.displacement.shape != batches.x.shape:
         raise ValueError("NSVQ(form='propagate') needs batches with a displacement [T, B, D] of the shape of the latents.")
     moved = np.ascontiguousarray(batches.displacement, batches.x.dtype)
-    return _check.finite("NSVQ.advance", "displacement", moved)
+    return check.finite("NSVQ.advance", "displacement", moved)
 
 
 class Work(NamedTuple):

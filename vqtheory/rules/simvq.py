@@ -18,7 +18,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from vqtheory import _check
+from vqtheory._base import check
 from vqtheory._jit import kernel
 from vqtheory.rules._map import MapRule, MapState, descend, find_gradient, place
 
@@ -81,7 +81,7 @@ class SimVQ(MapRule):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not isinstance(self.bias, bool):
-            raise _check.fail("SimVQ", "bias", "True or False", self.bias)
+            raise check.fail("SimVQ", "bias", "True or False", self.bias)
 
     def _shapes(self, num_codes: int, dim: int) -> Parameters:
         return Parameters(weight=(dim, dim), bias=(dim if self.bias else 0,))

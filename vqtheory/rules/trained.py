@@ -22,11 +22,12 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from vqtheory import _check, schedules
-from vqtheory._batches import Batches, checked
-from vqtheory._config import Configured
+from vqtheory import schedules
+from vqtheory._base import check
+from vqtheory._base.config import Configured
 from vqtheory._jit import kernel
 from vqtheory.assign import info, new_tally
+from vqtheory.protocols import Batches, checked
 from vqtheory.rules._map import Flat, descend, find_gradient, place
 from vqtheory.rules._start import check_start, uniform_start
 
@@ -87,17 +88,17 @@ class TrainedVQ(Configured):
         return frozenset(found | ({"translation"} if self.weight_decay == 0 else set()))
 
     def __post_init__(self) -> None:
-        schedules.check("TrainedVQ", "step_size", self.step_size, 0, above=True)
-        _check.choice("TrainedVQ", "optimizer", self.optimizer, ["adam", "sgd"])
-        momentum = _check.real("TrainedVQ", "momentum", self.momentum, 0, 1)
+        schedules.validate("TrainedVQ", "step_size", self.step_size, 0, above=True)
+        check.choice("TrainedVQ", "optimizer", self.optimizer, ["adam", "sgd"])
+        momentum = check.real("TrainedVQ", "momentum", self.momentum, 0, 1)
         if momentum == 1 or (momentum > 0 and self.optimizer == "adam"):
-            raise _check.fail("TrainedVQ", "momentum", "below 1, and 0 with optimizer='adam'", momentum)
-        _check.real("TrainedVQ", "weight_decay", self.weight_decay, 0)
+            raise check.fail("TrainedVQ", "momentum", "below 1, and 0 with optimizer='adam'", momentum)
+        check.real("TrainedVQ", "weight_decay", self.weight_decay, 0)
         check_start("TrainedVQ", self.start)
 
     def init(self, codes: np.ndarray, seed: int = 0) -> TrainedState:
         """The state that starts from codes [K, D]."""
-        codes = _check.matrix("TrainedVQ.init", "codes", codes).copy()
+        codes = check.matrix("TrainedVQ.init", "codes", codes).copy()
         if self.start == "published":
             codes = uniform_start(codes, seed, bound=1 / len(codes))
         second = np.zeros(codes.size if self.optimizer == "adam" else 0, codes.dtype)

@@ -29,7 +29,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from vqtheory import _check
+from vqtheory._base import check
 from vqtheory._exponential import exponential, normal_tail
 from vqtheory._jit import kernel
 from vqtheory.rules._map import MapRule, MapState, descend, find_gradient, place
@@ -105,11 +105,11 @@ class TransVQ(MapRule):
     def __post_init__(self) -> None:
         super().__post_init__()
         for name, low in [("width", 2), ("depth", 1), ("heads", 1), ("mlp_ratio", 1)]:
-            _check.integer("TransVQ", name, getattr(self, name), low)
+            check.integer("TransVQ", name, getattr(self, name), low)
         if self.width % self.heads != 0:
-            raise _check.fail("TransVQ", "heads", f"a divisor of the width {self.width}", self.heads)
+            raise check.fail("TransVQ", "heads", f"a divisor of the width {self.width}", self.heads)
         if not isinstance(self.positions, bool):
-            raise _check.fail("TransVQ", "positions", "True or False", self.positions)
+            raise check.fail("TransVQ", "positions", "True or False", self.positions)
 
     def _shapes(self, num_codes: int, dim: int) -> Parameters:
         depth, width, hidden = self.depth, self.width, self.mlp_ratio * self.width

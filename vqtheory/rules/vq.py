@@ -16,12 +16,13 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from vqtheory import _check, schedules
-from vqtheory._batches import Batches, checked
-from vqtheory._config import Configured
+from vqtheory import schedules
+from vqtheory._base import check
+from vqtheory._base.config import Configured
 from vqtheory._jit import kernel
 from vqtheory._product import follow, worthwhile
 from vqtheory.assign import Tally, by_batch, find_all, find_nearest, info, link, new_chain, new_tally, sum_cells
+from vqtheory.protocols import Batches, checked
 from vqtheory.rules._start import check_start, uniform_start
 
 
@@ -67,13 +68,13 @@ class VQ(Configured):
     needs_displacement: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        schedules.check("VQ", "step_size", self.step_size, 0, above=True)
-        _check.choice("VQ", "clock", self.clock, ["step", "wins"])
+        schedules.validate("VQ", "step_size", self.step_size, 0, above=True)
+        check.choice("VQ", "clock", self.clock, ["step", "wins"])
         check_start("VQ", self.start)
 
     def init(self, codes: np.ndarray, seed: int = 0) -> VQState:
         """The state that starts from codes [K, D]."""
-        codes = _check.matrix("VQ.init", "codes", codes).copy()
+        codes = check.matrix("VQ.init", "codes", codes).copy()
         if self.start == "published":
             codes = uniform_start(codes, seed, bound=1 / len(codes))
         return VQState(codes, np.int64(0), np.zeros(len(codes), np.int64))

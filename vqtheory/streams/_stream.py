@@ -9,10 +9,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from vqtheory import _check
-from vqtheory._batches import Batches
-from vqtheory._config import Configured
-from vqtheory._random import Purpose, generator
+from vqtheory._base import check
+from vqtheory._base.config import Configured
+from vqtheory._base.randomness import Purpose, generator
+from vqtheory.protocols import Batches
 from vqtheory.streams._motion import Motion
 from vqtheory.streams.drifts import Drift, Stationary
 from vqtheory.streams.sources import Source
@@ -53,9 +53,9 @@ class Stream(Configured):
 
     def __post_init__(self) -> None:
         if not isinstance(self.source, Source):
-            raise _check.fail("Stream", "source", "a source such as Uniform(dim=1)", self.source)
+            raise check.fail("Stream", "source", "a source such as Uniform(dim=1)", self.source)
         if not isinstance(self.drift, Drift):
-            raise _check.fail("Stream", "drift", "a drift such as Translation(speed=1e-5)", self.drift)
+            raise check.fail("Stream", "drift", "a drift such as Translation(speed=1e-5)", self.drift)
         self.drift.motion(0, 1, self.dim, seed=0)  # refuses a drift that this dimension cannot have
 
     @property
@@ -77,8 +77,8 @@ class Stream(Configured):
         Raises `ValueError` for a negative `start` or sizes below 1. `displacement` asks for
         each sample's own move since the step before (0 at step 0).
         """
-        start = _check.integer("draw", "start", start, 0)
-        steps, batch_size = _check.integer("draw", "steps", steps), _check.integer("draw", "batch_size", batch_size)
+        start = check.integer("draw", "start", start, 0)
+        steps, batch_size = check.integer("draw", "steps", steps), check.integer("draw", "batch_size", batch_size)
         x, moved = zip(*self._pieces(start, start + steps, batch_size, seed, displacement), strict=True)
         join = partial(np.concatenate, dtype=dtype, casting="same_kind")
         return Batches(join(x), join(moved) if displacement else None)
@@ -103,7 +103,7 @@ class Stream(Configured):
 
     def at(self, t: int, seed: int = 0) -> Law:
         """The law of the latents at step t."""
-        t = _check.integer("at", "t", t, 0)
+        t = check.integer("at", "t", t, 0)
         return Law(self.source, *self.drift.motion(t - 1, 2, self.dim, seed).split(), seed, t)
 
 

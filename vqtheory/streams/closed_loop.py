@@ -16,10 +16,11 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from vqtheory import _check, schedules
-from vqtheory._batches import Batches, Diverged
-from vqtheory._config import Configured
-from vqtheory._random import Purpose, generator
+from vqtheory import schedules
+from vqtheory._base import check
+from vqtheory._base.config import Configured
+from vqtheory._base.randomness import Purpose, generator
+from vqtheory.protocols import Batches, Diverged
 from vqtheory.streams.sources import Source
 
 _MEAN_SAMPLES = 1024  # samples that estimate the mean of a law
@@ -83,11 +84,11 @@ class ClosedLoop(Configured):
 
     def __post_init__(self) -> None:
         if not isinstance(self.source, Source):
-            raise _check.fail("ClosedLoop", "source", "a source such as Uniform(dim=2)", self.source)
-        _check.integer("ClosedLoop", "latent_dim", self.latent_dim)
-        _check.integer("ClosedLoop", "hidden", self.hidden)
-        schedules.check("ClosedLoop", "step_size", self.step_size, 0)
-        _check.real("ClosedLoop", "commitment", self.commitment, 0)
+            raise check.fail("ClosedLoop", "source", "a source such as Uniform(dim=2)", self.source)
+        check.integer("ClosedLoop", "latent_dim", self.latent_dim)
+        check.integer("ClosedLoop", "hidden", self.hidden)
+        schedules.validate("ClosedLoop", "step_size", self.step_size, 0)
+        check.real("ClosedLoop", "commitment", self.commitment, 0)
 
     @property
     def dim(self) -> int:
@@ -96,7 +97,7 @@ class ClosedLoop(Configured):
 
     def init(self, seed: int) -> LoopState:
         """Weights from N(0, 1 / inputs) and biases 0: latents of spread near 1 from samples of spread 1."""
-        seed = _check.integer("ClosedLoop.init", "seed", seed, 0, 2**64 - 1)
+        seed = check.integer("ClosedLoop.init", "seed", seed, 0, 2**64 - 1)
         random = generator(seed, Purpose.LOOP)
         encoder, decoder = (_start(random, *sizes) for sizes in (self._encoder_sizes, self._decoder_sizes))
         return LoopState(0, seed, encoder, decoder, encoder)
@@ -109,8 +110,8 @@ class ClosedLoop(Configured):
         `ValueError` for codes that are not a finite [K, D] array, and `Diverged`, which is one, when
         the weights diverge.
         """
-        codes = _check.matrix("ClosedLoop.respond", "codes", codes, columns=self.dim)
-        batch_size = _check.integer("ClosedLoop.respond", "batch_size", batch_size)
+        codes = check.matrix("ClosedLoop.respond", "codes", codes, columns=self.dim)
+        batch_size = check.integer("ClosedLoop.respond", "batch_size", batch_size)
         step, seed = int(state.step), int(state.seed)
         samples = self.source.sample(generator(seed, Purpose.SOURCE, step), batch_size)
         latents = self.encode(state.encoder, samples)

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from vqtheory import _check
-from vqtheory._config import Configured
-from vqtheory._random import Purpose, generator
+from vqtheory._base import check
+from vqtheory._base.config import Configured
+from vqtheory._base.randomness import Purpose, generator
 from vqtheory.streams._motion import Motion
 
 
@@ -24,7 +24,7 @@ class Drift(Configured):
 
     def __add__(self, other: Drift) -> Drift:
         if not isinstance(other, Drift):
-            raise _check.fail("a sum of drifts", "other", "a drift such as Translation(speed=1e-5)", other)
+            raise check.fail("a sum of drifts", "other", "a drift such as Translation(speed=1e-5)", other)
         return Sum((*_parts(self), *_parts(other)))
 
 
@@ -80,9 +80,9 @@ class Translation(Drift):
     limit: float | None = None
 
     def __post_init__(self) -> None:
-        _check.real("Translation", "speed", self.speed)
+        check.real("Translation", "speed", self.speed)
         if self.limit is not None:
-            _check.real("Translation", "limit", self.limit, 0)
+            check.real("Translation", "limit", self.limit, 0)
         object.__setattr__(self, "direction", as_direction("Translation", self.direction))
 
     def motion(self, start: int, steps: int, dim: int, seed: int) -> Motion:
@@ -117,12 +117,12 @@ class Scaling(Drift):
     limit: float | None = None
 
     def __post_init__(self) -> None:
-        _check.real("Scaling", "rate", self.rate)
+        check.real("Scaling", "rate", self.rate)
         if self.limit is not None:
-            _check.real("Scaling", "limit", self.limit, 0, above=True)
+            check.real("Scaling", "limit", self.limit, 0, above=True)
             if (self.limit - 1) * self.rate < 0:
                 side = "<= 1 where the rate is negative" if self.rate < 0 else ">= 1 where the rate is positive"
-                raise _check.fail("Scaling", "limit", side, self.limit)
+                raise check.fail("Scaling", "limit", side, self.limit)
 
     def motion(self, start: int, steps: int, dim: int, seed: int) -> Motion:
         last = math.copysign(_LOG_FACTORS, self.rate) if self.limit is None else math.log(self.limit)
@@ -153,7 +153,7 @@ class Rotation(Drift):
     rate: float
 
     def __post_init__(self) -> None:
-        _check.real("Rotation", "rate", self.rate)
+        check.real("Rotation", "rate", self.rate)
 
     def motion(self, start: int, steps: int, dim: int, seed: int) -> Motion:
         if dim < 2:
@@ -185,7 +185,7 @@ class RandomWalk(Drift):
     scale: float
 
     def __post_init__(self) -> None:
-        _check.real("RandomWalk", "scale", self.scale, 0)
+        check.real("RandomWalk", "scale", self.scale, 0)
 
     def motion(self, start: int, steps: int, dim: int, seed: int) -> Motion:
         first, stop = max(start, 0), max(start + steps, 1)
@@ -255,8 +255,8 @@ class Oscillation(Drift):
     direction: Any = None
 
     def __post_init__(self) -> None:
-        _check.real("Oscillation", "amplitude", self.amplitude)
-        _check.real("Oscillation", "period", self.period, 0, above=True)
+        check.real("Oscillation", "amplitude", self.amplitude)
+        check.real("Oscillation", "period", self.period, 0, above=True)
         object.__setattr__(self, "direction", as_direction("Oscillation", self.direction))
 
     def motion(self, start: int, steps: int, dim: int, seed: int) -> Motion:
@@ -285,11 +285,11 @@ class Jump(Drift):
     by: Any
 
     def __post_init__(self) -> None:
-        _check.integer("Jump", "at", self.at, 0)
+        check.integer("Jump", "at", self.at, 0)
         if isinstance(self.by, (list, tuple, np.ndarray)):
             object.__setattr__(self, "by", as_vector("Jump", "by", self.by))
         else:
-            _check.real("Jump", "by", self.by)
+            check.real("Jump", "by", self.by)
 
     def motion(self, start: int, steps: int, dim: int, seed: int) -> Motion:
         by = np.array(self.by) if isinstance(self.by, tuple) else self.by * first_axis(dim)
@@ -329,8 +329,8 @@ class Fading(Drift):
     direction: Any = None
 
     def __post_init__(self) -> None:
-        _check.real("Fading", "speed", self.speed)
-        _check.real("Fading", "half_life", self.half_life, 0, above=True)
+        check.real("Fading", "speed", self.speed)
+        check.real("Fading", "half_life", self.half_life, 0, above=True)
         object.__setattr__(self, "direction", as_direction("Fading", self.direction))
 
     def motion(self, start: int, steps: int, dim: int, seed: int) -> Motion:
@@ -350,7 +350,7 @@ def as_direction(owner: str, direction: Any) -> tuple[float, ...] | None:
         return None
     vector = as_vector(owner, "direction", direction)
     if not any(vector):
-        raise _check.fail(owner, "direction", "a sequence of finite floats that are not all zero", direction)
+        raise check.fail(owner, "direction", "a sequence of finite floats that are not all zero", direction)
     return vector
 
 
@@ -359,9 +359,9 @@ def as_vector(owner: str, name: str, values: Any) -> tuple[float, ...]:
     try:
         vector = np.asarray(values, np.float64)
     except (TypeError, ValueError):
-        raise _check.fail(owner, name, "a sequence of finite floats", values) from None
+        raise check.fail(owner, name, "a sequence of finite floats", values) from None
     if vector.ndim != 1 or not vector.size or not np.isfinite(vector).all():
-        raise _check.fail(owner, name, "a sequence of finite floats", values)
+        raise check.fail(owner, name, "a sequence of finite floats", values)
     return tuple(vector.tolist())
 
 

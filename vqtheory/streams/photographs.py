@@ -11,8 +11,8 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from vqtheory import _check
-from vqtheory.streams._files import data_set, load_array, load_images
+from vqtheory._base import check
+from vqtheory._base.files import data_set, load_array, load_images
 from vqtheory.streams.sources import Source
 
 
@@ -50,10 +50,10 @@ class Latents(Source):
     def __post_init__(self) -> None:
         if isinstance(self.data, (str, Path)):
             if Path(self.data).suffix not in (".npy", ".npz", ".parquet"):
-                raise _check.fail("Latents", "data", "an array or the path of a .npy, .npz or .parquet file", str(self.data))
+                raise check.fail("Latents", "data", "an array or the path of a .npy, .npz or .parquet file", str(self.data))
             object.__setattr__(self, "data", str(self.data))
         elif self.data is not None:
-            object.__setattr__(self, "data", _check.matrix("Latents", "data", self.data))
+            object.__setattr__(self, "data", check.matrix("Latents", "data", self.data))
 
     def __getstate__(self) -> dict[str, Any]:
         """What a pickle holds: what is read from a file is read again."""
@@ -68,7 +68,7 @@ class Latents(Source):
         if path.endswith(".parquet"):
             images = load_images(path)
             return images.reshape(len(images), -1), 255.0
-        return _check.matrix(f"Latents({path!r})", "data", load_array(path)), 1.0
+        return check.matrix(f"Latents({path!r})", "data", load_array(path)), 1.0
 
     @property
     def dim(self) -> int:
@@ -142,12 +142,12 @@ class Patches(Source):
         if isinstance(self.photograph, Path):
             object.__setattr__(self, "photograph", str(self.photograph))
         if not isinstance(self.photograph, (str, type(None))):
-            raise _check.fail(
+            raise check.fail(
                 "Patches", "photograph", "the path of an image or of a .parquet file of images", self.photograph
             )
-        _check.integer("Patches", "size", self.size)
+        check.integer("Patches", "size", self.size)
         if not isinstance(self.colour, bool):
-            raise _check.fail("Patches", "colour", "True or False", self.colour)
+            raise check.fail("Patches", "colour", "True or False", self.colour)
 
     @property
     def dim(self) -> int:
@@ -159,7 +159,7 @@ class Patches(Source):
         images = load_images(self.photograph or grace_hopper(), "RGB" if self.colour else "L")
         if min(images.shape[1:3]) < self.size:
             height, width = images.shape[1:3]
-            raise _check.fail("Patches", "size", f"at most the photograph's {width} x {height} pixels", self.size)
+            raise check.fail("Patches", "size", f"at most the photograph's {width} x {height} pixels", self.size)
         return images
 
     @cached_property

@@ -9,11 +9,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from vqtheory import _check
-from vqtheory._batches import Batches
-from vqtheory._config import Configured
-from vqtheory._random import Purpose, generator
-from vqtheory.streams._files import load_array
+from vqtheory._base import check
+from vqtheory._base.config import Configured
+from vqtheory._base.files import load_array
+from vqtheory._base.randomness import Purpose, generator
+from vqtheory.protocols import Batches
 from vqtheory.streams._motion import Motion
 from vqtheory.streams._stream import Law, block_steps
 from vqtheory.streams.photographs import Latents
@@ -65,9 +65,9 @@ class Recorded(Configured):
     _positional: ClassVar[int] = 1
 
     def __post_init__(self) -> None:
-        _check.integer("Recorded", "every", self.every)
+        check.integer("Recorded", "every", self.every)
         if not isinstance(self.interpolate, bool):
-            raise _check.fail("Recorded", "interpolate", "True or False", self.interpolate)
+            raise check.fail("Recorded", "interpolate", "True or False", self.interpolate)
         if isinstance(self.latents, (str, Path)):
             object.__setattr__(self, "latents", str(self.latents))
         else:
@@ -107,8 +107,8 @@ class Recorded(Configured):
         `displacement` asks for each sample's own move since the step before, 0 at step 0. Raises `ValueError` for steps
         beyond the last.
         """
-        start = _check.integer("draw", "start", start, 0)
-        steps, batch_size = _check.integer("draw", "steps", steps), _check.integer("draw", "batch_size", batch_size)
+        start = check.integer("draw", "start", start, 0)
+        steps, batch_size = check.integer("draw", "steps", steps), check.integer("draw", "batch_size", batch_size)
         if start + steps > self.steps:
             raise self._too_far(start + steps - 1)
         t, rows = np.arange(start, start + steps), self._rows(start, start + steps, batch_size, seed)
@@ -142,7 +142,7 @@ class Recorded(Configured):
 
     def at(self, t: int, seed: int = 0) -> Law:
         """The law of the latents at step t: all its samples. After the last step they stand."""
-        t = _check.integer("at", "t", t, 0)
+        t = check.integer("at", "t", t, 0)
         if t > self.steps:
             raise self._too_far(t)
         times = np.array([min(t, self.steps - 1), max(min(t, self.steps) - 1, 0)])

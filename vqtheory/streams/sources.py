@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vqtheory import _check
-from vqtheory._config import Configured
+from vqtheory._base import check
+from vqtheory._base.config import Configured
 
 _MOST_CODES = 512  # for which the optimum is found in under a second
 
@@ -73,7 +73,7 @@ class Uniform(Source):
     dim: int
 
     def __post_init__(self) -> None:
-        _check.integer("Uniform", "dim", self.dim)
+        check.integer("Uniform", "dim", self.dim)
 
     @property
     def mean(self) -> np.ndarray:
@@ -102,7 +102,7 @@ class Gaussian(Source):
     dim: int
 
     def __post_init__(self) -> None:
-        _check.integer("Gaussian", "dim", self.dim)
+        check.integer("Gaussian", "dim", self.dim)
 
     @property
     def mean(self) -> np.ndarray:
@@ -142,8 +142,8 @@ class Ring(Source):
     dim = 2
 
     def __post_init__(self) -> None:
-        _check.real("Ring", "radius", self.radius, 0, above=True)
-        _check.real("Ring", "width", self.width, 0, 2 * self.radius, above=True)
+        check.real("Ring", "radius", self.radius, 0, above=True)
+        check.real("Ring", "width", self.width, 0, 2 * self.radius, above=True)
 
     @property
     def mean(self) -> np.ndarray:
@@ -190,16 +190,16 @@ class Mixture(Source):
     weights: Any = None
 
     def __post_init__(self) -> None:
-        means = _check.matrix("Mixture", "means", self.means)
+        means = check.matrix("Mixture", "means", self.means)
         object.__setattr__(self, "means", tuple(map(tuple, means.tolist())))
-        _check.real("Mixture", "scale", self.scale, 0, above=True)
+        check.real("Mixture", "scale", self.scale, 0, above=True)
         if self.weights is not None:
             requirement = f"a sequence of {len(means)} numbers >= 0 that are not all 0"
             if np.shape(self.weights) != (len(means),):
-                raise _check.fail("Mixture", "weights", requirement, self.weights)
-            weights = tuple(_check.real("Mixture", "weights", weight, 0) for weight in self.weights)
+                raise check.fail("Mixture", "weights", requirement, self.weights)
+            weights = tuple(check.real("Mixture", "weights", weight, 0) for weight in self.weights)
             if not any(weights):
-                raise _check.fail("Mixture", "weights", requirement, self.weights)
+                raise check.fail("Mixture", "weights", requirement, self.weights)
             object.__setattr__(self, "weights", weights)
 
     @property
@@ -289,13 +289,13 @@ class Distribution(Source):
     def __init__(self, d: Any, *shapes: float, loc: float = 0.0, scale: float = 1.0) -> None:
         if not isinstance(d, str):
             if shapes or loc != 0 or scale != 1:
-                raise _check.fail("Distribution", "d", "a name where shapes, loc or scale are given", d)
+                raise check.fail("Distribution", "d", "a name where shapes, loc or scale are given", d)
             d, shapes, loc, scale = _thawed(d)
-        _check.choice("Distribution", "d", d, _continuous())
+        check.choice("Distribution", "d", d, _continuous())
         object.__setattr__(self, "name", d)
-        object.__setattr__(self, "shapes", tuple(_check.real("Distribution", "shapes", shape) for shape in shapes))
-        object.__setattr__(self, "loc", _check.real("Distribution", "loc", loc))
-        object.__setattr__(self, "scale", _check.real("Distribution", "scale", scale, 0, above=True))
+        object.__setattr__(self, "shapes", tuple(check.real("Distribution", "shapes", shape) for shape in shapes))
+        object.__setattr__(self, "loc", check.real("Distribution", "loc", loc))
+        object.__setattr__(self, "scale", check.real("Distribution", "scale", scale, 0, above=True))
         names = _shape_names(_continuous()[d])
         if len(names) != len(shapes):
             takes = f"takes {len(names)} shape parameters" + (f" ({', '.join(names)})" if names else "")
@@ -348,7 +348,7 @@ def _thawed(frozen: Any) -> tuple[str, tuple[float, ...], float, float]:
     law = getattr(frozen, "dist", None)
     name = str(getattr(law, "name", ""))
     if law is None or type(law) is not type(_continuous().get(name)):
-        raise _check.fail("Distribution", "d", "a frozen continuous distribution of scipy.stats or the name of one", frozen)
+        raise check.fail("Distribution", "d", "a frozen continuous distribution of scipy.stats or the name of one", frozen)
     shapes = _shape_names(law)
     given = dict(zip([*shapes, "loc", "scale"], frozen.args, strict=False)) | frozen.kwds
     return name, tuple(given[shape] for shape in shapes), given.get("loc", 0.0), given.get("scale", 1.0)

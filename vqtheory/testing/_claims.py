@@ -11,7 +11,7 @@ from hypothesis import reject
 from hypothesis import strategies as st
 
 from vqtheory import schedules
-from vqtheory._batches import Batches
+from vqtheory.protocols import Batches
 from vqtheory.testing._contracts import gaps
 from vqtheory.testing._trial import Trial, each, needs_displacement
 

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
-from vqtheory._batches import Batches
 from vqtheory.assign import nearest
+from vqtheory.protocols import Batches
 from vqtheory.testing._trial import Trial, each
 
 

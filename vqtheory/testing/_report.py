@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, Phase, Verbosity, given, settings
 from hypothesis import strategies as st
 from hypothesis.errors import Flaky, HypothesisException, Unsatisfiable
 
-from vqtheory import _check
+from vqtheory._base import check
 from vqtheory.testing import _claims, _contracts
 from vqtheory.testing._trial import Broken, Trial
 
@@ -112,8 +112,8 @@ def check_rule(rule: Any, *, examples: int = 30) -> Report:
     """
     for name in ("init", "advance"):
         if isinstance(rule, type) or not callable(getattr(rule, name, None)):
-            raise _check.fail("check_rule", "rule", f"a rule, an object with a method {name!r}", rule)
-    _check.integer("check_rule", "examples", examples)
+            raise check.fail("check_rule", "rule", f"a rule, an object with a method {name!r}", rule)
+    check.integer("check_rule", "examples", examples)
     if not _accepts(rule):
         text = f"init refuses every codebook; the last with: {Trial.refusal}"
         return Report(repr(rule), ("init",), (Failure("init", text),))

@@ -11,7 +11,7 @@ import numpy as np
 from hypothesis import reject
 from hypothesis import strategies as st
 
-from vqtheory._batches import Batches
+from vqtheory.protocols import Batches
 from vqtheory.testing.strategies import codebooks, grid, latents
 
 

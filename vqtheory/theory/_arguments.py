@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from vqtheory import _check
+from vqtheory._base import check
 
 LARGEST = 2**53  # beyond, not every whole number is a float
 
@@ -15,7 +15,7 @@ LARGEST = 2**53  # beyond, not every whole number is a float
 def integers(owner: str, name: str, values: Any, low: int = 1) -> np.ndarray:
     """An array of ints >= low; the first that is not is named in the error."""
     flat = np.ravel(np.asarray(values, object)).tolist()
-    checked = [_check.integer(owner, name, _check.integer(owner, name, value, low), low, LARGEST) for value in flat]
+    checked = [check.integer(owner, name, check.integer(owner, name, value, low), low, LARGEST) for value in flat]
     return np.array(checked, np.int64).reshape(np.shape(values))
 
 
@@ -23,7 +23,7 @@ def reals(
     owner: str, name: str, values: Any, low: float = -math.inf, high: float = math.inf, *, above: bool = False
 ) -> np.ndarray:
     """An array of finite numbers in [low, high], or (low, high]; the first that is not is named in the error."""
-    checked = [_check.real(owner, name, value, low, high, above=above) for value in np.ravel(values).tolist()]
+    checked = [check.real(owner, name, value, low, high, above=above) for value in np.ravel(values).tolist()]
     return np.array(checked, np.float64).reshape(np.shape(values))
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from vqtheory import _check
+from vqtheory._base import check
 from vqtheory.theory._arguments import LARGEST, integers
 from vqtheory.theory._cube import Cube
 from vqtheory.theory._escape import Escape, escape
@@ -21,13 +21,13 @@ class Conditions:
     def __init__(
         self, owner: str, width: float, dim: int, density: Any, direction: int, batch_size: Any, steps: Any
     ) -> None:
-        self.owner, self.width = owner, _check.real(owner, "width", width, 0, above=True)
+        self.owner, self.width = owner, check.real(owner, "width", width, 0, above=True)
         if density is not None and width != 1:
-            raise _check.fail(owner, "width", "1 where a density is given, which has a width of its own", width)
+            raise check.fail(owner, "width", "1 where a density is given, which has a width of its own", width)
         self.law: Any = law_of(owner, dim, density, direction)
         self.most = LARGEST if steps is None and not isinstance(self.law, OnTheLine) else MOST_CODES
         if steps is not None and isinstance(self.law, Cube):
-            raise _check.fail(owner, "steps", "None where dim > 1: the noise is worked out on the line only", steps)
+            raise check.fail(owner, "steps", "None where dim > 1: the noise is worked out on the line only", steps)
         self.batch_size = integers(owner, "batch_size", batch_size)
         self.steps = None if steps is None else integers(owner, "steps", steps)
         self._escape = cache(self._find_escape)
@@ -36,7 +36,7 @@ class Conditions:
         """Checked numbers of codes."""
         counts = integers(self.owner, "num_codes", num_codes)
         if np.any(counts > self.most):
-            raise _check.fail(self.owner, "num_codes", f"an int <= {self.most}", int(counts.max()))
+            raise check.fail(self.owner, "num_codes", f"an int <= {self.most}", int(counts.max()))
         return counts
 
     def critical_speed(self, num_codes: np.ndarray, step_size: np.ndarray) -> np.ndarray:
@@ -99,11 +99,11 @@ class Conditions:
 
 def law_of(owner: str, dim: int, density: Any, direction: int) -> Any:
     """The law of a density on the line, or of the unit cube."""
-    _check.integer(owner, "dim", dim)
+    check.integer(owner, "dim", dim)
     if not isinstance(direction, (int, np.integer)) or direction not in (1, -1):
-        raise _check.fail(owner, "direction", "1 or -1", direction)
+        raise check.fail(owner, "direction", "1 or -1", direction)
     if density is None:
         return Uniform() if dim == 1 else Cube(dim)
     if dim != 1:
-        raise _check.fail(owner, "dim", "1 where a density on the line is given", dim)
+        raise check.fail(owner, "dim", "1 where a density on the line is given", dim)
     return OnTheLine(owner, density, direction)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from scipy.linalg import eigh_tridiagonal
 
-from vqtheory._batches import Batches
+from vqtheory.protocols import Batches
 
 _DIFFERENCE = 1e-4  # parameters are moved by this part of their norm for a derivative
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from vqtheory import _check
+from vqtheory._base import check
 from vqtheory._quadrature import Density, spread_nodes
 
 
@@ -67,7 +67,7 @@ def line(owner: str, density: Any, name: str = "density") -> Line:
     """The law of a frozen scipy distribution, or of a source on the line."""
     law = density.distribution() if hasattr(density, "distribution") else density
     if law is None:
-        raise _check.fail(owner, name, "a law on the line with a known density", density)
+        raise check.fail(owner, name, "a law on the line with a known density", density)
     uniform = getattr(getattr(law, "dist", None), "name", None) == "uniform"
     try:
         return (UniformLine if uniform else Line)(owner, law)

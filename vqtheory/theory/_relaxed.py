@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy import linalg
 
-from vqtheory import _check
+from vqtheory._base import check
 from vqtheory._quadrature import EPSILON, Cells, Density
 
 MOST_CODES = 2**14  # a relaxation costs milliseconds for a hundred codes, and seconds for a thousand
@@ -67,7 +67,7 @@ class OnTheLine:
         if hasattr(distribution, "distribution"):  # a source of latents
             source, distribution = distribution, distribution.distribution()
             if distribution is None:
-                raise _check.fail(owner, "density", "a source on the line whose density is known", source)
+                raise check.fail(owner, "density", "a source on the line whose density is known", source)
         try:
             Density(owner, distribution)
             self.seen = Seen(distribution, direction)

@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 from scipy import optimize
 
-from vqtheory import _check
+from vqtheory._base import check
 from vqtheory._jit import kernel
 from vqtheory.theory._arguments import integers, plain, reals
 
@@ -181,7 +181,7 @@ def weight_decay_speed(step_size: Any, weight_decay: Any, distance: Any) -> Any:
 def _codes(owner: str, num_codes: Any) -> np.ndarray:
     counts = integers(owner, "num_codes", num_codes)
     if np.any(counts > _MOST_CODES):
-        raise _check.fail(owner, "num_codes", f"an int <= {_MOST_CODES}", int(counts.max()))
+        raise check.fail(owner, "num_codes", f"an int <= {_MOST_CODES}", int(counts.max()))
     return counts
 
 

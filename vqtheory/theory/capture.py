@@ -33,7 +33,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy import optimize, special
 
-from vqtheory import _check
+from vqtheory._base import check
 from vqtheory.rules.nsvq import NSVQ
 from vqtheory.streams.sources import Gaussian, Source, Uniform
 from vqtheory.theory._arguments import plain, reals
@@ -165,7 +165,7 @@ def capture_reach(
 
 def _checked(owner: str, step_size: Any, bandwidth: Any, strength: Any, form: str) -> tuple:
     """Step sizes, strengths, and the bandwidths of the equivalent gaussian kernels."""
-    _check.choice(owner, "form", form, ["gaussian", "softmax"])
+    check.choice(owner, "form", form, ["gaussian", "softmax"])
     step_size = reals(owner, "step_size", step_size, 0, above=True)
     bandwidth = reals(owner, "bandwidth", bandwidth, 0, above=True)
     own = NSVQ(form=form)._strength
@@ -242,7 +242,7 @@ def _uniform(y: float, sigma: float, dim: int) -> tuple[float, float, float]:
 def _on_the_line(owner: str, source: Any, direction: Any) -> Cloud:
     law, sign = line(owner, source, "source"), 1 if direction is None else direction
     if sign not in (1, -1):
-        raise _check.fail(owner, "direction", "1 or -1 for a cloud on the line", direction)
+        raise check.fail(owner, "direction", "1 or -1 for a cloud on the line", direction)
     trail = max(sign * (law.mean - end) for end in law.ends)
 
     def pulls(y: float, sigma: float) -> tuple[float, float, float]:
@@ -261,7 +261,7 @@ def _of_samples(owner: str, source: Any, direction: Any) -> Cloud:
     if direction is None:
         e[0] = 1
     if e.shape != x.shape[1:] or not np.isfinite(e).all() or not e.any():
-        raise _check.fail(owner, "direction", f"a vector of {x.shape[1]} finite numbers that are not all 0", direction)
+        raise check.fail(owner, "direction", f"a vector of {x.shape[1]} finite numbers that are not all 0", direction)
     e = e / np.linalg.norm(e)
     along = x @ e
     across, share = x - along[:, None] * e, np.full(len(x), 1 / len(x))
@@ -283,7 +283,7 @@ def _samples(owner: str, source: Any) -> np.ndarray:
         support = source.support
         source = source.sample(np.random.default_rng(0), _SAMPLES) if support is None else support
     samples = np.asarray(source)
-    return _check.matrix(owner, "source", samples[:, None] if samples.ndim == 1 else samples).astype(np.float64)
+    return check.matrix(owner, "source", samples[:, None] if samples.ndim == 1 else samples).astype(np.float64)
 
 
 def _means(d: np.ndarray, mass: np.ndarray, kernel: np.ndarray) -> tuple[float, float, float]:

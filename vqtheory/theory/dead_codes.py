@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from scipy.spatial.distance import cdist
 
-from vqtheory import _check
+from vqtheory._base import check
 
 _BLOCK = 2**22  # distances at a time
 
@@ -68,9 +68,9 @@ def never_chosen(codes: Any, center: Any, radius: float, *, any_metric: bool = F
     >>> never_chosen([[0.0], [0.0]], center=[0.0], radius=1.0)
     array([False, False])
     """
-    codes = _check.matrix("never_chosen", "codes", codes).astype(np.float64)
-    center = _check.matrix("never_chosen", "center", np.reshape(center, (1, -1)), columns=codes.shape[1])
-    radius = _check.real("never_chosen", "radius", radius, 0)
+    codes = check.matrix("never_chosen", "codes", codes).astype(np.float64)
+    center = check.matrix("never_chosen", "center", np.reshape(center, (1, -1)), columns=codes.shape[1])
+    radius = check.real("never_chosen", "radius", radius, 0)
     from_center = cdist(codes, center)[:, 0]
     slack = 16 * np.finfo(np.float64).eps * (from_center.max() + radius + np.abs(center).max())
     if any_metric:

@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 from scipy import optimize
 
-from vqtheory import _check
+from vqtheory._base import check
 from vqtheory.theory._arguments import LARGEST, integers, plain, reals
 
 _SETTLED = 12  # from this K on the offset is the same to ten digits
@@ -217,7 +217,7 @@ def _growth(num_codes: int, decay: float, omega: float) -> float:
 def _decay(owner: str, decay: Any) -> np.ndarray:
     checked = reals(owner, "decay", decay, 0, 1)
     if np.any(checked == 1):
-        raise _check.fail(owner, "decay", "a number >= 0 and < 1", decay)
+        raise check.fail(owner, "decay", "a number >= 0 and < 1", decay)
     return checked
 
 

@@ -30,7 +30,7 @@ from typing import Any
 import numpy as np
 from scipy import optimize
 
-from vqtheory import _check
+from vqtheory._base import check
 from vqtheory._quadrature import Density, is_narrow, refine, spread_nodes
 from vqtheory.theory._arguments import plain, reals
 from vqtheory.theory._conditions import law_of
@@ -72,16 +72,16 @@ def high_resolution_codes(lag: Any, *, density: Any = None, direction: int = 1, 
     lag = reals(owner, "lag", lag, 0, above=True)
     law = law_of(owner, 1, density, direction)
     if isinstance(edge, str):
-        _check.choice(owner, "edge", edge, ["tail"])
+        check.choice(owner, "edge", edge, ["tail"])
     if density is None and edge is None:
         return plain(np.cbrt(9 / (32 * lag)))
     if density is None:
-        raise _check.fail(owner, "edge", "None where no density is given: the uniform law has its own", edge)
+        raise check.fail(owner, "edge", "None where no density is given: the uniform law has its own", edge)
     if edge is None and np.isinf(law.density.support[0]):
         raise ValueError(_no_edge("a cloud with no end behind"))
     given = None if edge is None or isinstance(edge, str) else np.atleast_1d(reals(owner, "edge", edge))
     if given is not None and given.size == 0:
-        raise _check.fail(owner, "edge", "a number, several, or 'tail'", edge)
+        raise check.fail(owner, "edge", "a number, several, or 'tail'", edge)
     pieces = _pieces(law.density)
     counts = []
     for each in lag.ravel().tolist():
@@ -121,9 +121,9 @@ def tail_edges(lag: float, *, density: Any, direction: int = 1) -> np.ndarray:
     array([-5.158])
     """
     owner = "tail_edges"
-    lag = _check.real(owner, "lag", lag, 0, above=True)
+    lag = check.real(owner, "lag", lag, 0, above=True)
     if density is None:
-        raise _check.fail(owner, "density", "a density on the line", density)
+        raise check.fail(owner, "density", "a density on the line", density)
     law = law_of(owner, 1, density, direction)
     return law.seen.origin + law.seen.direction * _tail_edges(law, lag)
 

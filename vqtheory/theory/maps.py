@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from scipy.linalg import eigh, eigvalsh
 
-from vqtheory import _check
+from vqtheory._base import check
 from vqtheory.theory._jacobian import Jacobian, lanczos_extremes
 
 _JACOBIAN = 2**27  # entries of J [KD, P] that are held in memory, 1 GB
@@ -148,8 +148,8 @@ def tangent_kernel(
     >>> kernel.rank, kernel.shift_gain, kernel.trace
     (16, 1.0, 16.0)
     """
-    _check.choice("tangent_kernel", "method", method, ["auto", "exact", "gram", "lanczos"])
-    _check.integer("tangent_kernel", "steps", steps, 2)
+    check.choice("tangent_kernel", "method", method, ["auto", "exact", "gram", "lanczos"])
+    check.integer("tangent_kernel", "steps", steps, 2)
     if not hasattr(rule, "pullback"):
         return _identity(rule, state)
     jacobian = Jacobian(rule, state)
@@ -159,7 +159,7 @@ def tangent_kernel(
         return _by_lanczos(jacobian, steps, np.random.default_rng(seed))
     if tolerance is None:
         tolerance = jacobian.rows * float(np.finfo(np.float64).eps)
-    _check.real("tangent_kernel", "tolerance", tolerance, 0)
+    check.real("tangent_kernel", "tolerance", tolerance, 0)
     return _exact(jacobian, tolerance) if method == "exact" else _by_gram(jacobian, tolerance)
 
 
@@ -290,7 +290,7 @@ def _identity(rule: Any, state: Any) -> TangentKernel:
 
     if not isinstance(rule, VQ) or rule.clock != "step":
         requirement = "a map rule, with a method 'pullback', or VQ, whose kernel is the identity"
-        raise _check.fail("tangent_kernel", "rule", requirement, rule)
+        raise check.fail("tangent_kernel", "rule", requirement, rule)
     num_codes, dim = state.codes.shape
     size, small = num_codes * dim, num_codes * dim <= _DENSE
     return TangentKernel(

@@ -25,7 +25,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy import integrate
 
-from vqtheory import _check, schedules
+from vqtheory import schedules
+from vqtheory._base import check
 from vqtheory.rules.ema import EMA
 from vqtheory.rules.nsvq import NSVQ
 from vqtheory.rules.vq import VQ
@@ -96,9 +97,9 @@ def mean_motion(
     (array([4, 3]), array([-13.6049,   0.0925,   0.3928,   0.7752]))
     """
     law, codes = line("mean_motion", density), _start("mean_motion", codes, rule)
-    steps = _check.real("mean_motion", "steps", steps, 0, above=True)
-    records = _check.integer("mean_motion", "records", records)
-    schedules.check("mean_motion", "speed", speed)
+    steps = check.real("mean_motion", "steps", steps, 0, above=True)
+    records = check.integer("mean_motion", "records", records)
+    schedules.validate("mean_motion", "speed", speed)
     times = np.linspace(0, steps, records + 1)
     if isinstance(rule, EMA):
         times = np.unique(np.rint(times))
@@ -141,9 +142,9 @@ def fixed_point(rule: VQ | EMA | NSVQ, density: Any, codes: np.ndarray, *, speed
     array([0.25..., 0.74...])
     """
     law, codes = line("fixed_point", density), _start("fixed_point", codes, rule)
-    speed = _check.real("fixed_point", "speed", speed)
+    speed = check.real("fixed_point", "speed", speed)
     for name in ("step_size", "bandwidth", "decay"):
-        _check.real("fixed_point", f"rule.{name}", getattr(rule, name, 1.0))
+        check.real("fixed_point", f"rule.{name}", getattr(rule, name, 1.0))
     gain = 1 - rule.decay if isinstance(rule, EMA) else rule.step_size
     velocity = _velocity(rule, law, speed)
     return _settle(lambda u: velocity(0.0, u) / gain, codes, law.deviation)
@@ -152,13 +153,13 @@ def fixed_point(rule: VQ | EMA | NSVQ, density: Any, codes: np.ndarray, *, speed
 def _start(owner: str, codes: Any, rule: Any) -> np.ndarray:
     """The codes as [K], for a rule that has mean-field equations."""
     if not isinstance(rule, (VQ, EMA, NSVQ)):
-        raise _check.fail(owner, "rule", "a VQ, EMA or NSVQ", rule)
+        raise check.fail(owner, "rule", "a VQ, EMA or NSVQ", rule)
     if getattr(rule, "clock", "step") != "step" or getattr(rule, "smoothing", 0) != 0:
-        raise _check.fail(owner, "rule", "one whose step depends on the update alone (clock='step', smoothing=0)", rule)
+        raise check.fail(owner, "rule", "one whose step depends on the update alone (clock='step', smoothing=0)", rule)
     codes = np.asarray(codes)
-    codes = _check.matrix(owner, "codes", codes[:, None] if codes.ndim == 1 else codes, columns=1)[:, 0]
+    codes = check.matrix(owner, "codes", codes[:, None] if codes.ndim == 1 else codes, columns=1)[:, 0]
     if len(np.unique(codes)) < len(codes):
-        raise _check.fail(owner, "codes", "numbers that all differ", codes.tolist())
+        raise check.fail(owner, "codes", "numbers that all differ", codes.tolist())
     return codes.astype(np.float64)
 
 
@@ -191,7 +192,7 @@ def _iterate(rule: EMA, law: Line, codes: np.ndarray, times: np.ndarray, speed: 
 def _counts(counts: Any, codes: np.ndarray) -> np.ndarray:
     given = np.asarray(counts, np.float64)
     if given.shape != codes.shape or not (np.isfinite(given).all() and (given >= 0).all()):
-        raise _check.fail("mean_motion", "counts", f"{len(codes)} finite numbers >= 0, one per code", counts)
+        raise check.fail("mean_motion", "counts", f"{len(codes)} finite numbers >= 0, one per code", counts)
     return given
 
 

@@ -38,7 +38,7 @@ from typing import Any
 
 import numpy as np
 
-from vqtheory import _check
+from vqtheory._base import check
 from vqtheory.theory._arguments import plain, reals
 from vqtheory.theory._conditions import Conditions, law_of
 from vqtheory.theory._relaxed import MOST_CODES
@@ -275,7 +275,7 @@ def steady_state(num_codes: int, lag: float, *, density: Any = None, direction: 
     (array([0.2081, 0.7114]), None)
     """
     owner = "steady_state"
-    num_codes = _check.integer(owner, "num_codes", num_codes, 1, MOST_CODES)
-    lag = _check.real(owner, "lag", lag, 0)
+    num_codes = check.integer(owner, "num_codes", num_codes, 1, MOST_CODES)
+    lag = check.real(owner, "lag", lag, 0)
     codes = law_of(owner, 1, density, direction).steady_state(num_codes, lag)
     return np.sort(1 - codes) if codes is not None and density is None and direction < 0 else codes

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from vqtheory import _check
+from vqtheory._base import check
 from vqtheory.assign import nearest
 
 
@@ -48,9 +48,9 @@ def straight_through_target(latents: Any, gradient: Any, rescale: float = 1.0) -
     >>> straight_through_target([[1.0, 2.0]], [[0.5, -1.0]]).tolist()
     [[0.5, 3.0]]
     """
-    latents = _check.matrix("straight_through_target", "latents", latents)
+    latents = check.matrix("straight_through_target", "latents", latents)
     gradient = _same_shape("straight_through_target", gradient, latents)
-    return latents - _check.real("straight_through_target", "rescale", rescale) * gradient
+    return latents - check.real("straight_through_target", "rescale", rescale) * gradient
 
 
 def straight_through_gradient(
@@ -75,16 +75,16 @@ def straight_through_gradient(
     >>> straight_through_gradient([[1.0], [2.0]], [[1.5], [9.0]], [[0.0], [0.25]]).ravel()
     array([0.25, 0.  ])
     """
-    codes = _check.matrix("straight_through_gradient", "codes", codes)
+    codes = check.matrix("straight_through_gradient", "codes", codes)
     target = straight_through_target(latents, gradient, rescale)
     assignment, _ = nearest(latents, codes)
     total = np.zeros(codes.shape)
     np.add.at(total, assignment, codes[assignment] - target)
-    return 2 * _check.real("straight_through_gradient", "alpha", alpha, 0) / target.size * total
+    return 2 * check.real("straight_through_gradient", "alpha", alpha, 0) / target.size * total
 
 
 def _same_shape(owner: str, gradient: Any, latents: np.ndarray) -> np.ndarray:
-    gradient = _check.matrix(owner, "gradient", gradient)
+    gradient = check.matrix(owner, "gradient", gradient)
     if gradient.shape != latents.shape:
-        raise _check.fail(owner, "gradient", f"an array of the latents' shape {latents.shape}", gradient.shape)
+        raise check.fail(owner, "gradient", f"an array of the latents' shape {latents.shape}", gradient.shape)
     return gradient

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from vqtheory import _check
+from vqtheory._base import check
 
 
 class Diverged(ValueError):
@@ -39,7 +39,7 @@ def checked(owner: str, batches: Batches, codes: np.ndarray) -> tuple[np.ndarray
     first latent that is not finite.
     """
     if not isinstance(batches, Batches) or not isinstance(batches.x, np.ndarray):
-        raise _check.fail(owner, "batches", "Batches that hold an array [T, B, D]", type(batches).__name__)
+        raise check.fail(owner, "batches", "Batches that hold an array [T, B, D]", type(batches).__name__)
     x = batches.x
     if x.ndim != 3 or x.shape[2] != codes.shape[1] or 0 in x.shape[1:]:
         raise ValueError(
@@ -50,7 +50,7 @@ def checked(owner: str, batches: Batches, codes: np.ndarray) -> tuple[np.ndarray
         raise ValueError(
             f"The 'batches' parameter of {owner} must have the dtype of the codes, {codes.dtype}. Got {x.dtype}."
         )
-    _check.finite(owner, "batches", x)
+    check.finite(owner, "batches", x)
     if batches.weight is None:
         return np.ascontiguousarray(x), np.ones(x.shape[:2], x.dtype)
     if batches.weight.shape != x.shape[:2] or not (batches.weight >= 0).all():
@@ -58,4 +58,4 @@ def checked(owner: str, batches: Batches, codes: np.ndarray) -> tuple[np.ndarray
             f"The 'weight' of the batches of {owner} must be >= 0 and of shape {x.shape[:2]}, [T, B]. "
             f"Got shape {batches.weight.shape}."
         )
-    return np.ascontiguousarray(x), np.ascontiguousarray(_check.finite(owner, "weight", batches.weight), x.dtype)
+    return np.ascontiguousarray(x), np.ascontiguousarray(check.finite(owner, "weight", batches.weight), x.dtype)

@@ -18,7 +18,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from vqtheory import _check
+from vqtheory._base import check
 
 
 class Configured:
@@ -126,12 +126,12 @@ def _call(name: str, positional: list, named: dict[str, Any], arrays: Mapping[st
             raise ValueError(f"The array {', '.join(map(repr, positional))} is not stored beside this configuration.")
         return arrays[positional[0]]
     if name not in known_names():
-        raise ValueError(f"Unknown name {name!r} in a configuration ({_check.nearest(name, known_names())}).")
+        raise ValueError(f"Unknown name {name!r} in a configuration ({check.nearest(name, known_names())}).")
     target = known_names()[name]
     parameters = inspect.signature(target).parameters
     for keyword in named:
         if keyword not in parameters:
-            raise ValueError(f"{name} has no parameter {keyword!r} ({_check.nearest(keyword, parameters)}).")
+            raise ValueError(f"{name} has no parameter {keyword!r} ({check.nearest(keyword, parameters)}).")
     try:
         return target(*positional, **named)
     except TypeError as error:

@@ -10,7 +10,7 @@ from enum import IntEnum
 
 import numpy as np
 
-from vqtheory import _check
+from vqtheory._base import check
 
 
 class Purpose(IntEnum):
@@ -26,5 +26,5 @@ class Purpose(IntEnum):
 
 def generator(seed: int, purpose: Purpose, block: int = 0) -> np.random.Generator:
     """The generator of one block."""
-    key = np.array([_check.integer("generator", "seed", seed, 0, 2**64 - 1), purpose], np.uint64)
+    key = np.array([check.integer("generator", "seed", seed, 0, 2**64 - 1), purpose], np.uint64)
     return np.random.Generator(np.random.Philox(key=key, counter=np.array([0, 0, 0, block], np.uint64)))

@@ -29,7 +29,7 @@ MANIFEST = "manifest.json"
 CONFIG, HISTORY, CHECKPOINT = "config.toml", "history.parquet", "checkpoint.npz"
 
 
-def write(folder: Path, config: dict[str, Any], history: pl.DataFrame, checkpoint: dict[str, Any]) -> None:
+def write_run(folder: Path, config: dict[str, Any], history: pl.DataFrame, checkpoint: dict[str, Any]) -> None:
     """Replace the folder's files by these."""
     table, arrays = io.BytesIO(), io.BytesIO()
     history.write_parquet(table)
@@ -79,28 +79,28 @@ def arrays_beside(path: Path) -> dict[str, np.ndarray]:
     if not checkpoint.is_file():
         return {}
     with np.load(checkpoint, allow_pickle=False) as stored:
-        return arrays({name: stored[name] for name in stored.files if name.startswith("array.")}, "array.")
+        return under({name: stored[name] for name in stored.files if name.startswith("array.")}, "array.")
 
 
-def read(folder: Path) -> tuple[dict[str, Any], pl.DataFrame, dict[str, Any]]:
+def read_run(folder: Path) -> tuple[dict[str, Any], pl.DataFrame, dict[str, Any]]:
     """Configuration, history and checkpoint of a folder; raises `ValueError` naming what is wrong."""
     import polars as pl
 
-    found = contents(folder, (CONFIG, HISTORY, CHECKPOINT))
+    found = verified(folder, (CONFIG, HISTORY, CHECKPOINT))
     with np.load(io.BytesIO(found[CHECKPOINT]), allow_pickle=False) as stored:
         checkpoint = {name: stored[name][()] for name in stored.files}
     return tomllib.loads(found[CONFIG].decode()), pl.read_parquet(io.BytesIO(found[HISTORY])), checkpoint
 
 
-def contents(folder: Path, names: Iterable[str]) -> dict[str, bytes]:
+def verified(folder: Path, names: Iterable[str]) -> dict[str, bytes]:
     """Files of a folder as the manifest has them; raises `ValueError` naming one that is missing, damaged or altered."""
     if not (folder / MANIFEST).is_file():
         raise ValueError(f"{folder} holds no run: {folder / MANIFEST} is missing.")
     digests = _digests(folder)
-    return {name: _verified(folder, name, digests.get(name)) for name in names}
+    return {name: _checked(folder, name, digests.get(name)) for name in names}
 
 
-def _verified(folder: Path, name: str, digest: str | None) -> bytes:
+def _checked(folder: Path, name: str, digest: str | None) -> bytes:
     """The content of a file, from its place or from beside it, that has the digest."""
     for path in (folder / name, folder / f"{name}.new"):
         if path.is_file():
@@ -121,6 +121,6 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise ValueError(f"{path} is not TOML: {error}.") from None
 
 
-def arrays(checkpoint: dict[str, Any], prefix: str) -> dict[str, Any]:
+def under(checkpoint: dict[str, Any], prefix: str) -> dict[str, Any]:
     """The entries under a prefix, without it."""
     return {name.removeprefix(prefix): value for name, value in checkpoint.items() if name.startswith(prefix)}
