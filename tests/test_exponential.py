@@ -6,8 +6,8 @@ from decimal import Decimal, localcontext
 import numpy as np
 import pytest
 
-from vqtheory._exponential import exponential, normal_tail
-from vqtheory._jit import kernel
+from vqtheory._kernels.exponential import exponential, normal_tail
+from vqtheory._kernels.jit import kernel
 
 dtypes = pytest.mark.parametrize("dtype", [np.float32, np.float64])
 

@@ -44,8 +44,11 @@ def test_an_edited_callee_in_another_file_is_compiled_anew(tmp_path):
     assert printed_by(tmp_path) == "[ 0.5 10. ]"
     assert compiled == {path.name: path.stat().st_mtime_ns for path in package.rglob("*.nbc")}  # taken from the disk
 
-    edit(package / "assign.py", "if distances[k] < closest:", "if distances[k] > closest:")  # the farthest code
+    edit(package / "_kernels" / "cells.py", "if distances[k] < closest:", "if distances[k] > closest:")  # the farthest code
     assert printed_by(tmp_path) == "[0.  5.5]"
+
+    edit(package / "rules" / "vq.py", "codes_t[d, k] += rates[t] * pull[k, d]", "codes_t[d, k] -= rates[t] * pull[k, d]")
+    assert printed_by(tmp_path) == "[ 0.  14.5]"
 
 
 def test_a_cache_that_names_a_class_of_another_version_is_not_used(tmp_path):

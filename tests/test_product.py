@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import vqtheory as vq
-from vqtheory import Batches, _product
+from vqtheory import Batches
+from vqtheory._kernels import product
 from vqtheory.assign import nearest, threads
 from vqtheory.rules import EMA, VQ
 from vqtheory.schedules import harmonic
@@ -18,7 +19,7 @@ both = pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.fixture
 def by_product(monkeypatch):
     """Small shapes go by the product too."""
-    monkeypatch.setattr(_product, "worthwhile", lambda *codes, **least: True)
+    monkeypatch.setattr(product, "worthwhile", lambda *codes, **least: True)
     monkeypatch.setattr("vqtheory.rules.vq.worthwhile", lambda *codes, **least: True)
 
 
@@ -50,7 +51,7 @@ class TestBits:
         for name, x, codes in clouds(num_codes, dim, samples, dtype):
             x, codes = x.astype(dtype), codes.astype(dtype)
             assignment, squared = np.empty(samples, np.int64), np.empty(samples, dtype)
-            _product.find_all(x, codes, assignment, squared)
+            product.find_all(x, codes, assignment, squared)
             with np.errstate(all="ignore"):
                 expected = [twins.nearest_in_order(sample, codes) for sample in x]
             np.testing.assert_array_equal(assignment, [k for k, _ in expected], err_msg=name)
@@ -84,7 +85,7 @@ def test_batches_take_the_same_steps(rule, num_codes, dim, batch_size, dtype, mo
         x = Batches(x.astype(dtype).reshape(3, batch_size, dim), weight=np.random.default_rng(0).random((3, batch_size)))
         after = []
         for by_product in (True, False):
-            monkeypatch.setattr(_product, "worthwhile", lambda *codes, answer=by_product, **least: answer)
+            monkeypatch.setattr(product, "worthwhile", lambda *codes, answer=by_product, **least: answer)
             after.append(rule.advance(rule.init(codes.astype(dtype)), x))
         for one, other in zip(after[0][0], after[1][0], strict=True):
             np.testing.assert_array_equal(one, other, err_msg=name)
@@ -98,13 +99,13 @@ def test_the_least_shapes_that_take_it(dtype):
     for num_codes, dim, samples in ((64, 128, 150), (1030, 130, 70), (4200, 65, 66)):
         random = np.random.default_rng(dim)
         x, codes = random.normal(size=(samples, dim)).astype(dtype), random.normal(size=(num_codes, dim)).astype(dtype)
-        assert _product.worthwhile(codes)
+        assert product.worthwhile(codes)
         state, _ = VQ(0.3).advance(VQ(0.3).init(codes), Batches(x[:, None]))
         np.testing.assert_array_equal(state.codes, twins.one_by_one(codes, x, VQ(0.3))[0])
         expected = [twins.nearest_in_order(sample, codes) for sample in x]
         np.testing.assert_array_equal(nearest(x, codes)[0], [k for k, _ in expected])
-    assert not _product.worthwhile(np.zeros((256, 8), dtype))
-    assert not _product.worthwhile(np.zeros((16, 2), dtype))
+    assert not product.worthwhile(np.zeros((256, 8), dtype))
+    assert not product.worthwhile(np.zeros((16, 2), dtype))
 
 
 @pytest.mark.parametrize("cut", [1, 37, 63, 64, 65, 128, 149])
@@ -127,7 +128,7 @@ def test_ties_go_to_the_lowest_index(num_codes, dim, samples, most, seed, single
     x = random.integers(-most, most + 1, (samples, dim)).astype(dtype)
     codes = random.integers(-most, most + 1, (num_codes, dim)).astype(dtype)
     assignment, squared = np.empty(samples, np.int64), np.empty(samples, dtype)
-    _product.find_all(x, codes, assignment, squared)
+    product.find_all(x, codes, assignment, squared)
     expected = ((x[:, None] - codes) ** 2).sum(axis=2)
     np.testing.assert_array_equal(assignment, expected.argmin(axis=1))
     np.testing.assert_array_equal(squared, expected.min(axis=1))
@@ -149,7 +150,7 @@ class TestThreads:
                 np.testing.assert_array_equal(both, alone)
 
     def test_cut_the_samples_into_as_many_whole_blocks(self):
-        from vqtheory._threads import spread
+        from vqtheory._kernels.threads import spread
 
         for size, number, block in ((1030, 3, 64), (64, 2, 64), (65, 2, 64), (5, 4, 1), (513, 3, 256), (800, 4, 256)):
             met, parts = np.zeros(size, int), []

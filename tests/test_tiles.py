@@ -6,7 +6,7 @@ import twins
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vqtheory._tiles import TILE, any_below, first_least, lay, lift, measure
+from vqtheory._kernels.tiles import TILE, any_below, first_least, lay, lift, measure
 
 dtypes = pytest.mark.parametrize("dtype", [np.float32, np.float64])
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from vqtheory._jit import inlined_kernel, kernel
+from vqtheory._kernels.jit import inlined_kernel, kernel
 
 
 def best_partition(points: np.ndarray, weights: np.ndarray, num_cells: int, *, inward: bool) -> np.ndarray:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from vqtheory._base import check
-from vqtheory.assign import nearest
+from vqtheory._kernels.cells import find_all
 
 
 def usage(hits: np.ndarray) -> float:
@@ -92,7 +92,7 @@ def cells(latents: Any, codes: Any) -> Cells:
     """Sort latents [N, D] into the cells of codes [K, D]; all other measures come from this."""
     codes = check.matrix("cells", "codes", codes)
     latents = check.matrix("cells", "latents", latents, columns=codes.shape[1]).astype(codes.dtype, copy=False)
-    assignment, _ = nearest(latents, codes)
+    assignment, _ = find_all(latents, codes)
     error = latents.astype(np.float64) - codes[assignment]
     hits = np.bincount(assignment, minlength=len(codes))
     found = Cells(hits, codes.astype(np.float64), error, assignment, codes)

@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from vqtheory._base import check
 from vqtheory._begin import begin
-from vqtheory._threads import threads as allowed_threads
+from vqtheory._kernels.threads import threads as allowed_threads
 from vqtheory.measure import cells, perplexity
 from vqtheory.protocols import Batches, Diverged
 from vqtheory.run import Config, Run

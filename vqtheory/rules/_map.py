@@ -26,8 +26,8 @@ from vqtheory import schedules
 from vqtheory._base import check
 from vqtheory._base.config import Configured
 from vqtheory._base.randomness import Purpose, generator
-from vqtheory._jit import kernel
-from vqtheory.assign import info, new_tally, sum_cells
+from vqtheory._kernels.cells import info, new_tally, sum_cells
+from vqtheory._kernels.jit import kernel
 from vqtheory.protocols import Batches, checked
 from vqtheory.rules._start import check_start
 
@@ -114,7 +114,7 @@ class MapRule(Configured):
         )
         step = np.int64(state.step + len(x))
         after = state._replace(codes=codes_t.T.copy(), step=step, theta=flat.theta, first=flat.first, second=flat.second)
-        return after, info(tally, batches)
+        return after, info(tally, weight)
 
     def parameters(self, state: MapState) -> dict[str, np.ndarray]:
         """The parameters by name, as views of ``state.theta``."""

@@ -20,8 +20,8 @@ from vqtheory import schedules
 from vqtheory._base import check
 from vqtheory._base.config import Configured
 from vqtheory._base.randomness import Purpose, generator
-from vqtheory._jit import kernel
-from vqtheory.assign import info, new_tally, sum_cells
+from vqtheory._kernels.cells import info, new_tally, sum_cells
+from vqtheory._kernels.jit import kernel
 from vqtheory.protocols import Batches, checked
 from vqtheory.rules._start import check_start
 
@@ -86,7 +86,7 @@ class CosineVQ(Configured):
         rates = schedules.values(self.step_size, int(state.step), steps) / batch_size
         codes_t, tally = state.codes.T.copy(), new_tally(x, state.codes)
         _advance(self.project(x), weight, rates.astype(x.dtype), state.step, codes_t, *tally)
-        return CosineState(codes_t.T.copy(), state.step + steps), info(tally, batches)
+        return CosineState(codes_t.T.copy(), state.step + steps), info(tally, weight)
 
 
 class CosineState(NamedTuple):

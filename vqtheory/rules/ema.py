@@ -25,8 +25,8 @@ import numpy as np
 from vqtheory import schedules
 from vqtheory._base import check
 from vqtheory._base.config import Configured
-from vqtheory._jit import kernel
-from vqtheory.assign import Tally, by_batch, find_all, info, link, new_chain, new_tally, sum_cells
+from vqtheory._kernels.cells import Tally, by_batch, find_all, info, link, new_chain, new_tally, sum_cells
+from vqtheory._kernels.jit import kernel
 from vqtheory.protocols import Batches, checked
 from vqtheory.rules._start import check_start, uniform_start
 
@@ -109,7 +109,7 @@ class EMA(Configured):
         counts, tally = state.counts.copy(), new_tally(x, state.codes)
         advance = _advance_by_batch if by_batch(x.shape[1], state.codes) else _advance_directly
         codes, means = advance(x, weight, decays, x.dtype.type(self.smoothing), state, counts, tally)
-        return EMAState(codes, state.step + len(x), counts, means), info(tally, batches)
+        return EMAState(codes, state.step + len(x), counts, means), info(tally, weight)
 
 
 class EMAState(NamedTuple):

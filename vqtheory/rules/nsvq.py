@@ -31,10 +31,10 @@ import numpy as np
 from vqtheory import schedules
 from vqtheory._base import check
 from vqtheory._base.config import Configured
-from vqtheory._exponential import exponential
-from vqtheory._jit import kernel
-from vqtheory._tiles import TILE, aligned, any_below, first_least, lay, lift, measure
-from vqtheory.assign import info, new_tally
+from vqtheory._kernels.cells import info, new_tally
+from vqtheory._kernels.exponential import exponential
+from vqtheory._kernels.jit import kernel
+from vqtheory._kernels.tiles import TILE, aligned, any_below, first_least, lay, lift, measure
 from vqtheory.protocols import Batches, checked
 from vqtheory.rules._start import check_start, uniform_start
 
@@ -124,7 +124,7 @@ class NSVQ(Configured):
             _propagate(x, weight, _displacement(batches), rates, *kernel, strength, *about)
         else:
             _attract(x, weight, rates, *kernel, strength, self.form == "softmax", *about)
-        return NSVQState(lift(tiles, len(state.codes)), state.step + steps), info(tally, batches)
+        return NSVQState(lift(tiles, len(state.codes)), state.step + steps), info(tally, weight)
 
     def _kernel(self, start: int, steps: int, num_codes: int, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray]:
         """What squared distances are multiplied with, -1 / 2 sigma^2 or -1 / tau, and from which on weights are 0, [T] each.

@@ -19,7 +19,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 
 from vqtheory._base import check
-from vqtheory._jit import kernel
+from vqtheory._kernels.jit import kernel
 from vqtheory.rules._map import MapRule, MapState, descend, find_gradient, place
 
 

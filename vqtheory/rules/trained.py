@@ -25,8 +25,8 @@ import numpy as np
 from vqtheory import schedules
 from vqtheory._base import check
 from vqtheory._base.config import Configured
-from vqtheory._jit import kernel
-from vqtheory.assign import info, new_tally
+from vqtheory._kernels.cells import info, new_tally
+from vqtheory._kernels.jit import kernel
 from vqtheory.protocols import Batches, checked
 from vqtheory.rules._map import Flat, descend, find_gradient, place
 from vqtheory.rules._start import check_start, uniform_start
@@ -113,7 +113,7 @@ class TrainedVQ(Configured):
         gradient, tally = flat.gradient.reshape(state.codes.shape), new_tally(x, state.codes)
         codes, constants = theta.reshape(state.codes.shape), (x.dtype.type(self.momentum), x.dtype.type(self.weight_decay))
         _advance(x, weight, rates, int(state.step), *constants, codes, gradient, flat, tally)
-        return TrainedState(codes, np.int64(state.step + len(x)), flat.first, flat.second), info(tally, batches)
+        return TrainedState(codes, np.int64(state.step + len(x)), flat.first, flat.second), info(tally, weight)
 
 
 class TrainedState(NamedTuple):

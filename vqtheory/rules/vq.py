@@ -19,9 +19,9 @@ import numpy as np
 from vqtheory import schedules
 from vqtheory._base import check
 from vqtheory._base.config import Configured
-from vqtheory._jit import kernel
-from vqtheory._product import follow, worthwhile
-from vqtheory.assign import Tally, by_batch, find_all, find_nearest, info, link, new_chain, new_tally, sum_cells
+from vqtheory._kernels.cells import Tally, by_batch, find_all, find_nearest, info, link, new_chain, new_tally, sum_cells
+from vqtheory._kernels.jit import kernel
+from vqtheory._kernels.product import follow, worthwhile
 from vqtheory.protocols import Batches, checked
 from vqtheory.rules._start import check_start, uniform_start
 
@@ -93,7 +93,7 @@ class VQ(Configured):
         else:
             advance = _advance_by_batch if by_batch(batch_size, state.codes) else _advance_directly
         codes = advance(x, weight, rates.astype(x.dtype), offsets, state.step, state.codes, tally)
-        return VQState(codes, state.step + steps, state.wins + tally.hits), info(tally, batches)
+        return VQState(codes, state.step + steps, state.wins + tally.hits), info(tally, weight)
 
 
 class VQState(NamedTuple):

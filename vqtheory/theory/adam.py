@@ -28,7 +28,7 @@ import numpy as np
 from scipy import optimize
 
 from vqtheory._base import check
-from vqtheory._jit import kernel
+from vqtheory._kernels.jit import kernel
 from vqtheory.theory._arguments import integers, plain, reals
 
 _MOST_CODES = 16_384

@@ -22,7 +22,7 @@ from __future__ import annotations
 import numpy as np
 from numba.extending import overload
 
-from vqtheory._jit import inlined_kernel
+from vqtheory._kernels.jit import inlined_kernel
 
 
 def exponential(z):

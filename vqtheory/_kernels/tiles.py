@@ -12,7 +12,7 @@ import math
 
 import numpy as np
 
-from vqtheory._jit import kernel
+from vqtheory._kernels.jit import kernel
 
 TILE = 64
 

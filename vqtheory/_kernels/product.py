@@ -31,7 +31,7 @@ from typing import NamedTuple
 import numpy as np
 import scipy.linalg  # noqa: F401 - numba's products call its BLAS: loaded here, it can be held to one thread
 
-from vqtheory._jit import inlined_kernel, kernel
+from vqtheory._kernels.jit import inlined_kernel, kernel
 
 BLOCK = 64  # samples in a product where codes move: BLAS runs at nearly its full speed, and few codes move in a block
 _STANDING = 128  # and where they stand

@@ -53,7 +53,7 @@ class _Index(IndexDataCacheFile):
 
 
 @cache
-def kernel_digest(package: Path = Path(__file__).parent) -> str:
+def kernel_digest(package: Path = Path(__file__).parents[1]) -> str:
     """SHA-256 of all files of the package that define kernels."""
     digest = hashlib.sha256()
     for path in sorted(package.rglob("*.py")):
