@@ -44,7 +44,7 @@ from scipy import linalg
 
 import vqtheory as vq
 from simulations.tables import run_all
-from vqtheory._quadrature import Density
+from vqtheory.reference.density import Density
 from vqtheory.rules import EMA, NSVQ, VQ, CosineVQ, SimVQ, TransVQ
 from vqtheory.schedules import harmonic
 from vqtheory.streams import Distribution, Gaussian, Latents, Patches, Stream, Uniform

@@ -10,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import integrate, optimize, special, stats
 
-from vqtheory import _lloyd_max, reference
-from vqtheory._partition import best_partition
+from vqtheory import reference
 from vqtheory.assign import nearest
+from vqtheory.reference import _lloyd_max
+from vqtheory.reference._partition import best_partition
 
 EPSILON = np.finfo(np.float64).eps
 INTEGERS = st.lists(st.integers(-1000, 1000), min_size=1, max_size=12)

@@ -10,7 +10,7 @@ import paper_figures.convergence
 import paper_figures.drift
 import vqtheory as vq
 from simulations import convergence, drift
-from vqtheory._quadrature import Density
+from vqtheory.reference.density import Density
 from vqtheory.streams import Patches, Stream
 
 DIRECT = ["VQ", "VQ by wins", "EMA", "NSVQ", "NSVQ softmax", "NSVQ propagate"]  # rules that take the codes given

@@ -23,7 +23,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from vqtheory._quadrature import Density
+from vqtheory.reference.density import Density
 from vqtheory.theory._relaxed import lowest_mode
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from vqtheory._base import check
-from vqtheory._quadrature import Density, spread_nodes
+from vqtheory.reference.density import Density, spread_nodes
 
 
 class Line:

@@ -26,7 +26,7 @@ import numpy as np
 from scipy import linalg
 
 from vqtheory._base import check
-from vqtheory._quadrature import EPSILON, Cells, Density
+from vqtheory.reference.density import EPSILON, Cells, Density
 
 MOST_CODES = 2**14  # a relaxation costs milliseconds for a hundred codes, and seconds for a thousand
 _MOST_STEPS = 20_000  # tens are usual; a tail like |x|^-3 through which a lost code falls takes thousands

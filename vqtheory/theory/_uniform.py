@@ -20,7 +20,7 @@ from functools import cached_property
 import numpy as np
 from scipy import optimize, stats
 
-from vqtheory._quadrature import Density
+from vqtheory.reference.density import Density
 
 ROUNDING = 1e-12  # a lag that exceeds the critical one by less counts as equal to it
 _FIRST_TERMS = np.arange(1, 33)  # of a sum; the Euler-Maclaurin formula adds the others to rounding

@@ -31,7 +31,7 @@ import numpy as np
 from scipy import optimize
 
 from vqtheory._base import check
-from vqtheory._quadrature import Density, is_narrow, refine, spread_nodes
+from vqtheory.reference.density import Density, is_narrow, refine, spread_nodes
 from vqtheory.theory._arguments import plain, reals
 from vqtheory.theory._conditions import law_of
 from vqtheory.theory._relaxed import OnTheLine

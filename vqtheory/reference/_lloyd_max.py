@@ -10,8 +10,8 @@ import math
 import numpy as np
 from scipy import linalg
 
-from vqtheory._partition import best_partition
-from vqtheory._quadrature import EPSILON, Cells, Density
+from vqtheory.reference._partition import best_partition
+from vqtheory.reference.density import EPSILON, Cells, Density
 
 MOST_STEPS = 1000  # fewer than ten are needed for a smooth density, fewer than a hundred for a histogram
 

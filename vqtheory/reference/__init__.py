@@ -1,0 +1,28 @@
+"""Ground truth of quantization: the least distortion that K codes can have.
+
+Distortion is the mean squared Euclidean distance E|x - c_q(x)|^2, summed over the
+dimensions and not divided by their number, here and in the whole package.
+
+==================  =========================================  ==============================
+`lloyd_max`         a density on the line                      exact
+`optimal_1d`        samples on the line                        exact
+`lloyd`             samples in any dimension                   best of many starts
+`panter_dite`       a density on the line, K -> infinity       exact asymptote
+`zador`             a density in any dimension, K -> infinity  asymptote, up to a constant
+==================  =========================================  ==============================
+"""
+
+from vqtheory.reference.asymptotic import cell_moment, cell_moment_bounds, gaussian_norm, panter_dite, zador
+from vqtheory.reference.optimal import Optimum, lloyd, lloyd_max, optimal_1d
+
+__all__ = [
+    "Optimum",
+    "cell_moment",
+    "cell_moment_bounds",
+    "gaussian_norm",
+    "lloyd",
+    "lloyd_max",
+    "optimal_1d",
+    "panter_dite",
+    "zador",
+]
