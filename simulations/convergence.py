@@ -46,6 +46,7 @@ import vqtheory as vq
 from simulations.tables import run_all
 from vqtheory.reference.density import Density
 from vqtheory.rules import EMA, NSVQ, VQ, CosineVQ, SimVQ, TransVQ
+from vqtheory.rules.base import projects
 from vqtheory.schedules import harmonic
 from vqtheory.streams import Distribution, Gaussian, Latents, Patches, Stream, Uniform
 
@@ -100,7 +101,7 @@ def simulate(law: str, rule: str, seed: int, updates: int, restarts: int) -> lis
     """The records of one rule under one law, at log-spaced updates."""
     follower = rules(law)[rule]
     source = LINES[law] if law in LINES else Latents(windows())
-    truth = truth_of(law, hasattr(follower, "project"), restarts)
+    truth = truth_of(law, projects(follower), restarts)
     rows = []
     for first, last in decades(updates):
 

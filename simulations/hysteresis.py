@@ -23,7 +23,7 @@ from vqtheory.claims.transients import BATCH, CODES, STEP_SIZE
 from vqtheory.rules import NSVQ, VQ
 from vqtheory.schedules import exponential
 from vqtheory.streams import Drift, Stream, Uniform
-from vqtheory.streams._motion import Motion
+from vqtheory.streams.motion import Motion
 from vqtheory.theory import critical_speed, mean_motion
 
 CRITICAL = critical_speed(CODES, STEP_SIZE)

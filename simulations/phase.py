@@ -17,11 +17,11 @@ import numpy as np
 import polars as pl
 
 from simulations.tables import run_all
-from vqtheory.claims._runs import follow
 from vqtheory.claims.collapse import living
 from vqtheory.claims.standing_encoder import optimum
 from vqtheory.rules import EMA, NSVQ, VQ, SimVQ, TrainedVQ, TransVQ
 from vqtheory.schedules import exponential
+from vqtheory.simulation.follow import follow
 from vqtheory.streams import Stream, Translation, Uniform
 from vqtheory.theory import adam_critical_speed, capture_speed, critical_speed, ema_critical_speed
 

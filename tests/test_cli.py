@@ -14,9 +14,11 @@ import pytest
 from matplotlib.figure import Figure
 
 import vqtheory
-from vqtheory import _ending, _help, cli, rules, schedules, simulation, streams
+from vqtheory import _help, cli, rules, schedules, streams
 from vqtheory._base.config import parse
-from vqtheory.run import Config, read_config
+from vqtheory.simulation import loop, run, store, summary
+from vqtheory.simulation.config import Config, read_config
+from vqtheory.simulation.start import begin
 
 TINY = ["--codes", "6", "--steps", "400", "--batch-size", "3", "--records", "20"]
 
@@ -158,9 +160,9 @@ class TestSavedRuns:
 
     def test_stopped_and_resumed_is_as_if_not_stopped(self, call, monkeypatch):
         whole = call("simulate", *TINY)[1]
-        monkeypatch.setattr(simulation, "_SECONDS_BETWEEN_CHECKPOINTS", 0.0)
+        monkeypatch.setattr(run, "_SECONDS_BETWEEN_CHECKPOINTS", 0.0)
         with monkeypatch.context() as patch:
-            patch.setattr(simulation, "_advance_chunk", stop_at(120, simulation._advance_chunk))
+            patch.setattr(loop, "_advance_chunk", stop_at(120, loop._advance_chunk))
             status, _, err = call("simulate", *TINY, "--save", "kept")
         assert status == 130
         assert err.endswith("vqtheory: Stopped. Go on with: vqtheory resume kept\n")
@@ -170,14 +172,14 @@ class TestSavedRuns:
         assert table_of(call("resume", "kept")[1]) == table_of(whole)
 
     def test_stopped_without_a_folder(self, call, monkeypatch):
-        monkeypatch.setattr(simulation, "_advance_chunk", stop_at(120, simulation._advance_chunk))
+        monkeypatch.setattr(loop, "_advance_chunk", stop_at(120, loop._advance_chunk))
         status, _, err = call("simulate", *TINY)
         assert status == 130
         assert err.endswith("vqtheory: Stopped. Nothing was kept: --save FOLDER makes a run that can be resumed.\n")
 
     def test_stopped_before_the_first_record(self, call, pictures):
         config = Config(rules.VQ(), streams.Stream(streams.Gaussian(2)), 4, 10).checked()
-        vqtheory.Run.new(config, *simulation.begin(config)).create("kept")
+        store.create(vqtheory.Run.new(config, *begin(config)), "kept")
         status, out, _ = call("show", "kept")
         assert status == 0
         assert "Stopped at step 0 of 10." in out
@@ -379,7 +381,7 @@ class TestPicture:
         run = vqtheory.simulate(rules.VQ(), stream, codes=3, steps=steps, progress=False)
         figure = run.plot()
         figure.savefig(tmp_path / "run.png")
-        assert figure.get_suptitle() == _ending.headline(run)
+        assert figure.get_suptitle() == summary.headline(run)
         assert len(figure.axes) == 3
 
     @pytest.mark.parametrize("rate", [0.05, 0.5, -0.5])
@@ -395,8 +397,8 @@ class TestPicture:
 
         run = vqtheory.simulate(rules.VQ(), Bare(), codes=np.eye(3), steps=100, progress=False)
         run.plot().savefig(tmp_path / "run.png")
-        assert _ending.headline(run) == f"{run.used.sum()} of 3 codes survive 100 updates"
-        assert "fresh" not in _ending.sentences(run)
+        assert summary.headline(run) == f"{run.used.sum()} of 3 codes survive 100 updates"
+        assert "fresh" not in summary.sentences(run)
 
     def test_no_text_overlaps(self):
         drift = streams.Translation(speed=1e-4, direction=list(np.arange(1.0, 31.0))) + streams.RandomWalk(scale=1e-4)
@@ -415,12 +417,12 @@ class TestPicture:
 
 
 def test_numbers_are_short():
-    assert [_ending._cell(value) for value in (None, 12345, 0.00012345, 1234.5, 3.0, 1e-300, float("inf"))] == [
+    assert [summary._cell(value) for value in (None, 12345, 0.00012345, 1234.5, 3.0, 1e-300, float("inf"))] == [
         *("-", "12,345", "0.000123", "1,234", "3", "1e-300", "inf")
     ]
 
 
 def test_cures():
-    assert _ending.cure(rules.NSVQ(step_size=3.0, strength=2.0)).endswith("than 3.0, or its strength smaller than 2.0.")
-    assert "drift slower" in _ending.cure(rules.EMA())
-    assert _ending.cure(rules.VQ()) == "Make its step_size smaller than 0.05."
+    assert summary.cure(rules.NSVQ(step_size=3.0, strength=2.0)).endswith("than 3.0, or its strength smaller than 2.0.")
+    assert "drift slower" in summary.cure(rules.EMA())
+    assert summary.cure(rules.VQ()) == "Make its step_size smaller than 0.05."

@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 
 import vqtheory as vq
-from vqtheory import simulation
 from vqtheory.rules import EMA, NSVQ, VQ, TransVQ
+from vqtheory.simulation import loop, probe
+from vqtheory.simulation import run as run_file
+from vqtheory.simulation.config import read_config
 from vqtheory.streams import Gaussian, Latents, Stream, Translation, Uniform
 
 DRIFT = Stream(Uniform(dim=2), Translation(speed=1e-3))
@@ -39,12 +41,12 @@ class TestBits:
     def test_any_chunk_size(self, rule, monkeypatch):
         whole = run(rule)
         for elements in (1, 8 * 7, 2**20):
-            monkeypatch.setattr(simulation, "_CHUNK_ELEMENTS", elements)
+            monkeypatch.setattr(loop, "_CHUNK_ELEMENTS", elements)
             assert_same_run(run(rule), whole)
 
     def test_interrupted_between_records(self, rule, tmp_path, monkeypatch):
         """What was done is kept, to the last call of `advance`."""
-        monkeypatch.setattr(simulation, "_CHUNK_ELEMENTS", 8 * 7)
+        monkeypatch.setattr(loop, "_CHUNK_ELEMENTS", 8 * 7)
         kwargs = {"records": 1, "steps": 100}
         whole, calls = run(rule, **kwargs), [0]
 
@@ -64,7 +66,7 @@ class TestBits:
         assert_same_run(vq.resume(tmp_path, progress=False), whole)
 
     def test_resumed_at_every_record(self, rule, tmp_path, monkeypatch):
-        monkeypatch.setattr(simulation, "_SECONDS_BETWEEN_CHECKPOINTS", 0.0)
+        monkeypatch.setattr(run_file, "_SECONDS_BETWEEN_CHECKPOINTS", 0.0)
         whole = run(rule)
         for stop in (1, 3, 7):
             folder = tmp_path / str(stop)
@@ -106,9 +108,9 @@ def test_killed_in_the_middle_of_anything_resumes_to_the_same_bits(tmp_path):
     """SIGKILL while the folder is being written again and again."""
     program = textwrap.dedent("""
         import sys
-        from vqtheory import simulation
+        from vqtheory.simulation import run
         import vqtheory as vq
-        simulation._SECONDS_BETWEEN_CHECKPOINTS = 0.0
+        run._SECONDS_BETWEEN_CHECKPOINTS = 0.0
         stream = vq.streams.Stream(vq.streams.Uniform(dim=2), vq.streams.Translation(speed=1e-3))
         options = dict(codes=8, steps=40_000, records=400, progress=False)
         if sys.argv[2] == "begin":
@@ -188,7 +190,7 @@ class TestRecord:
     def test_no_probe_beyond_all_proportion(self, monkeypatch):
         """What 200 K latents would tell is null then, and all else stays; a run that costs as much itself has its probes."""
         measured = run().history
-        monkeypatch.setattr(simulation, "_PROBE_AT_MOST", 200 * 8**2 * 2 - 1)
+        monkeypatch.setattr(probe, "_PROBE_AT_MOST", 200 * 8**2 * 2 - 1)
         left_out, fresh = run().history, ["residual", "lag", "dead"]
         assert left_out[fresh].null_count().row(0) == (8, 8, 8)
         assert left_out.drop(fresh).equals(measured.drop(fresh))
@@ -374,13 +376,13 @@ def test_a_step_size_above_one_is_fine_with_batches():
 class TestConfigFile:
     def test_reads_back(self, tmp_path):
         done = run(save=tmp_path / "run")
-        again = vq.simulate(**vq.run.read_config(tmp_path / "run" / "config.toml"), progress=False)
+        again = vq.simulate(**read_config(tmp_path / "run" / "config.toml"), progress=False)
         assert_same_run(again, done)
 
     def test_reads_back_with_arrays(self, tmp_path):
         codes = np.random.default_rng(0).normal(size=(4, 2))
         done = run(codes=codes, save=tmp_path / "run")
-        again = vq.simulate(**vq.run.read_config(tmp_path / "run" / "config.toml"), progress=False)
+        again = vq.simulate(**read_config(tmp_path / "run" / "config.toml"), progress=False)
         assert_same_run(again, done)
 
     @pytest.mark.parametrize(
@@ -397,6 +399,6 @@ class TestConfigFile:
     def test_an_unknown_name_is_one_sentence(self, tmp_path, content, sentence):
         (tmp_path / "config.toml").write_text(content)
         with pytest.raises(ValueError, match=sentence):
-            vq.run.read_config(tmp_path / "config.toml")
+            read_config(tmp_path / "config.toml")
         with pytest.raises(ValueError, match="Cannot read .*nowhere"):
-            vq.run.read_config(tmp_path / "nowhere.toml")
+            read_config(tmp_path / "nowhere.toml")

@@ -216,7 +216,7 @@ def test_kernels_are_compiled_before_the_processes_start(monkeypatch):
     [
         (lambda: vq.sweep(3, {}), "'function' parameter of sweep must be a function. Got 3"),
         (lambda: vq.sweep(square, {"x": [1]}), "'grid' parameter of sweep does not fit .*square: missing .* 'y'"),
-        (lambda: vq.sweep(vq.simulate, {"speed": [1]}), "does not fit vqtheory.simulation.simulate"),
+        (lambda: vq.sweep(vq.simulate, {"speed": [1]}), "does not fit vqtheory.simulation.run.simulate"),
         (lambda: vq.sweep(square, {"x": [1], "y": [1]}, seeds=0), "'seeds' parameter of sweep must be an int >= 1. Got 0"),
         (lambda: vq.sweep(square, {"x": [object()], "y": [1]}, folder="f"), "give it a __repr__ that names its parameters"),
     ],

@@ -1,3 +1,4 @@
+from . import assign as assign
 from . import claims as claims
 from . import measure as measure
 from . import nn as nn
@@ -12,8 +13,8 @@ from ._diagnosis import diagnose as diagnose
 from ._recording import Recording as Recording
 from ._sweep import sweep as sweep
 from .protocols import Batches as Batches
-from .run import Run as Run
-from .run import resume as resume
-from .simulation import simulate as simulate
+from .simulation.run import Run as Run
+from .simulation.run import resume as resume
+from .simulation.run import simulate as simulate
 
 __version__: str

@@ -19,7 +19,7 @@ from vqtheory._prediction import STEP_SIZE
 from vqtheory._recording import Recording, of_rule, values
 from vqtheory._stretches import Law, kernel_cure, law_of
 from vqtheory.measure import carrying
-from vqtheory.run import Run
+from vqtheory.simulation.run import Run
 from vqtheory.theory import never_chosen
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from vqtheory.measure import cells, perplexity
 if TYPE_CHECKING:
     import polars as pl
 
-    from vqtheory.run import Run
+    from vqtheory.simulation.run import Run
     from vqtheory.streams import Recorded
 
 _PROBE = 1024  # latents of the law of a simulated run

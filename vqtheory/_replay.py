@@ -11,8 +11,7 @@ from vqtheory import rules
 from vqtheory._base import check
 from vqtheory._base.randomness import Purpose, generator
 from vqtheory._recording import Recording
-from vqtheory.run import Run
-from vqtheory.simulation import simulate
+from vqtheory.simulation.run import Run, simulate
 
 
 def play(recording: Recording, rule: Any, codes: Any, seed: int) -> Run:

@@ -21,8 +21,7 @@ from tqdm import tqdm
 
 from vqtheory._base import check
 from vqtheory._base.config import text
-from vqtheory.run import Run
-from vqtheory.simulation import simulate
+from vqtheory.simulation.run import Run, simulate
 
 if TYPE_CHECKING:
     import polars as pl

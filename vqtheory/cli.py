@@ -17,7 +17,7 @@ import tyro
 from vqtheory._options import COMMANDS, Folder, command, number, option, picture_file
 
 if TYPE_CHECKING:
-    from vqtheory.run import Run
+    from vqtheory.simulation.run import Run
 
 DEFAULTS: dict[str, Any] = {
     "rule": "VQ(step_size=0.05)",
@@ -294,7 +294,7 @@ def verify(
 def _configured(path: Path | None) -> dict[str, Any]:
     if path is None:
         return {}
-    from vqtheory.run import read_config
+    from vqtheory.simulation.config import read_config
 
     return read_config(path)
 
@@ -333,7 +333,7 @@ def _interruptible(folder: Path | None, play: Callable[[], Run]) -> Run:
 
 def _end(run: Run, picture: Path, folder: Path | None) -> None:
     """What is printed and drawn when a run is over."""
-    from vqtheory._ending import sentences, table
+    from vqtheory.simulation.summary import sentences, table
 
     print(f"{sentences(run)}\n\n{table(run)}\n")
     picture.parent.mkdir(parents=True, exist_ok=True)

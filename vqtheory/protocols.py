@@ -1,8 +1,14 @@
-"""What a stream hands to a rule, and the check at the rule's door."""
+"""The contract between streams, rules and loops, in one page.
+
+A *rule* says how a codebook moves, a *stream* how latents come, a *loop* is an encoder that is itself trained through
+the quantizer, and a *snapshot* says where latents are at one step. `simulate` needs no more of them than what stands
+here, so that an object of your own needs no base class. What a rule may claim of itself beside this, and what is assumed
+where it says nothing, is in `vqtheory.rules.Rule`; the same for a snapshot is in `vqtheory.streams.Snapshot`.
+"""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 
@@ -30,6 +36,102 @@ class Batches(NamedTuple):
     x: np.ndarray
     displacement: np.ndarray | None = None
     weight: np.ndarray | None = None
+
+
+class State(Protocol):
+    """What a rule carries from one call to the next: a named tuple of arrays, of which the first two are these."""
+
+    @property
+    def codes(self) -> np.ndarray:
+        """The codes [K, D] that the rule assigns with."""
+
+    @property
+    def step(self) -> Any:
+        """Updates done, an int."""
+
+    def _asdict(self) -> dict[str, Any]:
+        """All fields by name, as any named tuple gives them."""
+
+
+AnyState = TypeVar("AnyState", bound=State)
+
+
+class Rule(Protocol[AnyState]):
+    """How a codebook moves: a pure object of hyperparameters, without hidden state and global randomness.
+
+    ``advance`` over T1 + T2 updates equals ``advance`` over T1 and then T2, to the bit. A random rule draws from a
+    stateless function of (key, step, index); the key comes from `seed` and is part of the state.
+    """
+
+    def init(self, codes: np.ndarray, seed: int) -> AnyState:
+        """The state that starts from codes [K, D]."""
+
+    def advance(self, state: AnyState, batches: Batches) -> tuple[AnyState, dict[str, np.ndarray]]:
+        """The state after T updates from batches.x [T, B, D], and what was counted on the way.
+
+        The dictionary is never carried on. It has `hits` [K], the samples that each code has won, and where the rule
+        has them `distortion` [T] (of each batch before its update), `last_hit` [K], and `assignment` [B] of the last
+        batch.
+        """
+
+
+class Snapshot(Protocol):
+    """Where latents are at one step."""
+
+    def sample(self, size: int) -> np.ndarray:
+        """Fresh latents [size, D], none of which the updates of a run with the same seed meet."""
+
+
+class Stream(Protocol):
+    """Latents that drift, as a pure function: the same arguments give the same latents, in chunks of any size."""
+
+    @property
+    def dim(self) -> int:
+        """D, the dimension of the latents."""
+
+    def draw(self, start: int, steps: int, batch_size: int, seed: int, dtype: Any = ...) -> Batches:
+        """Latents of steps ``start .. start + steps - 1``.
+
+        For a rule with `needs_displacement` it is called with ``displacement=True`` as well.
+        """
+
+
+@runtime_checkable
+class Located(Protocol):
+    """A stream that says where its latents are: runs on it are measured on fresh latents."""
+
+    def at(self, t: int, seed: int = ...) -> Snapshot:
+        """Where they are at step t."""
+
+
+@runtime_checkable
+class Finite(Protocol):
+    """A stream that ends."""
+
+    @property
+    def steps(self) -> int:
+        """How many steps there are."""
+
+
+@runtime_checkable
+class Loop(Protocol):
+    """A closed loop: an encoder that is trained through the quantizer as the codebook learns; one update at a time."""
+
+    @property
+    def dim(self) -> int:
+        """D, the dimension of the latents."""
+
+    def init(self, seed: int) -> Any:
+        """The state at step 0, a named tuple of arrays: the weights of encoder and decoder are in it."""
+
+    def respond(self, state: Any, codes: np.ndarray, batch_size: int) -> tuple[Any, Batches]:
+        """Encode a batch and take one step of encoder and decoder through the quantizer at these codes.
+
+        Returned are the state after the step and the latents from before it, with their displacement.
+        """
+
+    def at(self, state: Any) -> Snapshot:
+        """Where the latents of the next response are."""
 
 
 def checked(owner: str, batches: Batches, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

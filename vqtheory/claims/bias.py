@@ -18,12 +18,12 @@ import numpy as np
 from scipy import stats
 
 from vqtheory.claims._claim import Claim, Effort, Exact, Range, Scaling
-from vqtheory.claims._runs import follow
 from vqtheory.claims.standing_encoder import LINE, optimum, residual, slow_mode
 from vqtheory.reference import lloyd_max
 from vqtheory.reference.density import Density
 from vqtheory.rules import NSVQ, VQ
 from vqtheory.schedules import harmonic
+from vqtheory.simulation.follow import follow
 from vqtheory.theory import bias_bound, edge_bias, fixed_point, softmax_bias
 
 LAW = "bias"

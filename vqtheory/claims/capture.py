@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 
 from vqtheory.claims._claim import Claim, Effort, Exact, Range
-from vqtheory.claims._runs import follow
 from vqtheory.claims._threshold import threshold
 from vqtheory.claims.standing_encoder import optimum
 from vqtheory.rules import NSVQ, VQ
 from vqtheory.schedules import exponential
+from vqtheory.simulation.follow import follow
 from vqtheory.streams import Gaussian, Stream, Translation, Uniform
 from vqtheory.theory import capture_speed, critical_speed, surviving_codes
 

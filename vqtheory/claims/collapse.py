@@ -18,8 +18,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from vqtheory.claims._claim import Claim, Effort, Exact, Limit, Range
-from vqtheory.claims._runs import follow
 from vqtheory.rules import VQ
+from vqtheory.simulation.follow import follow
 from vqtheory.streams import Distribution, Gaussian, Mixture, Stream, Translation, Uniform
 from vqtheory.theory import critical_speed, steady_state, surviving_codes
 

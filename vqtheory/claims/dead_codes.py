@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from vqtheory.claims._claim import Claim, Effort, Exact, Range
-from vqtheory.claims._runs import follow
 from vqtheory.rules import VQ
+from vqtheory.simulation.follow import follow
 from vqtheory.streams import Distribution, Ring, Stream, Translation
 
 LAW = "dead codes"

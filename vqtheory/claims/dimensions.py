@@ -31,9 +31,9 @@ from scipy import stats
 
 from vqtheory.assign import nearest
 from vqtheory.claims._claim import Claim, Effort, Exact, Range, Scaling
-from vqtheory.claims._runs import follow
 from vqtheory.reference import cell_moment
 from vqtheory.rules import VQ
+from vqtheory.simulation.follow import follow
 from vqtheory.streams import Gaussian, Stream, Translation, Uniform
 from vqtheory.theory import critical_speed
 

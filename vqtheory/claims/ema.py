@@ -13,11 +13,11 @@ import numpy as np
 from scipy import stats
 
 from vqtheory.claims._claim import Claim, Effort, Exact, Range, Scaling
-from vqtheory.claims._runs import follow
 from vqtheory.claims._threshold import threshold
 from vqtheory.claims.standing_encoder import optimum
 from vqtheory.reference import lloyd
 from vqtheory.rules import EMA
+from vqtheory.simulation.follow import follow
 from vqtheory.streams import Stream, Translation, Uniform
 from vqtheory.theory import ema_critical_speed, ema_existence_speed, mean_motion
 

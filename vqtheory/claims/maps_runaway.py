@@ -20,9 +20,9 @@ from scipy.special import ndtr
 from threadpoolctl import threadpool_limits
 
 from vqtheory.claims._claim import Claim, Effort, Exact, Range, Scaling
-from vqtheory.claims._runs import follow
 from vqtheory.measure import cells, usage
 from vqtheory.rules import VQ, SimVQ, TransVQ
+from vqtheory.simulation.follow import follow
 from vqtheory.streams import Gaussian, Mixture, Stream, Translation
 from vqtheory.theory import tangent_kernel
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 import numpy as np
 
 from vqtheory.claims._claim import Claim, Effort, Exact, Limit, Range, Scaling
-from vqtheory.claims._runs import follow
 from vqtheory.rules import VQ
 from vqtheory.schedules import harmonic
+from vqtheory.simulation.follow import follow
 from vqtheory.streams import Stream, Uniform
 
 LAW = "standing encoder"

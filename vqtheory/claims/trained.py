@@ -14,10 +14,10 @@ import numpy as np
 from scipy import stats
 
 from vqtheory.claims._claim import Claim, Effort, Exact, Range
-from vqtheory.claims._runs import follow
 from vqtheory.claims._threshold import threshold
 from vqtheory.claims.standing_encoder import optimum
 from vqtheory.rules import TrainedVQ
+from vqtheory.simulation.follow import follow
 from vqtheory.streams import Distribution, Mixture, Stationary, Stream, Translation, Uniform
 from vqtheory.theory import adam_critical_speed, adam_effective_step, critical_speed, surviving_codes, weight_decay_speed
 

@@ -1,5 +1,6 @@
 """Rules: how a codebook moves after the latents. One file per rule, the rule's whole story."""
 
+from vqtheory.rules.base import Rule
 from vqtheory.rules.cosine import CosineVQ
 from vqtheory.rules.ema import EMA
 from vqtheory.rules.nsvq import NSVQ
@@ -8,4 +9,4 @@ from vqtheory.rules.trained import TrainedVQ
 from vqtheory.rules.transvq import TransVQ
 from vqtheory.rules.vq import VQ
 
-__all__ = ["EMA", "NSVQ", "VQ", "CosineVQ", "SimVQ", "TrainedVQ", "TransVQ"]
+__all__ = ["EMA", "NSVQ", "VQ", "CosineVQ", "Rule", "SimVQ", "TrainedVQ", "TransVQ"]

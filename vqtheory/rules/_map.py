@@ -24,12 +24,11 @@ import scipy.linalg  # noqa: F401 - numba's products call its BLAS: loaded here,
 
 from vqtheory import schedules
 from vqtheory._base import check
-from vqtheory._base.config import Configured
 from vqtheory._base.randomness import Purpose, generator
 from vqtheory._kernels.cells import info, new_tally, sum_cells
 from vqtheory._kernels.jit import kernel
 from vqtheory.protocols import Batches, checked
-from vqtheory.rules._start import check_start
+from vqtheory.rules.base import Rule, check_start
 
 
 class MapState(NamedTuple):
@@ -54,7 +53,7 @@ class Flat(NamedTuple):
     second: np.ndarray
 
 
-class MapRule(Configured):
+class MapRule(Rule):
     """A rule whose codes are a trained map of a frozen base.
 
     A rule adds the shapes of its parameters, their start, and three kernels.
@@ -64,10 +63,7 @@ class MapRule(Configured):
     optimizer: str
     start: str
 
-    moves_unselected: ClassVar[bool] = True
-    tracks_translation: ClassVar[bool] = False
-    lengths: ClassVar[tuple[str, ...]] = ()
-    needs_displacement: ClassVar[bool] = False
+    memory: ClassVar[str] = "the parameters of its map"
 
     @property
     def equivariances(self) -> frozenset[str]:

@@ -18,16 +18,15 @@ import numpy as np
 
 from vqtheory import schedules
 from vqtheory._base import check
-from vqtheory._base.config import Configured
 from vqtheory._base.randomness import Purpose, generator
 from vqtheory._kernels.cells import info, new_tally, sum_cells
 from vqtheory._kernels.jit import kernel
 from vqtheory.protocols import Batches, checked
-from vqtheory.rules._start import check_start
+from vqtheory.rules.base import Rule, check_start
 
 
 @dataclass(frozen=True, repr=False)
-class CosineVQ(Configured):
+class CosineVQ(Rule):
     """Online k-means on the sphere.
 
     Distortions are of the normalised latents, |x^ - c_q|^2 = 2 - 2 cos. D must be at least 2. A
@@ -54,12 +53,9 @@ class CosineVQ(Configured):
     step_size: Any = 0.05
     start: str = "matched"
 
+    key: ClassVar[str] = "cosine"
     moves_unselected: ClassVar[bool] = False
-    fixed_point: ClassVar[str | None] = None
     equivariances: ClassVar[frozenset[str]] = frozenset({"rotation", "permutation"})
-    tracks_translation: ClassVar[bool] = False
-    lengths: ClassVar[tuple[str, ...]] = ()
-    needs_displacement: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         schedules.validate("CosineVQ", "step_size", self.step_size, 0, above=True)

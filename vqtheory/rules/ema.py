@@ -24,15 +24,14 @@ import numpy as np
 
 from vqtheory import schedules
 from vqtheory._base import check
-from vqtheory._base.config import Configured
 from vqtheory._kernels.cells import Tally, by_batch, find_all, info, link, new_chain, new_tally, sum_cells
 from vqtheory._kernels.jit import kernel
 from vqtheory.protocols import Batches, checked
-from vqtheory.rules._start import check_start, uniform_start
+from vqtheory.rules.base import Rule, check_start, uniform_start
 
 
 @dataclass(frozen=True, repr=False)
-class EMA(Configured):
+class EMA(Rule):
     """Each code at the exponential moving average of what it wins.
 
     Parameters
@@ -68,9 +67,8 @@ class EMA(Configured):
     smoothing: float = 0.0
     start: str = "matched"
 
-    tracks_translation: ClassVar[bool] = False
-    needs_displacement: ClassVar[bool] = False
-    lengths: ClassVar[tuple[str, ...]] = ()
+    key: ClassVar[str] = "ema"
+    memory: ClassVar[str] = "its counts"
 
     def __post_init__(self) -> None:
         value = float(self.decay(0)) if callable(self.decay) else self.decay

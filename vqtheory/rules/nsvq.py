@@ -30,19 +30,18 @@ import numpy as np
 
 from vqtheory import schedules
 from vqtheory._base import check
-from vqtheory._base.config import Configured
 from vqtheory._kernels.cells import info, new_tally
 from vqtheory._kernels.exponential import exponential
 from vqtheory._kernels.jit import kernel
 from vqtheory._kernels.tiles import TILE, aligned, any_below, first_least, lay, lift, measure
 from vqtheory.protocols import Batches, checked
-from vqtheory.rules._start import check_start, uniform_start
+from vqtheory.rules.base import Rule, check_start, uniform_start
 
 _STRENGTH = {"gaussian": 0.5, "softmax": 0.01, "propagate": 1.0}
 
 
 @dataclass(frozen=True, repr=False)
-class NSVQ(Configured):
+class NSVQ(Rule):
     """Plain VQ with a kernel that moves the codes that did not win.
 
     Parameters
@@ -77,7 +76,7 @@ class NSVQ(Configured):
     form: str = "gaussian"
     start: str = "matched"
 
-    moves_unselected: ClassVar[bool] = True
+    key: ClassVar[str] = "nsvq"
     fixed_point: ClassVar[str | None] = "k-means as bandwidth -> 0"
     equivariances: ClassVar[frozenset[str]] = frozenset({"translation", "rotation", "scaling", "permutation"})
     lengths: ClassVar[tuple[str, ...]] = ("bandwidth",)

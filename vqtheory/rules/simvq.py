@@ -76,7 +76,7 @@ class SimVQ(MapRule):
     optimizer: str = "sgd"
     start: str = "matched"
 
-    fixed_point: ClassVar[str | None] = None
+    key: ClassVar[str] = "simvq"
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -18,22 +18,21 @@ eta lambda |c| on a standing cloud.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from vqtheory import schedules
 from vqtheory._base import check
-from vqtheory._base.config import Configured
 from vqtheory._kernels.cells import info, new_tally
 from vqtheory._kernels.jit import kernel
 from vqtheory.protocols import Batches, checked
 from vqtheory.rules._map import Flat, descend, find_gradient, place
-from vqtheory.rules._start import check_start, uniform_start
+from vqtheory.rules.base import Rule, check_start, uniform_start
 
 
 @dataclass(frozen=True, repr=False)
-class TrainedVQ(Configured):
+class TrainedVQ(Rule):
     """VQ with its codebook trained by Adam, or by SGD with momentum.
 
     Parameters
@@ -66,10 +65,6 @@ class TrainedVQ(Configured):
     momentum: float = 0.0
     weight_decay: float = 0.0
     start: str = "matched"
-
-    moves_unselected: ClassVar[bool] = True
-    tracks_translation: ClassVar[bool] = False
-    needs_displacement: ClassVar[bool] = False
 
     @property
     def fixed_point(self) -> str | None:

@@ -100,6 +100,7 @@ class TransVQ(MapRule):
     optimizer: str = "adam"
     start: str = "matched"
 
+    key: ClassVar[str] = "transvq"
     fixed_point: ClassVar[str | None] = "k-means"
 
     def __post_init__(self) -> None:

@@ -18,16 +18,15 @@ import numpy as np
 
 from vqtheory import schedules
 from vqtheory._base import check
-from vqtheory._base.config import Configured
 from vqtheory._kernels.cells import Tally, by_batch, find_all, find_nearest, info, link, new_chain, new_tally, sum_cells
 from vqtheory._kernels.jit import kernel
 from vqtheory._kernels.product import follow, worthwhile
 from vqtheory.protocols import Batches, checked
-from vqtheory.rules._start import check_start, uniform_start
+from vqtheory.rules.base import Rule, check_start, uniform_start
 
 
 @dataclass(frozen=True, repr=False)
-class VQ(Configured):
+class VQ(Rule):
     """Online k-means, the codebook of a plain VQ-VAE.
 
     Parameters
@@ -60,12 +59,10 @@ class VQ(Configured):
     clock: str = "step"
     start: str = "matched"
 
+    key: ClassVar[str] = "vq"
     moves_unselected: ClassVar[bool] = False
     fixed_point: ClassVar[str | None] = "k-means"
     equivariances: ClassVar[frozenset[str]] = frozenset({"translation", "rotation", "scaling", "permutation"})
-    tracks_translation: ClassVar[bool] = False
-    lengths: ClassVar[tuple[str, ...]] = ()
-    needs_displacement: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         schedules.validate("VQ", "step_size", self.step_size, 0, above=True)

@@ -4,22 +4,16 @@
 an encoder through the quantizer as the codebook learns.
 """
 
-from vqtheory.streams._stream import Law, Stream
+from vqtheory.streams._stream import Stream, StreamSnapshot
+from vqtheory.streams.base import Drift, Snapshot, Source
 from vqtheory.streams.closed_loop import ClosedLoop
-from vqtheory.streams.drifts import (
-    Drift,
-    Fading,
-    Jump,
-    Oscillation,
-    RandomWalk,
-    Rotation,
-    Scaling,
-    Stationary,
-    Translation,
-)
+from vqtheory.streams.drifts import Fading, Jump, Oscillation, RandomWalk, Rotation, Scaling, Stationary, Translation
+from vqtheory.streams.motion import Motion
 from vqtheory.streams.photographs import Latents, Patches
 from vqtheory.streams.recorded import Recorded
-from vqtheory.streams.sources import Distribution, Gaussian, Mixture, Ring, Source, Uniform
+from vqtheory.streams.sources import Distribution, Gaussian, Mixture, Ring, Uniform
+
+Law = StreamSnapshot  # its name until version 0.1
 
 __all__ = [
     "ClosedLoop",
@@ -31,6 +25,7 @@ __all__ = [
     "Latents",
     "Law",
     "Mixture",
+    "Motion",
     "Oscillation",
     "Patches",
     "RandomWalk",
@@ -38,6 +33,7 @@ __all__ = [
     "Ring",
     "Rotation",
     "Scaling",
+    "Snapshot",
     "Source",
     "Stationary",
     "Stream",

@@ -13,9 +13,9 @@ from vqtheory._base import check
 from vqtheory._base.config import Configured
 from vqtheory._base.randomness import Purpose, generator
 from vqtheory.protocols import Batches
-from vqtheory.streams._motion import Motion
-from vqtheory.streams.drifts import Drift, Stationary
-from vqtheory.streams.sources import Source
+from vqtheory.streams.base import Drift, Snapshot, Source
+from vqtheory.streams.drifts import Stationary
+from vqtheory.streams.motion import Motion
 
 _BLOCK_ELEMENTS = 2**14  # numbers in a block: large against the cost of a generator, small against a chunk
 
@@ -101,10 +101,10 @@ class Stream(Configured):
             cut = slice(max(start - first, 0), min(stop - first, length))
             yield x[cut], None if moved is None else moved[cut]
 
-    def at(self, t: int, seed: int = 0) -> Law:
-        """The law of the latents at step t."""
+    def at(self, t: int, seed: int = 0) -> StreamSnapshot:
+        """Where the latents are at step t."""
         t = check.integer("at", "t", t, 0)
-        return Law(self.source, *self.drift.motion(t - 1, 2, self.dim, seed).split(), seed, t)
+        return StreamSnapshot(self.source, *self.drift.motion(t - 1, 2, self.dim, seed).split(), seed, t)
 
 
 def block_steps(batch_size: int, dim: int) -> int:
@@ -113,7 +113,7 @@ def block_steps(batch_size: int, dim: int) -> int:
 
 
 @dataclass(frozen=True)
-class Law:
+class StreamSnapshot(Snapshot):
     """Where a stream is at one step.
 
     Attributes

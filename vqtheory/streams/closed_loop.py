@@ -21,7 +21,7 @@ from vqtheory._base import check
 from vqtheory._base.config import Configured
 from vqtheory._base.randomness import Purpose, generator
 from vqtheory.protocols import Batches, Diverged
-from vqtheory.streams.sources import Source
+from vqtheory.streams.base import Snapshot, Source
 
 _MEAN_SAMPLES = 1024  # samples that estimate the mean of a law
 
@@ -144,9 +144,9 @@ class ClosedLoop(Configured):
         encoder_slope, _ = _backward(state.encoder, self._encoder_sizes, samples, encoder_hidden, d_chosen + d_gap)
         return float(loss), encoder_slope, decoder_slope
 
-    def at(self, state: LoopState) -> LoopLaw:
-        """The law of the latents that the next response holds."""
-        return LoopLaw(self, state)
+    def at(self, state: LoopState) -> LoopSnapshot:
+        """Where the latents of the next response are."""
+        return LoopSnapshot(self, state)
 
     @property
     def _encoder_sizes(self) -> tuple[int, int, int]:
@@ -158,7 +158,7 @@ class ClosedLoop(Configured):
 
 
 @dataclass(frozen=True)
-class LoopLaw:
+class LoopSnapshot(Snapshot):
     """Where a closed loop is at one step. Its mean and velocity are known from 1024 samples only."""
 
     loop: ClosedLoop
@@ -177,12 +177,6 @@ class LoopLaw:
     def sample(self, size: int) -> np.ndarray:
         """Latents [size, D] of fresh source samples, none of which a run with this seed meets."""
         return self.loop.encode(self.state.encoder, self._samples(size))
-
-    def density(self, x: np.ndarray) -> None:
-        """Not known in closed form."""
-
-    def optimum(self, num_codes: int) -> None:
-        """Not known."""
 
     def _samples(self, size: int) -> np.ndarray:
         return self.loop.source.sample(generator(int(self.state.seed), Purpose.PROBE, int(self.state.step)), size)

@@ -10,42 +10,9 @@ from typing import Any
 import numpy as np
 
 from vqtheory._base import check
-from vqtheory._base.config import Configured
 from vqtheory._base.randomness import Purpose, generator
-from vqtheory.streams._motion import Motion
-
-
-class Drift(Configured):
-    """A drift gives the motion at any run of steps, the same for the same seed."""
-
-    def motion(self, start: int, steps: int, dim: int, seed: int) -> Motion:
-        """The motion at steps ``start .. start + steps - 1``; `start` may be -1, the step before the first."""
-        raise NotImplementedError
-
-    def __add__(self, other: Drift) -> Drift:
-        if not isinstance(other, Drift):
-            raise check.fail("a sum of drifts", "other", "a drift such as Translation(speed=1e-5)", other)
-        return Sum((*_parts(self), *_parts(other)))
-
-
-@dataclass(frozen=True, repr=False)
-class Sum(Drift):
-    """Several drifts at once; written ``a + b``."""
-
-    parts: tuple[Drift, ...]
-
-    def __repr__(self) -> str:
-        return " + ".join(map(repr, self.parts))
-
-    def motion(self, start: int, steps: int, dim: int, seed: int) -> Motion:
-        total = Motion.none(steps, dim)
-        for part in self.parts:
-            total = total + part.motion(start, steps, dim, seed)
-        return total
-
-
-def _parts(drift: Drift) -> tuple[Drift, ...]:
-    return drift.parts if isinstance(drift, Sum) else (drift,)
+from vqtheory.streams.base import Drift
+from vqtheory.streams.motion import Motion
 
 
 @dataclass(frozen=True, repr=False)

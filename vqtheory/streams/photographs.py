@@ -13,7 +13,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from vqtheory._base import check
 from vqtheory._base.files import data_set, load_array, load_images
-from vqtheory.streams.sources import Source
+from vqtheory.streams.base import Source
 
 
 @dataclass(frozen=True, repr=False, eq=False)  # equal only to itself: an array has no cheap hash

@@ -14,8 +14,8 @@ from vqtheory._base.config import Configured
 from vqtheory._base.files import load_array
 from vqtheory._base.randomness import Purpose, generator
 from vqtheory.protocols import Batches
-from vqtheory.streams._motion import Motion
-from vqtheory.streams._stream import Law, block_steps
+from vqtheory.streams._stream import StreamSnapshot, block_steps
+from vqtheory.streams.motion import Motion
 from vqtheory.streams.photographs import Latents
 
 
@@ -140,8 +140,8 @@ class Recorded(Configured):
         first = blocks.start * length
         return np.concatenate(drawn)[start - first : stop - first]
 
-    def at(self, t: int, seed: int = 0) -> Law:
-        """The law of the latents at step t: all its samples. After the last step they stand."""
+    def at(self, t: int, seed: int = 0) -> StreamSnapshot:
+        """Where the latents are at step t: all its samples. After the last step they stand."""
         t = check.integer("at", "t", t, 0)
         if t > self.steps:
             raise self._too_far(t)
@@ -149,7 +149,7 @@ class Recorded(Configured):
         now, before = self._latents(times, np.broadcast_to(np.arange(self._frames.shape[1]), (2, self._frames.shape[1])))
         source, still = Latents(now), Motion.none(1, self.dim)
         moved = before.mean(axis=0) - source.mean
-        return Law(source, still._replace(shift=moved[None]), still, seed, t)
+        return StreamSnapshot(source, still._replace(shift=moved[None]), still, seed, t)
 
     def _too_far(self, step: int) -> ValueError:
         return ValueError(

@@ -4,62 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from vqtheory._base import check
-from vqtheory._base.config import Configured
-
-_MOST_CODES = 512  # for which the optimum is found in under a second
-
-
-class Source(Configured):
-    """A law on R^dim. `sample` is all that a stream needs; the rest is told where it is known."""
-
-    if TYPE_CHECKING:  # a field of some sources, a property of others
-
-        @property
-        def dim(self) -> int:
-            """D, the dimension of the samples."""
-
-    @property
-    def mean(self) -> np.ndarray:
-        """The mean, [D]: the point about which the cloud grows and turns."""
-        raise NotImplementedError
-
-    def sample(self, generator: np.random.Generator, size: int) -> np.ndarray:
-        """Samples [size, D], float64."""
-        raise NotImplementedError
-
-    @property
-    def support(self) -> np.ndarray | None:
-        """All values [N, D] that a sample can take, if they are finitely many and at hand."""
-        return None
-
-    def density(self, x: np.ndarray) -> np.ndarray | None:
-        """The density at x [N, D], if there is one in closed form."""
-        distribution = self.distribution()
-        return None if distribution is None else distribution.pdf(x[:, 0])
-
-    def distribution(self) -> Any:
-        """The law as a frozen scipy distribution, in 1-D where it is known."""
-        return None
-
-    def optimum(self, num_codes: int) -> float | None:
-        """The least distortion of `num_codes` codes, where `distribution` is known."""
-        known = num_codes <= _MOST_CODES and self.distribution() is not None
-        return _optimum(self, num_codes) if known else None
-
-
-@cache
-def _optimum(source: Source, num_codes: int) -> float | None:
-    from vqtheory.reference import lloyd_max
-
-    try:
-        return lloyd_max(source.distribution(), num_codes).distortion
-    except ValueError:  # a tail so heavy that the optimum cannot be told; a run does without
-        return None
+from vqtheory.streams.base import Source
 
 
 @dataclass(frozen=True, repr=False)

@@ -35,7 +35,8 @@ from scipy import optimize, special
 
 from vqtheory._base import check
 from vqtheory.rules.nsvq import NSVQ
-from vqtheory.streams.sources import Gaussian, Source, Uniform
+from vqtheory.streams.base import Source
+from vqtheory.streams.sources import Gaussian, Uniform
 from vqtheory.theory._arguments import plain, reals
 from vqtheory.theory._line import line
 

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vqtheory._base.pictures import UNUSED, USED, in_plane
-from vqtheory._ending import headline, number
+from vqtheory.rules.base import declared
+from vqtheory.simulation.record import Record
+from vqtheory.simulation.summary import headline, number
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from vqtheory.run import Run
 
 _WIDTH = 11.5  # of the figure, inches
 _CHARACTERS = 150  # of the small print, in that width
@@ -22,7 +23,7 @@ _LATENTS = 3000  # drawn of the law that the codes follow
 _SIGHT = 1e100  # what is farther is not drawn: axes overflow where a run that diverged ends
 
 
-def plot_run(run: Run) -> Figure:
+def plot_run(run: Record) -> Figure:
     """Codes in use, distances, and the codes among the latents at the end."""
     from matplotlib.figure import Figure
 
@@ -36,7 +37,7 @@ def plot_run(run: Run) -> Figure:
     return figure
 
 
-def _plot_usage(axes: Axes, run: Run) -> None:
+def _plot_usage(axes: Axes, run: Record) -> None:
     num_codes = len(run.codes)
     axes.axhline(num_codes, color="0.8", lw=1, zorder=0)
     _plot_column(axes, run, "used", "chosen between records", color=USED)
@@ -47,7 +48,7 @@ def _plot_usage(axes: Axes, run: Run) -> None:
     _finish(axes)
 
 
-def _plot_distances(axes: Axes, run: Run) -> None:
+def _plot_distances(axes: Axes, run: Record) -> None:
     ratio = _known(run, "distortion_over_optimum")[1]
     best = f", at the end {number(ratio[-1])} times the least" if len(ratio) else ""
     _plot_column(axes, run, "distortion", f"distortion{best}", color="k")
@@ -58,14 +59,14 @@ def _plot_distances(axes: Axes, run: Run) -> None:
     _finish(axes)
 
 
-def _known(run: Run, column: str) -> tuple[np.ndarray, np.ndarray]:
+def _known(run: Record, column: str) -> tuple[np.ndarray, np.ndarray]:
     """Steps and values where a column of the history is known and can be drawn."""
     pairs = [(row["step"], row[column]) for row in run.rows if row.get(column) is not None and abs(row[column]) < _SIGHT]
     steps, values = np.array(pairs).reshape(-1, 2).T
     return steps, values
 
 
-def _plot_column(axes: Axes, run: Run, column: str, label: str, **style: Any) -> None:
+def _plot_column(axes: Axes, run: Record, column: str, label: str, **style: Any) -> None:
     """A line through what is known; a short one has its points marked, one of which alone would not be seen."""
     steps, values = _known(run, column)
     if column in ("distortion", "residual"):  # the noise of an unbiased residual may fall below 0, which has no logarithm
@@ -90,7 +91,7 @@ def _legend(axes: Axes) -> None:
         axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, borderaxespad=0.2, **options)
 
 
-def _plot_codes(axes: Axes, run: Run) -> None:
+def _plot_codes(axes: Axes, run: Record) -> None:
     """The codes at the end and the latents there: a line, a plane, or the plane in which the latents spread most."""
     latents, codes = _latents(run), run.codes.astype(np.float64)
     if run.status == "diverged" or np.abs(np.concatenate([codes, latents])).max() > _SIGHT:
@@ -105,16 +106,14 @@ def _plot_codes(axes: Axes, run: Run) -> None:
     _legend(axes)
 
 
-def _latents(run: Run) -> np.ndarray:
-    """Fresh latents as the rule compares them with its codes; none where the stream does not tell its law."""
-    if run.law is None:
+def _latents(run: Record) -> np.ndarray:
+    """Fresh latents as the rule compares them with its codes; none where the stream does not tell where they are."""
+    if run.snapshot is None:
         return np.empty((0, run.codes.shape[1]))
-    project = getattr(run.config.rule, "project", None)
-    latents = run.law.sample(_LATENTS)
-    return latents if project is None else project(latents)
+    return declared(run.config.rule, "project")(run.snapshot.sample(_LATENTS))
 
 
-def _plot_line(axes: Axes, run: Run, latents: np.ndarray, codes: np.ndarray) -> None:
+def _plot_line(axes: Axes, run: Record, latents: np.ndarray, codes: np.ndarray) -> None:
     top = 1.0
     if len(latents):
         top = float(np.max(axes.hist(latents[:, 0], bins=60, density=True, color="0.8", label="latents")[0]))
@@ -130,7 +129,7 @@ def _plot_line(axes: Axes, run: Run, latents: np.ndarray, codes: np.ndarray) -> 
     axes.set(xlabel="codes at the end", yticks=[], ylim=(-0.3 * top, 1.08 * top))
 
 
-def _groups(run: Run) -> list[tuple[np.ndarray, str, str]]:
+def _groups(run: Record) -> list[tuple[np.ndarray, str, str]]:
     """Codes chosen in the window of usage and codes that were not; all as one where it is too short to tell."""
     used = run.used
     if run.short_window:
@@ -142,7 +141,7 @@ def _groups(run: Run) -> list[tuple[np.ndarray, str, str]]:
     return [group for group in groups if group[0].any()]
 
 
-def _plot_plane(axes: Axes, run: Run, latents: np.ndarray, codes: np.ndarray, names: tuple[str, str]) -> None:
+def _plot_plane(axes: Axes, run: Record, latents: np.ndarray, codes: np.ndarray, names: tuple[str, str]) -> None:
     axes.plot(*latents.T, ",", color="0.6", zorder=0)
     for chosen, color, label in _groups(run)[::-1]:
         axes.plot(*codes[chosen].T, "o", ms=4 if len(codes) <= 300 else 2, color=color, label=label)

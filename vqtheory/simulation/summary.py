@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from vqtheory._base.config import text
-
-if TYPE_CHECKING:
-    from vqtheory.run import Run
+from vqtheory.simulation.record import Record
 
 _HEADINGS = {
     "step": "step",
@@ -22,7 +20,7 @@ _HEADINGS = {
 }
 
 
-def headline(run: Run) -> str:
+def headline(run: Record) -> str:
     """The message of a run in a few words."""
     step, steps, living = f"{run.step:,}", f"{run.config.steps:,}", _living(run)
     survive = f"{living} of {len(run.codes):,} codes survive"
@@ -33,7 +31,7 @@ def headline(run: Run) -> str:
     return f"{survive} {steps} update{'s' * (run.step != 1)}"
 
 
-def _living(run: Run) -> int | None:
+def _living(run: Record) -> int | None:
     """How many codes live: those that some fresh latent chooses; those in the window of usage if that is not known."""
     dead = _dead(run)
     if dead is not None:
@@ -41,11 +39,11 @@ def _living(run: Run) -> int | None:
     return int(run.used.sum()) if run.step > run.hits_since else None
 
 
-def _dead(run: Run) -> int | None:
+def _dead(run: Record) -> int | None:
     return run.rows[-1].get("dead") if run.rows else None
 
 
-def sentences(run: Run) -> str:
+def sentences(run: Record) -> str:
     """What was run; who survived, and how that is known; the cure if it diverged."""
     said = [f"{run.config.rule!r} on {run.config.stream!r}"]
     if run.status == "diverged":
@@ -55,7 +53,7 @@ def sentences(run: Run) -> str:
     return "\n".join(said)
 
 
-def _fresh(run: Run) -> str:
+def _fresh(run: Record) -> str:
     """What fresh latents say of the codes."""
     dead, latents = _dead(run), f"{200 * len(run.codes):,} fresh latents"
     if dead is None:
@@ -64,7 +62,7 @@ def _fresh(run: Run) -> str:
     return f"; {others} none of {latents}" if dead else f"; each wins some of {latents}"
 
 
-def _window(run: Run) -> list[str]:
+def _window(run: Record) -> list[str]:
     """What the window of usage says of them, and whether it can be trusted."""
     updates = run.step - run.hits_since
     if updates == 0:
@@ -85,7 +83,7 @@ def cure(rule: Any) -> str:
     return f"{advice}."
 
 
-def table(run: Run, rows: int = 10) -> str:
+def table(run: Record, rows: int = 10) -> str:
     """About `rows` rows of the history after the first, equally far apart, as aligned text."""
     columns = [column for column in _HEADINGS if column != "samples" or run.config.batch_size > 1]
     lines = [[_HEADINGS[column] for column in columns]]

@@ -1,31 +1,31 @@
-"""How a run begins: the codes that it starts from, and the law that it follows."""
+"""How a run begins: the codes that it starts from, and the place of the latents at a step."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
 from vqtheory._base.randomness import Purpose, generator
-
-if TYPE_CHECKING:
-    from vqtheory.run import Config
+from vqtheory.protocols import Located, Loop, Snapshot, State
+from vqtheory.simulation.config import Config
+from vqtheory.streams.base import reported
 
 _POOL = 2**29  # numbers in the latents among which codes are chosen, 4 GiB; of more, little more than the codes are drawn
 
 
-def begin(config: Config) -> tuple[Any, Any]:
+def begin(config: Config) -> tuple[State, Any]:
     """The states of rule and closed loop (if the stream is one) at step 0."""
     with threadpool_limits(1, user_api="blas"):  # the last bits of a matrix product depend on the threads
         return _begin(config)
 
 
-def _begin(config: Config) -> tuple[Any, Any]:
-    loop = config.stream.init(config.seed) if hasattr(config.stream, "respond") else None
+def _begin(config: Config) -> tuple[State, Any]:
+    loop = config.stream.init(config.seed) if isinstance(config.stream, Loop) else None
     codes = config.codes
     if not isinstance(codes, np.ndarray):
-        codes = _draw_codes(law_at(config, loop, 0), codes, config.stream.dim, config.seed, config.init)
+        codes = _draw_codes(snapshot_at(config, loop, 0), codes, config.stream.dim, config.seed, config.init)
     elif codes.shape[1] != config.stream.dim:
         raise ValueError(
             f"The 'codes' parameter of simulate has shape {codes.shape}, "
@@ -34,15 +34,15 @@ def _begin(config: Config) -> tuple[Any, Any]:
     return config.rule.init(np.ascontiguousarray(codes, config.dtype), config.seed), loop
 
 
-def _draw_codes(law: Any, num_codes: int, dim: int, seed: int, init: str) -> np.ndarray:
-    """`num_codes` distinct latents of a law, at random or by k-means++."""
-    random, support = generator(seed, Purpose.START), getattr(law, "support", None)
+def _draw_codes(snapshot: Any, num_codes: int, dim: int, seed: int, init: str) -> np.ndarray:
+    """`num_codes` distinct latents of a snapshot, at random or by k-means++."""
+    random, support = generator(seed, Purpose.START), reported(snapshot, "support")
     most = max(20 * num_codes, 1000)
     size = most if most * dim <= _POOL else num_codes + num_codes // 20
-    pool = law.sample(size) if support is None else random.permutation(support)
+    pool = snapshot.sample(size) if support is None else random.permutation(support)
     distinct = np.unique(pool[:size], axis=0)
     if len(distinct) < num_codes:  # many latents twice: look at all of them
-        distinct = np.unique(pool if support is not None or size == most else law.sample(most), axis=0)
+        distinct = np.unique(pool if support is not None or size == most else snapshot.sample(most), axis=0)
     if len(distinct) < num_codes:
         raise ValueError(
             "The 'codes' parameter of simulate must be at most the number of distinct latents, "
@@ -55,8 +55,9 @@ def _draw_codes(law: Any, num_codes: int, dim: int, seed: int, init: str) -> np.
     return distinct[random.choice(len(distinct), num_codes, replace=False)]
 
 
-def law_at(config: Config, loop: Any, step: int) -> Any:
-    """The law of the latents at a step, or None if the stream does not tell."""
-    if loop is not None:
-        return config.stream.at(loop)
-    return config.stream.at(step, config.seed) if hasattr(config.stream, "at") else None
+def snapshot_at(config: Config, loop: Any, step: int) -> Snapshot | None:
+    """Where the latents are at a step, or None if the stream does not tell."""
+    stream = config.stream
+    if isinstance(stream, Loop):
+        return stream.at(loop)
+    return stream.at(step, config.seed) if isinstance(stream, Located) else None

@@ -1,0 +1,120 @@
+"""What every rule of the package is: its text, what it declares of itself, and where it starts.
+
+A rule file writes only what is different from here. A rule of your own may do without this class: what it does not
+declare is read from here by `declared`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, ClassVar, Self
+
+import numpy as np
+
+from vqtheory._base import check
+from vqtheory._base.config import Configured
+from vqtheory._base.randomness import Purpose, generator
+from vqtheory.protocols import Rule as Protocol
+
+
+class Rule(Configured):
+    """A frozen dataclass of hyperparameters with `init` and `advance`, see `vqtheory.protocols.Rule`.
+
+    What a rule declares is held against it by `vqtheory.testing.check_rule`, and read by the simulator, the diagnosis
+    and the layer in torch. Where the answer depends on the hyperparameters a rule makes it a property.
+    """
+
+    key: ClassVar[str] = ""  # its name in the layer and on the command line; "" for a rule without one
+    memory: ClassVar[str] = ""  # what it carries on beside the codes, in words; a codebook alone does not continue it
+
+    @property
+    def moves_unselected(self) -> bool:
+        """Whether codes that win nothing may move."""
+        return True
+
+    @property
+    def fixed_point(self) -> str | None:
+        """Where it rests on a stationary encoder: "k-means", "k-means as bandwidth -> 0", or None."""
+        return None
+
+    @property
+    def equivariances(self) -> frozenset[str]:
+        """Which changes of latents and codes commute with it, of translation, rotation, scaling and permutation."""
+        return frozenset()
+
+    @property
+    def tracks_translation(self) -> bool:
+        """Whether a rigid translation of the latents is followed by every code, chosen or not."""
+        return False
+
+    @property
+    def lengths(self) -> tuple[str, ...]:
+        """Names of the hyperparameters that are lengths, and scale with the data."""
+        return ()
+
+    @property
+    def needs_displacement(self) -> bool:
+        """Whether it is told how far each latent has moved by itself."""
+        return False
+
+    @property
+    def step_size(self) -> Any:
+        """eta, a number or a schedule; None for a rule without one."""
+        return None
+
+    @property
+    def momentum(self) -> float:
+        """Of the step: in the long run a step goes 1 / (1 - momentum) as far."""
+        return 0.0
+
+    @property
+    def weight_decay(self) -> float:
+        """Of the codes."""
+        return 0.0
+
+    @property
+    def start(self) -> str:
+        """Where codes begin: "matched" to the codes given, or as "published"."""
+        return "matched"
+
+    def project(self, latents: np.ndarray) -> np.ndarray:
+        """Latents [N, D] as the rule compares them with its codes."""
+        return latents
+
+    def matched(self) -> Self:
+        """The same from a matched start."""
+        return self if self.start == "matched" else replace(self, start="matched")  # type: ignore[type-var]
+
+    def under(self, optimizer: str | None, rate: Any, momentum: float = 0.0, weight_decay: float = 0.0) -> Rule | None:
+        """The rule of the simulator that moves codes as an optimizer does that descends this rule's loss.
+
+        `optimizer` is "sgd", "adam", or None for a rule that needs none; `rate` is the step size with SGD, in the units
+        of the rule, and the learning rate with Adam, a number or a schedule. None where no rule of the simulator does so.
+        """
+        if optimizer is None:
+            return self
+        known = optimizer == "sgd" and not momentum and not weight_decay and self.step_size is not None
+        return replace(self, step_size=rate) if known else None  # type: ignore[type-var]
+
+
+_SILENT = Rule()
+
+
+def declared(rule: Protocol, name: str) -> Any:
+    """What a rule declares of itself under this name; of a rule that says nothing, what `Rule` says."""
+    return getattr(rule, name, getattr(_SILENT, name))
+
+
+def projects(rule: Protocol) -> bool:
+    """Whether a rule compares latents with its codes elsewhere than where they are."""
+    return getattr(type(rule), "project", Rule.project) is not Rule.project
+
+
+def check_start(owner: str, start: str) -> None:
+    """Refuses a start that is not known."""
+    check.choice(owner, "start", start, ["matched", "published"])
+
+
+def uniform_start(codes: np.ndarray, seed: int, bound: float) -> np.ndarray:
+    """Codes of the same shape and dtype from U(-bound, bound)."""
+    return generator(seed, Purpose.RULE).uniform(-bound, bound, codes.shape).astype(codes.dtype)
