@@ -12,8 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import NullLocator
 
 from paper_figures.style import COLORS
-from vqtheory.claims._claim import mean_interval
-from vqtheory.claims.bias import FORMS, NUM_CODES
+from vqtheory.claims.laws.bias import FORMS, NUM_CODES
+from vqtheory.claims.statement import mean_interval
 
 TABLE, SUFFIX = "bias", ".png"
 HUES = dict(zip(FORMS, (COLORS["NSVQ"], COLORS["NSVQ softmax"]), strict=True))

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 
 from paper_figures.style import COLORS
 from simulations.capture import CODES
-from vqtheory.claims.capture import LINE, STEP_SIZE
+from vqtheory.claims.laws.capture import LINE, STEP_SIZE
 from vqtheory.theory import capture_speed, critical_speed
 
 TABLE, SUFFIX = "capture", ".png"

@@ -11,8 +11,8 @@ import polars as pl
 from matplotlib.axes import Axes
 
 from vqtheory.claims import Scaling
-from vqtheory.claims._claim import estimate
-from vqtheory.claims.dimensions import OFFSET, STEP_SIZE, law_with_offset, plain_law
+from vqtheory.claims.laws.dimensions import OFFSET, STEP_SIZE, law_with_offset, plain_law
+from vqtheory.claims.statement import estimate
 
 TABLE, SUFFIX = "dimensions", ".png"
 HUES = {1: "#636363", 2: "#c0392b", 3: "#e08e1b", 4: "#2a9d55", 8: "#1f77b4"}

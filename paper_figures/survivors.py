@@ -11,7 +11,7 @@ import polars as pl
 from matplotlib.axes import Axes
 
 from simulations.survivors import STEP_SIZES, noisy_share
-from vqtheory.claims.collapse import CLOUDS
+from vqtheory.claims.laws.collapse import CLOUDS
 from vqtheory.theory import critical_speed
 
 TABLE, SUFFIX = "survivors", ".png"

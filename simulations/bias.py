@@ -15,7 +15,7 @@ import numpy as np
 import polars as pl
 
 from simulations.tables import run_all
-from vqtheory.claims import bias
+from vqtheory.claims.laws import bias
 
 SEEDS, SEEDS_FAST = 6, 1  # each of the runs of a quick claim
 WIDEST, NARROWEST, BANDWIDTHS = 0.2, 0.02, 25

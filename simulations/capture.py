@@ -10,7 +10,7 @@ from __future__ import annotations
 import polars as pl
 
 from simulations.tables import run_all
-from vqtheory.claims import capture
+from vqtheory.claims.laws import capture
 
 CODES, PLAIN = (4, 16), 4  # PLAIN: how many codes plain VQ is run with
 SEEDS, SEEDS_FAST = 2, 1

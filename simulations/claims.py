@@ -6,7 +6,7 @@ import polars as pl
 from tqdm import tqdm
 
 from vqtheory.claims import all_claims, verify
-from vqtheory.claims._table import frame
+from vqtheory.claims.table import frame
 
 
 def run(fast: bool = False) -> pl.DataFrame:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import polars as pl
 
 from simulations.tables import run_all
-from vqtheory.claims.dimensions import OFFSET, SIZES, STEP_SIZE, lag_of, profile, settled, sizes_of
+from vqtheory.claims.laws.dimensions import OFFSET, SIZES, STEP_SIZE, lag_of, profile, settled, sizes_of
 
 SEEDS, SEEDS_FAST = 8, 4
 

@@ -50,7 +50,7 @@ from vqtheory.rules import EMA, NSVQ, VQ, CosineVQ, SimVQ, TransVQ
 from vqtheory.schedules import exponential
 
 if TYPE_CHECKING:
-    from vqtheory.nn._training import Training
+    from vqtheory.nn.training.config import TrainingConfig
 
 STEPS, STEPS_FAST, RECORDS = 2000, 8, 40
 QUICK = {"VQ": 0.04, "NSVQ": 0.04, "TransVQ": 2e-3}  # rates of Adam, which has 5e-4 for all else
@@ -85,19 +85,19 @@ class Point(NamedTuple):
     group: str
     label: str
     seed: int
-    options: dict[str, Any]  # of Training
+    options: dict[str, Any]  # of TrainingConfig
 
     @property
     def name(self) -> str:
         """Of its folder."""
         return f"{self.group}-{self.label}-{self.seed}".replace(" ", "-")
 
-    def training(self, fast: bool) -> Training:
+    def training(self, fast: bool) -> TrainingConfig:
         """What it is in full; a fast one is of a few updates on small images."""
-        from vqtheory.nn._training import Training
+        from vqtheory.nn.training.config import TrainingConfig
 
         small = {"steps": STEPS_FAST, "records": 2, "probe_every": 4, "size": 16, "batch_size": 4} if fast else {}
-        return Training(**{"steps": STEPS, "records": RECORDS, "seed": self.seed} | self.options | small)
+        return TrainingConfig(**{"steps": STEPS, "records": RECORDS, "seed": self.seed} | self.options | small)
 
     def key(self, fast: bool) -> tuple[str, str, str]:
         """What a row is known by."""
@@ -207,11 +207,11 @@ def _one_thread() -> Iterator[None]:
 
 def _trained(point: Point, folder: Path, fast: bool) -> Any:
     """A training that is finished, gone on with, or begun; one of other settings is begun again."""
-    from vqtheory.nn._trained import Trained
-    from vqtheory.nn.train import resume, train
+    from vqtheory.nn.training.loop import resume, train
+    from vqtheory.nn.training.run import TrainingRun
 
     wanted = point.training(fast)
-    if (folder / "manifest.json").exists() and Trained.load(folder).config == wanted:
+    if (folder / "manifest.json").exists() and TrainingRun.load(folder).config == wanted:
         return resume(folder, progress=False)
     shutil.rmtree(folder, ignore_errors=True)
     return train(wanted, save=folder, progress=False)
@@ -219,7 +219,7 @@ def _trained(point: Point, folder: Path, fast: bool) -> Any:
 
 def describe(point: Point, trained: Any) -> dict[str, Any]:
     """What became of a training."""
-    from vqtheory.nn.evaluation import evaluate
+    from vqtheory.nn.evaluation.measure import evaluate
 
     found, config = evaluate(trained, progress=False), trained.config
     diagnosis = diagnose(trained)

@@ -17,9 +17,9 @@ import polars as pl
 
 import vqtheory as vq
 from simulations.tables import run_all
-from vqtheory.claims.collapse import living
-from vqtheory.claims.standing_encoder import optimum
-from vqtheory.claims.transients import BATCH, CODES, STEP_SIZE
+from vqtheory.claims.laws.collapse import living
+from vqtheory.claims.laws.stationary import optimum
+from vqtheory.claims.laws.transients import BATCH, CODES, STEP_SIZE
 from vqtheory.rules import NSVQ, VQ
 from vqtheory.schedules import exponential
 from vqtheory.streams import Drift, Stream, Uniform

@@ -17,8 +17,8 @@ import numpy as np
 import polars as pl
 
 from simulations.tables import run_all
-from vqtheory.claims.collapse import living
-from vqtheory.claims.standing_encoder import optimum
+from vqtheory.claims.laws.collapse import living
+from vqtheory.claims.laws.stationary import optimum
 from vqtheory.rules import EMA, NSVQ, VQ, SimVQ, TrainedVQ, TransVQ
 from vqtheory.schedules import exponential
 from vqtheory.simulation.follow import follow

@@ -14,7 +14,7 @@ import numpy as np
 import polars as pl
 
 from simulations.tables import run_all
-from vqtheory.claims.collapse import CLOUDS, noise_share, noisy_share, survivors
+from vqtheory.claims.laws.collapse import CLOUDS, noise_share, noisy_share, survivors
 
 CODES, CODES_FAST = 24, 12
 FACTORS, FACTORS_FAST = np.geomspace(2.5, 300, 9), np.geomspace(3, 60, 3)

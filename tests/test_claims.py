@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from vqtheory.claims import Claim, Exact, Interval, Limit, Range, Scaling, all_claims
-from vqtheory.claims._claim import FAMILY_SIZE, estimate, judge, mean_interval
-from vqtheory.claims._table import table
+from vqtheory.claims.statement import FAMILY_SIZE, estimate, judge, mean_interval
+from vqtheory.claims.table import table
 
 
 def claim(kind, predicted, found, resolution=0.5):

@@ -11,7 +11,8 @@ import paper_figures.hysteresis
 import paper_figures.survivors
 from simulations import hysteresis
 from simulations import survivors as speeds
-from vqtheory.claims import LAWS, Limit, Range, all_claims, collapse, transients
+from vqtheory.claims import LAWS, Limit, Range, all_claims
+from vqtheory.claims.laws import collapse, transients
 from vqtheory.streams import Scaling, Stream, Translation, Uniform
 from vqtheory.theory import critical_speed
 

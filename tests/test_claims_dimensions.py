@@ -10,8 +10,9 @@ import pytest
 
 import paper_figures.dimensions
 from simulations import dimensions as experiment
-from vqtheory.claims import all_claims, dimensions
-from vqtheory.claims._table import table
+from vqtheory.claims import all_claims
+from vqtheory.claims.laws import dimensions
+from vqtheory.claims.table import table
 from vqtheory.theory import surviving_codes
 
 

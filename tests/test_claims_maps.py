@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from vqtheory.claims import LAWS, Range, all_claims
-from vqtheory.claims import maps_preserve as preserve
-from vqtheory.claims import maps_runaway as runaway
-from vqtheory.claims import maps_shift as shift
-from vqtheory.claims import straight_through as variant
+from vqtheory.claims.laws import maps_preserve as preserve
+from vqtheory.claims.laws import maps_runaway as runaway
+from vqtheory.claims.laws import maps_shift as shift
+from vqtheory.claims.laws import straight_through as variant
 from vqtheory.rules import SimVQ, TransVQ
 
 FILES = (preserve, shift, runaway, variant)

@@ -10,9 +10,10 @@ import paper_figures.bias
 import paper_figures.capture
 from simulations import bias as bias_table
 from simulations import capture as capture_table
-from vqtheory.claims import Range, all_claims, bias, capture, ema
-from vqtheory.claims._table import table
-from vqtheory.claims._threshold import threshold
+from vqtheory.claims import Range, all_claims
+from vqtheory.claims.laws import bias, capture, ema
+from vqtheory.claims.table import table
+from vqtheory.claims.threshold import threshold
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,9 @@
 
 import pytest
 
-from vqtheory.claims import Range, all_claims, trained
-from vqtheory.claims._claim import judge
+from vqtheory.claims import Range, all_claims
+from vqtheory.claims.laws import trained
+from vqtheory.claims.statement import judge
 
 
 @pytest.mark.parametrize("key", ["momentum-threshold", "weight-decay-is-a-drift"])

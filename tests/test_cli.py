@@ -14,8 +14,9 @@ import pytest
 from matplotlib.figure import Figure
 
 import vqtheory
-from vqtheory import _help, cli, rules, schedules, streams
+from vqtheory import rules, schedules, streams
 from vqtheory._base.config import parse
+from vqtheory.cli import app, help
 from vqtheory.simulation import loop, run, store, summary
 from vqtheory.simulation.config import Config, read_config
 from vqtheory.simulation.start import begin
@@ -43,7 +44,7 @@ def call(monkeypatch, capsys, tmp_path):
     def call(*arguments):
         monkeypatch.setattr(sys, "argv", ["vqtheory", *arguments])
         try:
-            status = cli.main()
+            status = app.main()
         except SystemExit as stop:  # of the parser: --help, unknown options
             status = stop.code
         return status, *capsys.readouterr()
@@ -84,7 +85,7 @@ class TestSimulate:
         for name in ("batch_size", "seed", "init", "dtype", "records"):
             option = told.split(f"--{name.replace('_', '-')} ")[-1]
             assert option.split("(default: ")[1].split(")")[0] == str(parameters[name].default), name
-        assert all(f"(default: {value})" in told for value in cli.DEFAULTS.values())
+        assert all(f"(default: {value})" in told for value in app.DEFAULTS.values())
 
     def test_whole_numbers_in_many_forms(self, call):
         outs = {call("simulate", *TINY, "--steps", steps)[1] for steps in ("1000", "1_000", "1e3")}
@@ -306,11 +307,11 @@ class TestHelp:
         public = [getattr(module, name) for module in (rules, streams, schedules) for name in module.__all__]
         for thing in set(public) - {streams.Source, streams.Drift, streams.Law}:
             assert f"\n  {thing.__name__}(" in out, thing
-        assert all(f"vqtheory {name}" in out for name in cli.COMMANDS)
+        assert all(f"vqtheory {name}" in out for name in app.COMMANDS)
 
     def test_groups_and_calls_are_those_of_the_code(self):
         bases = {"Sources": streams.Source, "Drifts": streams.Drift, "Schedules": schedules._Schedule}
-        for entry in _help.vocabulary():
+        for entry in help.vocabulary():
             module = next(module for module in (rules, streams, schedules) if entry.name in module.__all__)
             found = getattr(module, entry.name)
             told = entry.call.removeprefix(entry.name).strip("()")
@@ -323,7 +324,7 @@ class TestHelp:
         pytest.importorskip("torch")
         smaller = {"simulate": TINY, "train": ["--steps", "2", "--codes", "16"], "verify": ["lloyd-by-ema"]}
         smaller |= {name: ["--images", "4"] for name in ("evaluate", "compare")}
-        for example in _help._EXAMPLES:
+        for example in help._EXAMPLES:
             arguments = shlex.split(example)[1:]
             assert call(*arguments, *smaller.get(arguments[0], []))[0] == 0, example
 
@@ -337,7 +338,7 @@ class TestHelp:
         program = (
             "import sys; sys.argv = ['vqtheory', '--help']\n"
             "from vqtheory import cli\n"
-            "try: cli.main()\n"
+            "try: app.main()\n"
             "finally: print([name for name in ('numba', 'scipy', 'polars', 'matplotlib') if name in sys.modules])"
         )
         assert run_python("-c", program).stdout.endswith("[]\n")

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 import vqtheory as vq
 from vqtheory import rules, streams, theory
-from vqtheory._diagnosis import diagnose
-from vqtheory._recording import Recording
-from vqtheory._replay import own_rule
+from vqtheory.diagnosis.diagnosis import diagnose
+from vqtheory.diagnosis.recording import Recording
+from vqtheory.diagnosis.replay import own_rule
 from vqtheory.schedules import exponential
 
 

@@ -16,7 +16,7 @@ from paper_figures import benchmarks, faces_prediction, faces_reconstructions, f
 from paper_figures import faces as figure
 from simulations import EXPERIMENTS, STUDIES, faces
 from simulations.tables import DATA, path_of
-from vqtheory.nn.train import train
+from vqtheory.nn.training.loop import train
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +51,7 @@ def test_every_group_holds_all_but_one_thing_fixed():
 def test_a_row_says_what_became_of_a_training(tiny):
     table, _ = tiny
     row = table.row(by_predicate=pl.col("group") == "rules", named=True)
-    assert row["config"] == "Training(size=16, steps=8, batch_size=4, codebook_lr=0.04, records=2, probe_every=4)"
+    assert row["config"] == "TrainingConfig(size=16, steps=8, batch_size=4, codebook_lr=0.04, records=2, probe_every=4)"
     assert 0 < row["used"] <= 1024
     assert row["usage"] == row["used"] / 1024
     assert [each["step"] for each in row["history"]] == [4, 8]

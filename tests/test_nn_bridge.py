@@ -9,12 +9,12 @@ from PIL import Image
 
 torch = pytest.importorskip("torch")
 
-from vqtheory.nn._trained import Trained  # noqa: E402
-from vqtheory.nn._training import Training  # noqa: E402
-from vqtheory.nn.bridge import replay  # noqa: E402
-from vqtheory.nn.train import resume, train  # noqa: E402
+from vqtheory.nn.training.config import TrainingConfig  # noqa: E402
+from vqtheory.nn.training.loop import resume, train  # noqa: E402
+from vqtheory.nn.training.replay import replay  # noqa: E402
+from vqtheory.nn.training.run import TrainingRun  # noqa: E402
 
-TINY = Training(size=16, codes=32, dim=8, batch_size=4, steps=40, latents=(10, 40), records=1, lr=2e-3)
+TINY = TrainingConfig(size=16, codes=32, dim=8, batch_size=4, steps=40, latents=(10, 40), records=1, lr=2e-3)
 SGD = replace(TINY, codebook_optimizer="sgd", codebook_lr=3.0)  # eta = 3/4
 FROM_THE_START = replace(TINY, latents=(0, 20), steps=20)
 
@@ -40,7 +40,7 @@ class TestUnderSGD:
         config = replace(SGD, codes=200, steps=30, latents=(20, 30), records=3)
         found = replay(trained(config, tmp_path))
         assert 0 < found.usage < 1
-        assert found.usage == Trained.load(tmp_path).rows[-1]["usage"]
+        assert found.usage == TrainingRun.load(tmp_path).rows[-1]["usage"]
 
     @pytest.mark.parametrize(
         "options",
@@ -67,9 +67,9 @@ class TestUnderSGD:
         for row, image in enumerate(pixels):
             Image.fromarray(image).resize((16, 16), Image.Resampling.BICUBIC).save(tmp_path / "images" / f"{row:02}.png")
         folder = trained(SGD, tmp_path / "run", data=str(tmp_path / "images"), lr_decay=0.8)  # 6 updates to an epoch
-        assert Trained.load(folder).epoch == 6
+        assert TrainingRun.load(folder).epoch == 6
         assert replay(folder).largest_difference < 1e-4
-        monkeypatch.setattr("vqtheory.nn.bridge._rates", lambda unit, run: unit * run.config.codebook_lr)
+        monkeypatch.setattr("vqtheory.nn.training.replay._rates", lambda unit, run: unit * run.config.codebook_lr)
         found = replay(folder)
         assert found.largest_difference > 0.01
         assert 10 < found.first_difference < 40
@@ -137,7 +137,7 @@ class TestRefusals:
             replay(tmp_path)
 
     def test_a_window_that_is_not_over(self, tmp_path, monkeypatch):
-        monkeypatch.setattr("vqtheory.nn.train._SECONDS_BETWEEN_CHECKPOINTS", 0.0)
+        monkeypatch.setattr("vqtheory.nn.training.loop._SECONDS_BETWEEN_CHECKPOINTS", 0.0)
 
         def stop(step, row):
             if step == 30:

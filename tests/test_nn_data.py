@@ -12,8 +12,8 @@ from PIL import Image
 
 pytest.importorskip("torch")
 
-from vqtheory.nn import data
-from vqtheory.nn.data import load
+from vqtheory.nn.training import data
+from vqtheory.nn.training.data import load
 
 
 def png(pixels):

@@ -20,14 +20,14 @@ from scipy.stats import entropy
 
 torch = pytest.importorskip("torch")
 
-from vqtheory import cli  # noqa: E402
+from vqtheory.cli import app  # noqa: E402
 from vqtheory.nn import frechet_distance  # noqa: E402
-from vqtheory.nn._metrics import _of_pixels  # noqa: E402
-from vqtheory.nn._trained import Trained  # noqa: E402
-from vqtheory.nn._training import Training  # noqa: E402
-from vqtheory.nn.data import load  # noqa: E402
-from vqtheory.nn.evaluation import compare, evaluate  # noqa: E402
-from vqtheory.nn.train import resume, train  # noqa: E402
+from vqtheory.nn.evaluation.measure import compare, evaluate  # noqa: E402
+from vqtheory.nn.evaluation.metrics import _of_pixels  # noqa: E402
+from vqtheory.nn.training.config import TrainingConfig  # noqa: E402
+from vqtheory.nn.training.data import load  # noqa: E402
+from vqtheory.nn.training.loop import resume, train  # noqa: E402
+from vqtheory.nn.training.run import TrainingRun  # noqa: E402
 
 RULES = ["vq", "ema", "NSVQ(bandwidth=0.5, form='propagate')", "TransVQ(width=8)", "simvq", "cosine"]
 METRICS = ["images", "latents", "used", "usage", "perplexity", "distortion", "relative_distortion"]
@@ -53,7 +53,7 @@ def images(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def tiny(images):
-    return Training(data=images, size=16, codes=8, dim=4, batch_size=4, steps=6, records=2, lr=0.01, seed=3)
+    return TrainingConfig(data=images, size=16, codes=8, dim=4, batch_size=4, steps=6, records=2, lr=0.01, seed=3)
 
 
 @pytest.fixture(scope="module")
@@ -220,9 +220,9 @@ class TestMetrics:
 class TestImages:
     def test_none_was_trained_on(self, runs):
         """Whatever the seed of the run: its 3 is not that of the split."""
-        from vqtheory.nn.train import _images
+        from vqtheory.nn.training.loop import _images
 
-        run = Trained.load(runs["vq"])
+        run = TrainingRun.load(runs["vq"])
         seen = {image.tobytes() for image in _images(run, False)}
         shown = value(run).originals
         assert shown.shape == (8, 16, 16, 3)
@@ -234,7 +234,7 @@ class TestImages:
         assert found["images"] == 4
 
     def test_reconstructions_are_those_of_the_model(self, runs):
-        back = there_and_back(Trained.load(runs["vq"]))[3]
+        back = there_and_back(TrainingRun.load(runs["vq"]))[3]
         found = value(runs["vq"], images=12).reconstructions
         wanted = back[np.linspace(0, 11, 8).round().astype(int)] * 255
         assert np.abs(found - wanted).max() < 0.5 + 1e-3  # rounding to 8 bits
@@ -244,7 +244,7 @@ class TestImages:
         assert value(runs["vq"], data=other)["images"] == 3
 
     def test_other_images_than_before(self, runs, tmp_path):
-        run = Trained.load(runs["vq"])
+        run = TrainingRun.load(runs["vq"])
         run.config = replace(run.config, data=write_images(tmp_path / "other.zip", 30, 16))
         with pytest.raises(ValueError, match=r"The run was on 108 images. There are 27 train and 3 test images of"):
             value(run)
@@ -273,14 +273,14 @@ class TestExactness:
         np.testing.assert_allclose(whole["value"].drop_nulls(), parts["value"].drop_nulls(), rtol=1e-4)
 
     def test_a_folder_is_the_run(self, runs):
-        assert value(runs["ema"]).table.equals(value(Trained.load(runs["ema"])).table)
+        assert value(runs["ema"]).table.equals(value(TrainingRun.load(runs["ema"])).table)
 
 
 class TestNetworks:
     @pytest.mark.parametrize("name", ["Colours", "traced"])
     def test_rfid(self, runs, networks, name):
         """By the eigenvalues of S1 S2, whose roots have the trace of its root."""
-        run = Trained.load(runs["vq"])
+        run = TrainingRun.load(runs["vq"])
         pair = images_of(run), np.round(there_and_back(run)[3] * 255) / 255
         pixels = [each.reshape(12, -1, 3) for each in pair]
         features = [np.concatenate([x.mean(axis=1), x.std(axis=1, ddof=1)], axis=1) for x in pixels]
@@ -292,8 +292,8 @@ class TestNetworks:
         assert found.table["note"][10] == f"Fréchet distance of 6 features by {name}.pt, images to reconstructions"
 
     def test_features_are_asked_for(self, runs, networks):
-        means = images_of(Trained.load(runs["vq"])).mean(axis=(1, 2))
-        run = Trained.load(runs["vq"])
+        means = images_of(TrainingRun.load(runs["vq"])).mean(axis=(1, 2))
+        run = TrainingRun.load(runs["vq"])
         with torch.no_grad():
             for parameter in run.model.decoder.parameters():
                 parameter.zero_()  # all reconstructions are grey: their features have no variance
@@ -307,7 +307,7 @@ class TestNetworks:
         assert notes[1][0] >= 0
 
     def test_lpips(self, runs, networks):
-        run = Trained.load(runs["vq"])
+        run = TrainingRun.load(runs["vq"])
         wanted = 2 * np.mean(np.abs(images_of(run) - there_and_back(run)[3]))
         assert value(run, lpips=networks / "Absolute.pt")["lpips"] == pytest.approx(wanted, rel=1e-4)
 
@@ -460,7 +460,7 @@ class TestCommand:
 
         def call(*arguments):
             monkeypatch.setattr(sys, "argv", ["vqtheory", *map(str, arguments)])
-            return cli.main(), *capsys.readouterr()
+            return app.main(), *capsys.readouterr()
 
         return call
 

@@ -14,11 +14,12 @@ from hypothesis import strategies as st
 torch = pytest.importorskip("torch")
 
 from vqtheory.assign import nearest  # noqa: E402
-from vqtheory.nn import VectorQuantize, _assign, step_size  # noqa: E402
-from vqtheory.nn._assign import assign  # noqa: E402
-from vqtheory.nn._attraction import attract, propagate  # noqa: E402
+from vqtheory.nn import VectorQuantize, step_size  # noqa: E402
+from vqtheory.nn.codebooks.table import RULES  # noqa: E402
 from vqtheory.nn.estimators import ESTIMATORS  # noqa: E402
-from vqtheory.nn.quantize import RULES  # noqa: E402
+from vqtheory.nn.ops import search  # noqa: E402
+from vqtheory.nn.ops.attraction import attract, propagate  # noqa: E402
+from vqtheory.nn.ops.search import assign  # noqa: E402
 from vqtheory.rules import NSVQ, TransVQ  # noqa: E402
 from vqtheory.schedules import exponential  # noqa: E402
 
@@ -189,8 +190,8 @@ class TestPropagate:
 
 def in_blocks_of(size, monkeypatch):
     """So many latents at a time."""
-    monkeypatch.setattr(_assign, "_BLOCK", {"cpu": 0})
-    monkeypatch.setattr(_assign, "_LEAST", size)
+    monkeypatch.setattr(search, "_BLOCK", {"cpu": 0})
+    monkeypatch.setattr(search, "_LEAST", size)
 
 
 @pytest.mark.parametrize("rule", [*RULES, SOFTMAX, PROPAGATE], ids=str)
@@ -265,7 +266,7 @@ class TestAssignment:
     def test_the_two_lowest_are_those_of_a_stable_sort(self, rows, distinct, seed):
         values = torch.randint(distinct, (rows, 20), generator=torch.Generator().manual_seed(seed)).float()
         order = values.sort(dim=0, stable=True).indices[[0, min(1, rows - 1)]]
-        assert torch.equal(_assign._two_lowest(values), order.sort(dim=0).values)
+        assert torch.equal(search._two_lowest(values), order.sort(dim=0).values)
 
     @pytest.mark.parametrize("dim", [1, 3, 64])
     def test_codes_that_are_equal_are_so_in_float32(self, dim):

@@ -15,11 +15,11 @@ from torch import nn  # noqa: E402
 
 import vqtheory as vq  # noqa: E402
 from vqtheory import rules  # noqa: E402
-from vqtheory._recording import Recording  # noqa: E402
+from vqtheory.diagnosis.recording import Recording  # noqa: E402
 from vqtheory.nn import Monitor, Replacement, TamingQuantizer, VectorQuantize, step_size  # noqa: E402
 from vqtheory.nn import monitor as monitor_module  # noqa: E402
-from vqtheory.nn._trained import Trained  # noqa: E402
-from vqtheory.nn.train import resume, train  # noqa: E402
+from vqtheory.nn.training.loop import resume, train  # noqa: E402
+from vqtheory.nn.training.run import TrainingRun  # noqa: E402
 
 SMALL = {"codes": 16, "dim": 4, "size": 16, "batch_size": 4, "records": 2, "probe_every": 2, "progress": False}
 
@@ -338,12 +338,12 @@ class TestTraining:
                 raise KeyboardInterrupt
 
         monkeypatch.setattr(monitor_module, "_RECORDS", 3)
-        monkeypatch.setattr("vqtheory.nn.train._SECONDS_BETWEEN_CHECKPOINTS", 0.0)
+        monkeypatch.setattr("vqtheory.nn.training.loop._SECONDS_BETWEEN_CHECKPOINTS", 0.0)
         options = SMALL | {"records": 6, "steps": 30}
         whole = train(**options)
         with pytest.raises(KeyboardInterrupt):
             train(**options, save=tmp_path, on_record=kill)
-        assert Trained.load(tmp_path).step == 10
+        assert TrainingRun.load(tmp_path).step == 10
         resumed = resume(tmp_path, progress=False)
         assert same(resumed.monitor.recording, whole.monitor.recording)
 

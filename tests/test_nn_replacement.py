@@ -11,11 +11,11 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from vqtheory import cli  # noqa: E402
+from vqtheory.cli import app  # noqa: E402
 from vqtheory.nn import Replacement, VectorQuantize  # noqa: E402
-from vqtheory.nn._trained import Trained  # noqa: E402
-from vqtheory.nn._training import Training  # noqa: E402
-from vqtheory.nn.train import resume, train  # noqa: E402
+from vqtheory.nn.training.config import TrainingConfig  # noqa: E402
+from vqtheory.nn.training.loop import resume, train  # noqa: E402
+from vqtheory.nn.training.run import TrainingRun  # noqa: E402
 
 RULES = ["vq", "ema", "nsvq", "cosine"]
 ALIVE, DEAD = slice(0, 3), slice(3, 8)
@@ -270,15 +270,15 @@ class TestInTraining:
     @pytest.fixture
     def tiny(self):
         """More codes than are kept alive."""
-        return Training(size=16, codes=256, dim=4, batch_size=4, steps=12, records=4, lr=0.01, replace_every=4)
+        return TrainingConfig(size=16, codes=256, dim=4, batch_size=4, steps=12, records=4, lr=0.01, replace_every=4)
 
     def test_it_is_off_by_default(self):
-        assert Training().replace_every is None
-        assert Trained.new(Training(codes=8, dim=4)).replacement is None
+        assert TrainingConfig().replace_every is None
+        assert TrainingRun.new(TrainingConfig(codes=8, dim=4)).replacement is None
 
     @pytest.mark.parametrize("rule", ["vq", "ema"])
     def test_stopped_and_resumed_is_as_if_not_stopped(self, tiny, tmp_path, monkeypatch, rule):
-        monkeypatch.setattr("vqtheory.nn.train._SECONDS_BETWEEN_CHECKPOINTS", 0.0)
+        monkeypatch.setattr("vqtheory.nn.training.loop._SECONDS_BETWEEN_CHECKPOINTS", 0.0)
         tiny = replace(tiny, rule=rule)
         whole = train(tiny, progress=False)
 
@@ -288,7 +288,7 @@ class TestInTraining:
 
         with pytest.raises(KeyboardInterrupt):
             train(tiny, progress=False, save=tmp_path, on_record=stop)
-        assert Trained.load(tmp_path).replacement.state_dict()["hits"].sum() > 0
+        assert TrainingRun.load(tmp_path).replacement.state_dict()["hits"].sum() > 0
         again = resume(tmp_path, progress=False)
         assert again.rows == whole.rows
         assert again.rows[-1]["replaced"] > again.rows[1]["replaced"] > 0
@@ -317,21 +317,21 @@ class TestInTraining:
             str(tmp_path),
         ]
         monkeypatch.setattr(sys, "argv", ["vqtheory", "train", *small, "--replace-every", "2"])
-        assert cli.main() == 0
+        assert app.main() == 0
         assert "replace_every=2" in capsys.readouterr().out
-        assert Trained.load(tmp_path).replacement.replaced > 0
+        assert TrainingRun.load(tmp_path).replacement.replaced > 0
 
     def test_two_processes_equal_one_with_the_joined_batch(self, tiny, tmp_path):
         """gloo, in float64: what is left is the order of sums."""
         script = f"""
             import sys, torch
-            from vqtheory.nn._training import Training
-            from vqtheory.nn.train import resume, train
+            from vqtheory.nn.training.config import TrainingConfig
+            from vqtheory.nn.training import resume, train
             torch.set_default_dtype(torch.float64)
             rank, world = int(sys.argv[1]), int(sys.argv[2])
             if world > 1:
                 torch.distributed.init_process_group("gloo", f"file://{tmp_path}/meet", rank=rank, world_size=world)
-            tiny = Training.parse({repr(replace(tiny, codes=64, replace_every=2))!r})  # a latent for each code
+            tiny = TrainingConfig.parse({repr(replace(tiny, codes=64, replace_every=2))!r})  # a latent for each code
             for rule in ("vq", "ema"):
                 train(tiny, rule=rule, save=f"{tmp_path}/{{rule}}{{world}}", progress=False)
                 train(tiny, rule=rule, steps=3, save=f"{tmp_path}/{{rule}}{{world}}resumed", progress=False)
@@ -348,12 +348,12 @@ class TestInTraining:
                 process.kill()
                 process.wait()
         for rule in ("vq", "ema"):
-            one, two = (Trained.load(tmp_path / f"{rule}{world}") for world in (1, 2))
+            one, two = (TrainingRun.load(tmp_path / f"{rule}{world}") for world in (1, 2))
             assert one.rows[-1]["replaced"] == two.rows[-1]["replaced"] > 0
             assert (one.monitor.recording.hits == two.monitor.recording.hits).all()
             assert one.monitor.recording.batch_size == two.monitor.recording.batch_size
             for run, world in ((one, 1), (two, 2)):
-                resumed = Trained.load(tmp_path / f"{rule}{world}resumed").quantizer.codebook
+                resumed = TrainingRun.load(tmp_path / f"{rule}{world}resumed").quantizer.codebook
                 torch.testing.assert_close(resumed, run.quantizer.codebook, rtol=0, atol=1e-6)
             found, wanted = (run.model.quantizer.codebook for run in (two, one))
             torch.testing.assert_close(found, wanted, rtol=0, atol=1e-6)  # read back into float32
@@ -371,7 +371,7 @@ REFUSED = [
     (lambda: Replacement(collapsed()[0], None), "'optimizer' parameter of Replacement must be a torch.optim.Optimizer"),
     (lambda: Replacement(*collapsed(), every=0), "'every' parameter of Replacement must be an int >= 1. Got 0."),
     (lambda: Replacement(*collapsed(), least=0), "'least' parameter of Replacement must be an int >= 1. Got 0."),
-    (lambda: Training(replace_every=0), "'replace_every' parameter of train must be an int >= 1. Got 0."),
+    (lambda: TrainingConfig(replace_every=0), "'replace_every' parameter of train must be an int >= 1. Got 0."),
     (lambda: train(rule="simvq", codes=8, dim=4, replace_every=5), "come from a map, which has no rows to replace"),
 ]
 

@@ -1,4 +1,4 @@
-"""Training: what is exact (resuming, processes, replay by the simulator), what is told, what is refused."""
+"""TrainingConfig: what is exact (resuming, processes, replay by the simulator), what is told, what is refused."""
 
 import io
 import re
@@ -15,14 +15,15 @@ from PIL import Image
 torch = pytest.importorskip("torch")
 
 import vqtheory  # noqa: E402
-from vqtheory import cli, rules, streams  # noqa: E402
+from vqtheory import rules, streams  # noqa: E402
 from vqtheory.assign import nearest  # noqa: E402
+from vqtheory.cli import app  # noqa: E402
 from vqtheory.nn import VectorQuantize, step_size  # noqa: E402
-from vqtheory.nn._recorder import Recorder  # noqa: E402
-from vqtheory.nn._trained import Trained, parameters  # noqa: E402
-from vqtheory.nn._training import Training  # noqa: E402
-from vqtheory.nn.train import resume, train  # noqa: E402
-from vqtheory.nn.vqvae import VQVAE  # noqa: E402
+from vqtheory.nn.models.vqvae import VQVAE  # noqa: E402
+from vqtheory.nn.training.config import TrainingConfig  # noqa: E402
+from vqtheory.nn.training.loop import resume, train  # noqa: E402
+from vqtheory.nn.training.recorder import Recorder  # noqa: E402
+from vqtheory.nn.training.run import TrainingRun, parameters  # noqa: E402
 from vqtheory.protocols import Batches  # noqa: E402
 from vqtheory.schedules import exponential  # noqa: E402
 
@@ -46,7 +47,7 @@ def images(tmp_path_factory):
 @pytest.fixture
 def tiny(images):
     """Updates of 4 images, 64 latents, 11 to an epoch."""
-    return Training(data=images, size=16, codes=8, dim=4, batch_size=4, steps=15, records=5, lr=0.01)
+    return TrainingConfig(data=images, size=16, codes=8, dim=4, batch_size=4, steps=15, records=5, lr=0.01)
 
 
 @pytest.fixture
@@ -106,27 +107,30 @@ class TestModel:
 
 class TestConfig:
     def test_repr_is_read_back(self, tiny):
-        for config in (tiny, Training("NSVQ(bandwidth=exponential(2.0, half_life=50))", latents=(3, 9), clip=1.0, amp=True)):
-            assert Training.parse(repr(config)) == config
-        with pytest.raises(ValueError, match="it is not a call of Training"):
-            Training.parse("VQ()")
+        for config in (
+            tiny,
+            TrainingConfig("NSVQ(bandwidth=exponential(2.0, half_life=50))", latents=(3, 9), clip=1.0, amp=True),
+        ):
+            assert TrainingConfig.parse(repr(config)) == config
+        with pytest.raises(ValueError, match="it is not a call of TrainingConfig"):
+            TrainingConfig.parse("VQ()")
 
     def test_the_name_nsvq_has_a_kernel_that_shrinks_with_the_run(self):
-        rule = Training("nsvq", steps=500).rule
+        rule = TrainingConfig("nsvq", steps=500).rule
         assert rule.form == "softmax"
         assert rule.bandwidth(np.array([0, 50, 500])) == pytest.approx([2.0, 1.0, 2 / 1024])
-        assert Training("NSVQ()").rule == rules.NSVQ()
+        assert TrainingConfig("NSVQ()").rule == rules.NSVQ()
 
     def test_a_folder_keeps_it(self, tiny, tmp_path):
         config = replace(tiny, rule="NSVQ(bandwidth=exponential(2.0, half_life=50))", clip=0.5, lr=1e-3, latents=(0, 1))
         run(config, save=tmp_path)
-        assert Trained.load(tmp_path).config == config
+        assert TrainingRun.load(tmp_path).config == config
 
 
 class TestExactness:
     @pytest.mark.parametrize("rule", RULES)
     def test_stopped_and_resumed_is_as_if_not_stopped(self, tiny, tmp_path, monkeypatch, rule):
-        monkeypatch.setattr("vqtheory.nn.train._SECONDS_BETWEEN_CHECKPOINTS", 0.0)
+        monkeypatch.setattr("vqtheory.nn.training.loop._SECONDS_BETWEEN_CHECKPOINTS", 0.0)
         whole = run(tiny, rule=rule, lr_decay=0.9, clip=1.0)
 
         def stop(step, row):
@@ -135,19 +139,19 @@ class TestExactness:
 
         with pytest.raises(KeyboardInterrupt):
             run(tiny, rule=rule, lr_decay=0.9, clip=1.0, save=tmp_path, on_record=stop)
-        assert Trained.load(tmp_path).step == 9
+        assert TrainingRun.load(tmp_path).step == 9
         assert_same(resume(tmp_path, progress=False), whole)
-        assert_same(Trained.load(tmp_path), whole)
+        assert_same(TrainingRun.load(tmp_path), whole)
 
     def test_killed_and_resumed(self, tiny, tmp_path):
         """A process that dies without a word."""
         script = f"""
             import importlib, os
-            from vqtheory.nn._training import Training
-            module = importlib.import_module("vqtheory.nn.train")
+            from vqtheory.nn.training.config import TrainingConfig
+            module = importlib.import_module("vqtheory.nn.training.loop")
             module._SECONDS_BETWEEN_CHECKPOINTS = 0.0
             die = lambda step, row: os._exit(9) if step == 9 else None
-            module.train(Training.parse({repr(tiny)!r}), save={str(tmp_path)!r}, latents=(2, 12), on_record=die)
+            module.train(TrainingConfig.parse({repr(tiny)!r}), save={str(tmp_path)!r}, latents=(2, 12), on_record=die)
         """
         assert subprocess.run([sys.executable, "-c", textwrap.dedent(script)], capture_output=True).returncode == 9
         assert (tmp_path / "latents.npy.new").exists()
@@ -170,9 +174,9 @@ class TestExactness:
         assert first.rows != run(tiny, seed=1).rows
 
     def test_every_image_once_in_an_epoch(self, tiny):
-        from vqtheory.nn.train import _batch, _images
+        from vqtheory.nn.training.loop import _batch, _images
 
-        trained = Trained.new(tiny)
+        trained = TrainingRun.new(tiny)
         data = _images(trained, False)
         pixels = torch.cat([_batch(replaced(trained, step), data) for step in range(11)])
         assert len({image.numpy().tobytes() for image in pixels}) == 44
@@ -183,12 +187,12 @@ class TestExactness:
         """gloo, in float64: what is left is the order of sums."""
         script = f"""
             import sys, torch
-            from vqtheory.nn._training import Training
-            from vqtheory.nn.train import train
+            from vqtheory.nn.training.config import TrainingConfig
+            from vqtheory.nn.training import train
             torch.set_default_dtype(torch.float64)
             torch.distributed.init_process_group("gloo", f"file://{tmp_path}/meet", rank=int(sys.argv[1]), world_size=2)
             for i, rule in enumerate({RULES[:4]!r}):
-                train(Training.parse({repr(tiny)!r}), rule=rule, clip=0.1, save=f"{tmp_path}/two{{i}}", latents=(2, 5),
+                train(TrainingConfig.parse({repr(tiny)!r}), rule=rule, clip=0.1, save=f"{tmp_path}/two{{i}}", latents=(2, 5),
                       progress=False)
         """
         started = [subprocess.Popen([sys.executable, "-c", textwrap.dedent(script), str(rank)]) for rank in range(2)]
@@ -200,7 +204,7 @@ class TestExactness:
                 process.wait()
         for i, rule in enumerate(RULES[:4]):
             one = run(tiny, rule=rule, clip=0.1, save=tmp_path / f"one{i}", latents=(2, 5))
-            two = Trained.load(tmp_path / f"two{i}")
+            two = TrainingRun.load(tmp_path / f"two{i}")
             torch.testing.assert_close(one.model.state_dict(), two.model.state_dict(), rtol=0, atol=1e-9)
             np.testing.assert_allclose(one.history.to_numpy(), two.history.to_numpy(), rtol=1e-9)
             for name in ("latents.npy", "codes.npy"):
@@ -215,7 +219,7 @@ class TestExactness:
         done = subprocess.run([sys.executable, "-m", *launch, *options], capture_output=True, text=True, timeout=100)
         assert done.returncode == 0, done.stderr
         assert done.stdout.count("After 3 updates") == 1
-        assert Trained.load(tmp_path / "kept").step == 3
+        assert TrainingRun.load(tmp_path / "kept").step == 3
 
 
 def replaced(trained, step):
@@ -257,11 +261,11 @@ class TestReplay:
         one, two = (
             run(tiny, rule="NSVQ(bandwidth=1e6, form='propagate')", steps=steps, codebook_lr=1e-30) for steps in (1, 2)
         )
-        from vqtheory.nn.train import _batch, _images
+        from vqtheory.nn.training.loop import _batch, _images
 
         pixels = _batch(replaced(one, 1), _images(one, False))
         with torch.no_grad():
-            moved = one.model.encode(pixels) - Trained.new(one.config).model.encode(pixels)
+            moved = one.model.encode(pixels) - TrainingRun.new(one.config).model.encode(pixels)
         change = two.model.quantizer.codebook - one.model.quantizer.codebook
         torch.testing.assert_close(change, moved.mean(dim=(0, 2, 3)).expand(8, 4), rtol=1e-3, atol=1e-6)
 
@@ -283,7 +287,7 @@ class TestOptimizers:
     def test_clipping_never_touches_the_codebook(self, tiny):
         free, clipped = run(tiny, steps=1, codebook_optimizer="sgd"), run(tiny, steps=1, codebook_optimizer="sgd", clip=1e-9)
         assert torch.equal(free.model.quantizer.codebook, clipped.model.quantizer.codebook)
-        start = Trained.new(tiny).model.encoder.state_dict()
+        start = TrainingRun.new(tiny).model.encoder.state_dict()
         moved = [
             max(float((value - start[name]).abs().max()) for name, value in trained.model.encoder.state_dict().items())
             for trained in (free, clipped)
@@ -303,7 +307,9 @@ class TestOptimizers:
         assert replace(tiny, codebook_lr=np.float32(0.5)).codebook_lr == 0.5
         with pytest.raises(ValueError, match="The 'codebook_lr' parameter of train must be a .*number > 0. Got 'fast'."):
             replace(tiny, codebook_lr="fast")
-        assert Trained.load(tmp_path).config == trained.config == replace(trained.config, codebook_lr="exponential(0.8, 7)")
+        assert (
+            TrainingRun.load(tmp_path).config == trained.config == replace(trained.config, codebook_lr="exponential(0.8, 7)")
+        )
 
     @pytest.mark.parametrize("rule", [rules.VQ, rules.EMA, rules.NSVQ, rules.TransVQ, rules.SimVQ, rules.CosineVQ])
     def test_every_rule_trains_from_its_published_start(self, tiny, rule):
@@ -311,7 +317,7 @@ class TestOptimizers:
 
     def test_all_that_is_trained_is_in_one_of_the_two(self, tiny):
         for rule in RULES:
-            model = Trained.new(Training(rule, dim=4, codes=8, codebook_dim=2)).model
+            model = TrainingRun.new(TrainingConfig(rule, dim=4, codes=8, codebook_dim=2)).model
             wanted = {id(parameter) for parameter in model.parameters() if parameter.requires_grad}
             rest, codebook = parameters(model)
             assert {id(parameter) for parameter in rest + codebook} == wanted
@@ -361,14 +367,14 @@ class TestRecords:
             resume(tmp_path)
         (tmp_path / "checkpoint.pt").unlink()
         with pytest.raises(ValueError, match=r"checkpoint.pt is missing"):
-            Trained.load(tmp_path)
+            TrainingRun.load(tmp_path)
 
     def test_other_images_than_before(self, tiny, tmp_path, images):
         run(tiny, save=tmp_path / "run", steps=1)
         with zipfile.ZipFile(images) as old, zipfile.ZipFile(tmp_path / "images.zip", "w") as new:
             for name in old.namelist()[:30]:
                 new.writestr(name, old.read(name))
-        moved = Trained.load(tmp_path / "run")
+        moved = TrainingRun.load(tmp_path / "run")
         moved.config = replace(moved.config, data=str(tmp_path / "images.zip"))
         moved.save(tmp_path / "run")
         with pytest.raises(ValueError, match=r"The run was on 45 images. There are 27 train and 3 test images of"):
@@ -414,7 +420,7 @@ class TestCommand:
 
         def call(*arguments):
             monkeypatch.setattr(sys, "argv", ["vqtheory", "train", *arguments])
-            return cli.main(), *capsys.readouterr()
+            return app.main(), *capsys.readouterr()
 
         return call
 
@@ -445,7 +451,7 @@ class TestCommand:
         def stop(step, row):
             raise KeyboardInterrupt
 
-        monkeypatch.setattr("vqtheory.nn._command.train", lambda **given: train(**given, on_record=stop))
+        monkeypatch.setattr("vqtheory.cli._command.train", lambda **given: train(**given, on_record=stop))
         small = ["--data", images, "--size", "16", "--codes", "8", "--dim", "4", "--steps", "3"]
         status, _, err = call(*small, "--save", "my run")
         assert status == 130

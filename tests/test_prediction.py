@@ -5,15 +5,16 @@ import sys
 
 import pytest
 
-from vqtheory import cli, theory
-from vqtheory._prediction import RULES, Setting, predict
+from vqtheory import theory
+from vqtheory.cli import app
+from vqtheory.theory.prediction import RULES, Setting, predict
 
 
 @pytest.fixture
 def call(monkeypatch, capsys):
     def run(*arguments):
         monkeypatch.setattr(sys, "argv", ["vqtheory", "predict", *arguments])
-        status = cli.main()
+        status = app.main()
         return status, *capsys.readouterr()
 
     return run

@@ -8,13 +8,13 @@ from . import schedules as schedules
 from . import streams as streams
 from . import testing as testing
 from . import theory as theory
-from ._diagnosis import Diagnosis as Diagnosis
-from ._diagnosis import diagnose as diagnose
-from ._recording import Recording as Recording
-from ._sweep import sweep as sweep
+from .diagnosis.diagnosis import diagnose as diagnose
+from .diagnosis.findings import Diagnosis as Diagnosis
+from .diagnosis.recording import Recording as Recording
 from .protocols import Batches as Batches
 from .simulation.run import Run as Run
 from .simulation.run import resume as resume
 from .simulation.run import simulate as simulate
+from .sweeps.runner import sweep as sweep
 
 __version__: str

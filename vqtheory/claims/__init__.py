@@ -10,7 +10,7 @@ from functools import cache
 from importlib import import_module
 
 from vqtheory._base import check
-from vqtheory.claims._claim import Claim, Effort, Exact, Interval, Limit, Range, Scaling, Verdict
+from vqtheory.claims.statement import Claim, Effort, Exact, Interval, Limit, Range, Scaling, Verdict
 
 LAWS = (
     "online_kmeans",

@@ -6,7 +6,7 @@ except ImportError as error:
     raise ImportError("vqtheory.nn needs torch, which is not installed: pip install torch.") from error
 
 from vqtheory.nn.adapters import TamingQuantizer
-from vqtheory.nn.frechet import frechet_distance
+from vqtheory.nn.evaluation.frechet import frechet_distance
 from vqtheory.nn.monitor import Monitor
 from vqtheory.nn.quantize import Info, Quantized, VectorQuantize, step_size
 from vqtheory.nn.replacement import Replacement

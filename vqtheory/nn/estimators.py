@@ -18,7 +18,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from vqtheory.nn import _distributed
+from vqtheory.nn.ops import processes
 
 
 def straight_through(latents: Tensor, chosen: Tensor, alpha: float) -> Tensor:
@@ -28,7 +28,7 @@ def straight_through(latents: Tensor, chosen: Tensor, alpha: float) -> Tensor:
 
 def code_gradient(latents: Tensor, chosen: Tensor, alpha: float) -> Tensor:
     """The codes, with a gradient for the latents and a share of it for the codes."""
-    share = 2 * alpha / (latents.numel() * _distributed.world_size())
+    share = 2 * alpha / (latents.numel() * processes.world_size())
     return latents + share * chosen + ((1 - share) * chosen - latents).detach()
 
 

@@ -10,12 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from vqtheory._base import check
-from vqtheory._recording import Recording, counted, joined, seen
-from vqtheory.nn import _distributed
-from vqtheory.nn._assign import assign
-from vqtheory.nn._hooks import Hook
-from vqtheory.nn._mode import evaluating
+from vqtheory.diagnosis.recording import Recording, counted, joined, seen
 from vqtheory.nn.adapters import TamingQuantizer
+from vqtheory.nn.ops import processes
+from vqtheory.nn.ops.hooks import Hook
+from vqtheory.nn.ops.mode import evaluating
+from vqtheory.nn.ops.search import assign
 from vqtheory.nn.quantize import VectorQuantize, step_size
 
 if TYPE_CHECKING:
@@ -218,7 +218,7 @@ class Monitor:
         if self.pending.device != indices.device:
             self.pending = self.pending.to(indices.device)
         self.pending.index_add_(0, indices.clamp_min(0).long(), (indices >= 0).long())  # -1 where masked
-        self.batch_size = len(indices) * _distributed.world_size()
+        self.batch_size = len(indices) * processes.world_size()
 
     def _codes(self) -> Tensor:
         return self._codebook().detach()

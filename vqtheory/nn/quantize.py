@@ -9,11 +9,11 @@ from torch import Tensor, nn
 
 from vqtheory import rules
 from vqtheory._base import check
-from vqtheory.nn import _distributed
-from vqtheory.nn._codebooks import CODEBOOKS, Codebook
+from vqtheory.nn.codebooks.base import Codebook
+from vqtheory.nn.codebooks.table import CODEBOOKS, RULES
 from vqtheory.nn.estimators import ESTIMATORS
+from vqtheory.nn.ops import processes
 
-RULES = {"vq": rules.VQ, "ema": rules.EMA, "nsvq": rules.NSVQ, "transvq": rules.TransVQ, "simvq": rules.SimVQ}
 RULES |= {"cosine": rules.CosineVQ}
 
 
@@ -148,7 +148,7 @@ class VectorQuantize(nn.Module):
         order = torch.randperm(len(latents), generator=random)
         chosen = order.repeat(-(-self.codebook_size // len(order)))[: self.codebook_size]
         codes = latents[chosen.to(latents.device)]
-        _distributed.share_first(codes)
+        processes.share_first(codes)
         state = self.rule.init(codes.double().cpu().numpy(), self.seed)
         self._codebook.load(state)
         self._is_started = True

@@ -13,9 +13,10 @@ from torch import Tensor, distributed, nn
 
 from vqtheory._base import check
 from vqtheory._base.randomness import Purpose, generator
-from vqtheory.nn import _distributed
-from vqtheory.nn._codebooks import EMACodebook, MapCodebook
-from vqtheory.nn._hooks import Hook
+from vqtheory.nn.codebooks.ema import EMACodebook
+from vqtheory.nn.codebooks.maps import MapCodebook
+from vqtheory.nn.ops import processes
+from vqtheory.nn.ops.hooks import Hook
 from vqtheory.nn.quantize import Quantized, VectorQuantize
 
 
@@ -113,7 +114,7 @@ class Replacement:
     def _count(self, optimizer: torch.optim.Optimizer, *_: Any) -> None:
         """After the optimizer's step: what is put in place now meets no gradient of the code before."""
         self.updates += 1
-        _distributed.add_up(self._fresh)  # now, so that any process's state is that of all
+        processes.add_up(self._fresh)  # now, so that any process's state is that of all
         self._hits, self._fresh = self._hits.to(self._fresh.device) + self._fresh, torch.zeros_like(self._fresh)
         if self.updates % self.every or self._seen is None:
             return
@@ -140,15 +141,15 @@ class Replacement:
 
 def _draw(latents: Tensor, random: Any, count: int) -> Tensor:
     """Up to `count` distinct rows of the latents [n, D] of all processes, the same ones in each process."""
-    rank = distributed.get_rank() if _distributed.running() else 0
-    sizes = torch.zeros(_distributed.world_size(), dtype=torch.int64, device=latents.device)
+    rank = distributed.get_rank() if processes.running() else 0
+    sizes = torch.zeros(processes.world_size(), dtype=torch.int64, device=latents.device)
     sizes[rank] = len(latents)
-    _distributed.add_up(sizes)
+    processes.add_up(sizes)
     chosen = torch.from_numpy(random.permutation(int(sizes.sum()))[:count]).to(latents.device) - sizes[:rank].sum()
     own = (chosen >= 0) & (chosen < len(latents))
     drawn = latents.new_zeros(len(chosen), latents.shape[1])
     drawn[own] = latents[chosen[own]]
-    _distributed.add_up(drawn)
+    processes.add_up(drawn)
     return drawn
 
 

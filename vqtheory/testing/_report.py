@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.errors import Flaky, HypothesisException, Unsatisfiable
 
 from vqtheory._base import check
-from vqtheory.testing import _claims, _contracts
+from vqtheory.testing import _contracts, _declared
 from vqtheory.testing._trial import Broken, Trial
 
 CONTRACTS: dict[str, Callable[[Trial], None]] = {
@@ -117,10 +117,10 @@ def check_rule(rule: Any, *, examples: int = 30) -> Report:
     if not _accepts(rule):
         text = f"init refuses every codebook; the last with: {Trial.refusal}"
         return Report(repr(rule), ("init",), (Failure("init", text),))
-    problem = _claims.problem_with_declarations(rule)
+    problem = _declared.problem_with_declarations(rule)
     found = {name: _run(check, rule, examples) for name, check in CONTRACTS.items()} | {"declarations": problem}
     if not problem:
-        found |= {name: _run(check, rule, examples) for name, check in _declared(rule).items()}
+        found |= {name: _run(check, rule, examples) for name, check in _chosen(rule).items()}
     return Report(repr(rule), tuple(found), tuple(Failure(name, text) for name, text in found.items() if text))
 
 
@@ -129,16 +129,16 @@ def _accepts(rule: Any) -> bool:
     return _run(lambda trial: trial.start(trial.codes(), trial.seed()), rule, 10) != REFUSED
 
 
-def _declared(rule: Any) -> dict[str, Callable[[Trial], None]]:
+def _chosen(rule: Any) -> dict[str, Callable[[Trial], None]]:
     """The checks of what the rule declares."""
     chosen = {
         "displacement": (not getattr(rule, "needs_displacement", False), _contracts.displacement),
-        "unselected codes": (getattr(rule, "moves_unselected", None) is False, _claims.unselected),
-        "fixed point": (getattr(rule, "fixed_point", None) is not None, _claims.fixed_point),
+        "unselected codes": (getattr(rule, "moves_unselected", None) is False, _declared.unselected),
+        "fixed point": (getattr(rule, "fixed_point", None) is not None, _declared.fixed_point),
     }
-    for name in _claims.EQUIVARIANCES:
-        chosen[name] = (name in getattr(rule, "equivariances", ()), getattr(_claims, name))
-    chosen["tracks translation"] = (bool(getattr(rule, "tracks_translation", False)), _claims.tracks_translation)
+    for name in _declared.EQUIVARIANCES:
+        chosen[name] = (name in getattr(rule, "equivariances", ()), getattr(_declared, name))
+    chosen["tracks translation"] = (bool(getattr(rule, "tracks_translation", False)), _declared.tracks_translation)
     return {name: check for name, (declared, check) in chosen.items() if declared}
 
 

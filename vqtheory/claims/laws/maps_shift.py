@@ -1,0 +1,159 @@
+"""What a step that all codes share is worth against drift, on the line.
+
+Let every gradient also move all codes together: Theta = I + beta 1 1^T. In a steady drift of lag a = v / eta,
+Theta G = -a 1 gives every living code G_k = -a / (1 + beta K): the steady states are those of plain vector
+quantization at a lag 1 + beta K times smaller, and so K codes live up to (1 + beta K) times the speed. That
+turns the law's K^-3 into K^-2. A codebook that moves as a whole only, Theta = 1 1^T, has no speed that kills
+for good; it trails by sqrt(2 a) and uses the codes that still lie in the cloud.
+
+Uniform cloud on [0, 1], in its own frame, where the codes fall back by v per update.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from vqtheory.claims.statement import Claim, Effort, Exact, Limit, Range
+from vqtheory.theory import critical_speed, rigid_lag, rigid_usage, shared_shift_gain
+
+LAW = "map rules"
+DERIVED = "derived here"
+
+
+def critical_lag(num_codes: int, beta: float) -> float:
+    """v / eta up to which the K codes of a uniform cloud live, by the law."""
+    return float(critical_speed(num_codes, 1.0) * shared_shift_gain(beta, num_codes))
+
+
+def pull(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Masses p_k and gradients p_k (c_k - m_k) of ascending codes under the uniform law, exactly."""
+    borders = np.concatenate([[0.0], np.clip((codes[1:] + codes[:-1]) / 2, 0, 1), [1.0]])
+    mass = np.diff(borders)
+    return mass, mass * (codes - (borders[1:] + borders[:-1]) / 2)
+
+
+def all_live(num_codes: int, beta: float, lag: float) -> bool:
+    """Whether the mean motion keeps all codes over 60 K^3 units of eta t, several times the slowest mode's life."""
+    codes, step = (np.arange(num_codes) + 0.5) / num_codes, 0.5 / (1 / num_codes + beta)
+    for _ in range(int(60 * num_codes**3 / step)):
+        mass, gradient = pull(codes)
+        if mass.min() <= 0:
+            return False
+        codes = codes - step * (gradient + beta * gradient.sum() + lag)
+    return True
+
+
+def thresholds(effort: Effort, seed: int) -> list[float]:
+    """Largest speed that the mean motion survives, found by bisection, over the law's."""
+    found = []
+    for num_codes, beta in [(2, 0.5), (2, 4.0), (3, 1.0)] if effort == "quick" else [(2, 4.0), (3, 1.0), (4, 0.3), (6, 2.0)]:
+        low, high = 0.8, 1.25
+        for _ in range(7):
+            middle = (low + high) / 2
+            lives = all_live(num_codes, beta, middle * critical_lag(num_codes, beta))
+            low, high = (middle, high) if lives else (low, middle)
+        found.append((low + high) / 2)
+    return found
+
+
+def used(num_codes: int, beta: float, lag: float, seed: int, step_size: float = 0.1, batch_size: int = 64) -> int:
+    """Codes in use at the end of a run with samples, long enough for three widths and 6 K^3 / eta updates."""
+    random = np.random.default_rng(seed)
+    codes, hits = np.sort(random.random(num_codes)), np.zeros(num_codes)
+    speed = lag * step_size
+    updates = int(max(3 / speed, 6 * num_codes**3 / step_size))
+    for update in range(updates):
+        x = random.random(batch_size)
+        winner = np.searchsorted((codes[1:] + codes[:-1]) / 2, x)  # codes on a line keep their order
+        won = np.bincount(winner, minlength=num_codes)
+        gradient = (won * codes - np.bincount(winner, weights=x, minlength=num_codes)) / batch_size
+        codes = codes - step_size * (gradient + beta * gradient.sum()) - speed
+        hits += won * (update > 0.9 * updates)
+    return int((hits > 0).sum())
+
+
+def survivors(effort: Effort, seed: int) -> list[float]:
+    """Codes in use less the law's, at speeds midway between two thresholds, beta = 1.
+
+    A dead code has no pull of its own, but goes on being shifted: with K' living the factor is 1 + beta K'.
+    """
+    start, found = (6, []) if effort == "quick" else (12, [])
+    for left in (2, 3, start - 2):
+        lag = np.sqrt(critical_lag(left, beta=1.0) * critical_lag(left + 1, beta=1.0))
+        found += [float(used(start, 1.0, lag, seed * 1000 + i) - left) for i in range(1 if effort == "quick" else 4)]
+    return found
+
+
+def rigid(num_codes: int, lag: float, seed: int, step_size: float = 0.05, batch_size: int = 64) -> tuple[float, float]:
+    """How far a codebook trails the cloud that moves as a whole only, and the share of its codes in use."""
+    random = np.random.default_rng(seed)
+    codes = (np.arange(num_codes) + 0.5) / num_codes
+    borders, offset, total, hits = (codes[1:] + codes[:-1]) / 2, 0.0, 0.0, np.zeros(num_codes)
+    updates = 6000
+    for update in range(updates):
+        x = random.random(batch_size) - offset
+        winner = np.searchsorted(borders, x)
+        offset -= step_size * (float(np.mean(codes[winner] - x)) + lag)
+        if update > updates // 2:
+            total -= offset
+            hits += np.bincount(winner, minlength=num_codes)
+    return total / (updates - updates // 2 - 1), float((hits > 0).mean())
+
+
+def rigid_lags(effort: Effort, seed: int) -> dict[float, list[float]]:
+    """Lag over the law's at three codebook sizes; v = 0.02 eta."""
+    each, law = range(6 if effort == "quick" else 24), float(rigid_lag(0.02, 1.0))
+    return {1 / num_codes: [rigid(num_codes, 0.02, seed * 1000 + i)[0] / law for i in each] for num_codes in (32, 64, 128)}
+
+
+def rigid_usages(effort: Effort, seed: int) -> list[float]:
+    """Share of 256 codes in use over the law's, at three speeds."""
+    return [
+        rigid(256, lag, seed * 1000 + i)[1] / float(rigid_usage(lag, 1.0))
+        for lag in (0.02, 0.05, 0.125)
+        for i in range(1 if effort == "quick" else 6)
+    ]
+
+
+CLAIMS = [
+    Claim(
+        "shared-shift-threshold",
+        "A shared shift, Theta = I + beta 11', multiplies the critical speed by 1 + beta K (mean motion over the law)",
+        DERIVED,
+        LAW,
+        Exact(worst=True),
+        lambda: Range(0.99, 1.01),
+        thresholds,
+        resolution=0.02,
+    ),
+    Claim(
+        "shared-shift-survivors",
+        "With samples, beta = 1: the survivors are the largest K with (1 + beta K) v_c(K) >= v (difference)",
+        DERIVED,
+        LAW,
+        Exact(worst=True),
+        lambda: Range(0.0, 0.0),
+        survivors,
+        resolution=0.0,
+    ),
+    Claim(
+        "rigid-lag",
+        "A codebook that only shifts as a whole trails a uniform cloud by sqrt(2v/eta), K -> infinity (ratio)",
+        DERIVED,
+        LAW,
+        Limit("1/K", order=1),
+        lambda: 1.0,
+        rigid_lags,
+        resolution=0.05,
+    ),
+    Claim(
+        "rigid-usage",
+        "A codebook that only shifts as a whole uses 1 - sqrt(2v/eta) of its codes in a drift (ratio, K = 256)",
+        DERIVED,
+        LAW,
+        Exact(worst=True),
+        lambda: Range(0.94, 1.08),
+        rigid_usages,
+        resolution=0.14,
+    ),
+]

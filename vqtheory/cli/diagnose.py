@@ -1,0 +1,58 @@
+"""`vqtheory diagnose`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from vqtheory.cli.options import option, picture_file, read, torch_module
+
+
+def diagnose(
+    source: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FOLDER|FILE")],
+    /,
+    *,
+    rule: Annotated[str | None, option("TEXT", "the source's own")] = None,
+    codes: Annotated[Path | None, option("FILE.npy")] = None,
+    every: Annotated[str | None, option("INT", "1")] = None,
+    batch_size: Annotated[str | None, option("INT")] = None,
+    replay: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
+    picture: Annotated[Path | None, option("FILE.png", "diagnosis.png in the folder, else vqtheory-diagnosis.png")] = None,
+) -> None:
+    """Say which codes are alive, what the laws predict will survive the drift that was seen, and which knob would help.
+
+    Args:
+        source: The --save folder of train or simulate, a file that a Monitor's recording was saved in (.npz), or latents
+            [time, N, D] of one and the same batch (.npy).
+        rule: How the codebook moves, where the source does not say, e.g. "VQ(step_size=0.05)".
+        codes: With latents, the codebook at the last time [K, D] or at each [time, K, D].
+        every: With latents, updates from one time to the next.
+        batch_size: With latents, how many there are in an update of the training; Adam's law depends on it.
+        replay: Also play what a training with --latents has kept again by the simulator's rule, and compare the codes.
+        picture: Where to draw it; .pdf, .svg and .jpg too.
+    """
+    default = source / "diagnosis.png" if source.is_dir() else Path("vqtheory-diagnosis.png")
+    target = picture_file(picture or default)
+    import vqtheory as vq
+
+    given: Any = source
+    if source.suffix == ".npy":
+        from vqtheory._base.files import load_array
+
+        given = load_array(str(source))
+    found = vq.diagnose(
+        given,
+        None if codes is None else read("codes", str(codes)),
+        rule=rule,
+        every=1 if every is None else read("every", every),
+        batch_size=None if batch_size is None else read("batch_size", batch_size),
+    )
+    text = str(found)
+    if replay:
+        text += f"\n\nReplay. {torch_module('training.replay').replay(source)}"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    found.plot().savefig(target, dpi=150)
+    print(text)
+    print(f"\nPicture: {target}")

@@ -1,0 +1,136 @@
+"""`vqtheory simulate`, `resume` and `show`."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from vqtheory.cli.options import Folder, option, picture_file, read
+
+if TYPE_CHECKING:
+    from vqtheory.simulation.run import Run
+
+DEFAULTS: dict[str, Any] = {
+    "rule": "VQ(step_size=0.05)",
+    "stream": "Stream(Uniform(dim=1), Translation(speed=1e-5))",
+    "codes": 64,
+    "steps": 200_000,
+}
+
+
+def simulate(
+    *,
+    rule: Annotated[str | None, option("TEXT", DEFAULTS["rule"])] = None,
+    stream: Annotated[str | None, option("TEXT", DEFAULTS["stream"])] = None,
+    codes: Annotated[str | None, option("INT|FILE.npy", str(DEFAULTS["codes"]))] = None,
+    steps: Annotated[str | None, option("INT", str(DEFAULTS["steps"]))] = None,
+    batch_size: Annotated[str | None, option("INT", "1")] = None,
+    seed: Annotated[str | None, option("INT", "0")] = None,
+    init: Annotated[str | None, option("{latents,kmeans++}", "latents")] = None,
+    dtype: Annotated[str | None, option("{float64,float32}", "float64")] = None,
+    records: Annotated[str | None, option("INT", "100")] = None,
+    config: Annotated[Path | None, option("FILE.toml")] = None,
+    save: Annotated[Path | None, option("FOLDER")] = None,
+    picture: Annotated[Path | None, option("FILE.png", "run.png in the folder, else vqtheory-run.png")] = None,
+) -> None:
+    """Let a rule follow a stream, and tell which codes survive.
+
+    Args:
+        rule: How the codebook moves, e.g. "EMA(decay=0.99)"; all rules by name: vqtheory --help.
+        stream: What it follows, e.g. "Stream(Gaussian(dim=2), Rotation(rate=1e-4))"; all by name: vqtheory --help.
+        codes: How many codes, or a file that holds them, [K, D].
+        steps: Updates of the codebook.
+        batch_size: Latents in an update; 1 is online k-means.
+        seed: The same seed gives the same run, and the same latents and first codes to every rule.
+        init: How the first codes are chosen among latents of step 0.
+        dtype: Precision of codes and latents.
+        records: Rows of the history.
+        config: Take what is not given here from this file, such as the config.toml of a saved run.
+        save: Keep the run in this folder, up to date while it goes on, for resume and show.
+        picture: Where to draw the run; .pdf, .svg and .jpg too.
+    """
+    target = picture_file(picture, save)
+    given = {"rule": rule, "stream": stream, "init": init, "dtype": dtype, "codes": codes}
+    given |= {"steps": steps, "batch_size": batch_size, "seed": seed, "records": records}
+    parameters = DEFAULTS | _configured(config) | {name: value for name, value in given.items() if value is not None}
+    import vqtheory as vq
+
+    parameters = {name: read(name, value) for name, value in parameters.items()}
+    run = _interruptible(save, lambda: vq.simulate(**parameters, save=save))
+    _end(run, target, save)
+
+
+def resume(
+    folder: Folder,
+    /,
+    *,
+    steps: Annotated[str | None, option("INT")] = None,
+    picture: Annotated[Path | None, option("FILE.png", "run.png in the folder")] = None,
+) -> None:
+    """Continue a saved run, as if it had not stopped.
+
+    Args:
+        folder: The --save folder of simulate.
+        steps: A new number of updates, to go further than was asked for, or less far.
+        picture: Where to draw the run.
+    """
+    target = picture_file(picture, folder)
+    import vqtheory as vq
+
+    total = None if steps is None else read("steps", steps)
+    _end(_interruptible(folder, lambda: vq.resume(folder, total)), target, folder)
+
+
+def show(
+    folder: Folder,
+    /,
+    *,
+    picture: Annotated[Path | None, option("FILE.png", "run.png in the folder")] = None,
+) -> None:
+    """Tell what came out of a saved run, without running.
+
+    Args:
+        folder: The --save folder of simulate.
+        picture: Where to draw the run.
+    """
+    target = picture_file(picture, folder)
+    if (folder / "checkpoint.pt").exists():
+        raise ValueError(
+            f"{folder} is a training: its table is history.parquet, and vqtheory train --resume goes on with it."
+        )
+    import vqtheory as vq
+
+    _end(vq.Run.load(folder), target, folder)
+
+
+def _configured(path: Path | None) -> dict[str, Any]:
+    if path is None:
+        return {}
+    from vqtheory.simulation.config import read_config
+
+    return read_config(path)
+
+
+def _interruptible(folder: Path | None, play: Callable[[], Run]) -> Run:
+    """Play; whoever stops it is told how to go on."""
+    try:
+        return play()
+    except KeyboardInterrupt:
+        if folder is not None and (folder / "manifest.json").exists():
+            raise KeyboardInterrupt(f"Go on with: vqtheory resume {shlex.quote(str(folder))}") from None
+        raise KeyboardInterrupt("Nothing was kept: --save FOLDER makes a run that can be resumed.") from None
+
+
+def _end(run: Run, picture: Path, folder: Path | None) -> None:
+    """What is printed and drawn when a run is over."""
+    from vqtheory.simulation.summary import sentences, table
+
+    print(f"{sentences(run)}\n\n{table(run)}\n")
+    picture.parent.mkdir(parents=True, exist_ok=True)
+    run.plot().savefig(picture, dpi=150)
+    print(f"Picture: {picture}")
+    if folder is not None:
+        further = {"running": "; to go on", "finished": "; to go further, with --steps", "diverged": ""}[run.status]
+        print(f"Run: {folder}{further and f'{further}: vqtheory resume {shlex.quote(str(folder))}'}")

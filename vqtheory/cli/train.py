@@ -1,0 +1,127 @@
+"""`vqtheory train`."""
+
+from __future__ import annotations
+
+import math
+import os
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import tyro
+
+from vqtheory._base import check
+from vqtheory._base.folder import HISTORY
+from vqtheory.cli.options import number, option, torch_module
+
+if TYPE_CHECKING:
+    from vqtheory.nn.training import TrainingRun
+
+
+def train(
+    *,
+    rule: Annotated[str | None, option("TEXT", "vq")] = None,
+    codes: Annotated[str | None, option("INT", "1024")] = None,
+    dim: Annotated[str | None, option("INT", "64")] = None,
+    codebook_dim: Annotated[str | None, option("INT", "dim")] = None,
+    model: Annotated[str | None, option("{small,paper}", "small")] = None,
+    data: Annotated[str | None, option("PATH", "VQTHEORY_DATA, else one photograph")] = None,
+    size: Annotated[str | None, option("INT", "64")] = None,
+    steps: Annotated[str | None, option("INT", "2000")] = None,
+    batch_size: Annotated[str | None, option("INT", "16")] = None,
+    lr: Annotated[str | None, option("REAL", "5e-4")] = None,
+    lr_decay: Annotated[str | None, option("REAL", "1.0")] = None,
+    codebook_optimizer: Annotated[str | None, option("{adam,sgd}", "adam")] = None,
+    codebook_lr: Annotated[str | None, option("REAL|TEXT", "lr")] = None,
+    clip: Annotated[str | None, option("REAL", "none")] = None,
+    beta: Annotated[str | None, option("REAL", "0.25")] = None,
+    replace_every: Annotated[str | None, option("INT", "never")] = None,
+    estimator: Annotated[str | None, option("{straight-through,rotation,code-gradient}", "straight-through")] = None,
+    amp: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
+    seed: Annotated[str | None, option("INT", "0")] = None,
+    records: Annotated[str | None, option("INT", "20")] = None,
+    latents: Annotated[tuple[str, str] | None, option("START STOP")] = None,
+    save: Annotated[Path | None, option("FOLDER")] = None,
+    resume: Annotated[Path | None, option("FOLDER")] = None,
+) -> None:
+    """Train a VQ-VAE on images, and tell how many codes it uses. Needs torch: pip install torch.
+
+    With several processes: torchrun --nproc-per-node 2 -m vqtheory train ...
+
+    Args:
+        rule: How the codebook moves: vq, ema, nsvq, transvq, simvq, cosine, or a call such as "NSVQ(bandwidth=0.1)". By name
+            nsvq is "NSVQ(form='softmax', bandwidth=exponential(2.0, half_life=STEPS/10))", which needs a --codebook-lr
+            that lets codes follow, about 0.04.
+        codes: How many codes.
+        dim: Dimensions of the latents.
+        codebook_dim: Dimensions of the codes, where latents are projected to fewer.
+        model: Sizes of encoder and decoder; small trains on a CPU, paper is that of the published experiments.
+        data: A folder or a .zip of images, or .parquet files with the column image, such as copies of CelebA-HQ.
+        size: Pixels along a side; the images' central square is scaled to it.
+        steps: Updates.
+        batch_size: Images in an update, of all processes together.
+        lr: Rate of Adam.
+        lr_decay: Its factor from epoch to epoch; 0.995 in the published experiments.
+        codebook_optimizer: Of the codes; sgd is the simulator's rule with the step size 2 lr / dim.
+        codebook_lr: Rate of the codes, or a schedule of it, such as "exponential(0.04, half_life=300)".
+        clip: Largest norm of the gradient. That of the codebook is never clipped.
+        beta: Weight of the commitment loss.
+        replace_every: After so many updates each, put codes that were not chosen since on latents; a treatment of its own.
+        estimator: How the decoder's gradient passes the quantizer.
+        amp: Compute convolutions in bfloat16.
+        seed: The same seed gives the same run on a CPU.
+        records: Rows of the history.
+        latents: Keep the latents and codes of these updates as latents.npy and codes.npy in the folder, for Recorded; they
+            are each update's own batch, so that what moves from one to the next is not the encoder alone.
+        save: Keep the run in this folder, up to date while it goes on.
+        resume: Go on with the run in this folder, further with --steps.
+    """
+    given: dict[str, Any] = {"rule": rule, "model": model, "data": data, "estimator": estimator}
+    numbers = {"codes": codes, "dim": dim, "codebook_dim": codebook_dim, "size": size, "steps": steps, "seed": seed}
+    numbers |= {"batch_size": batch_size, "lr": lr, "lr_decay": lr_decay, "codebook_lr": codebook_lr, "clip": clip}
+    numbers |= {"beta": beta, "replace_every": replace_every, "records": records}
+    given |= {name: number(text) for name, text in numbers.items() if text is not None}
+    given |= {"codebook_optimizer": codebook_optimizer, "latents": latents and tuple(map(number, latents))}
+    given |= {"amp": amp or None}
+    run_training({name: value for name, value in given.items() if value is not None}, save, resume)
+
+
+def run_training(given: dict[str, Any], save: Path | None, folder: Path | None) -> None:
+    """Train with what is given, or resume the folder's run, and say what came out."""
+    if folder is not None and (save is not None or set(given) - {"steps"}):
+        raise check.fail("train", "resume", "alone, or with --steps: the rest is the folder's", str(folder))
+    kept, training = folder or save, torch_module("training")
+    try:
+        run = training.train(**given, save=save) if folder is None else training.resume(folder, given.get("steps"))
+    except KeyboardInterrupt:
+        if kept is None:
+            raise KeyboardInterrupt("Nothing was kept: --save FOLDER makes a run that can be resumed.") from None
+        raise KeyboardInterrupt(
+            f"Kept up to update {_kept_steps(kept):,}. Go on with: vqtheory train --resume {shlex.quote(str(kept))}"
+        ) from None
+    if os.environ.get("RANK", "0") != "0":  # of torchrun's processes the first one speaks
+        return
+    print(sentences(run))
+    if kept is not None:
+        print(f"Run: {kept}; to go further, with --steps: vqtheory train --resume {shlex.quote(str(kept))}")
+
+
+def _kept_steps(folder: Path) -> int:
+    """Updates in the last checkpoint, each of which is at a row of the history."""
+    import polars as pl
+
+    rows = pl.read_parquet(folder / HISTORY)
+    return int(rows["step"][-1]) if len(rows) else 0
+
+
+def sentences(run: TrainingRun) -> str:
+    """What came out."""
+    config, row = run.config, run.rows[-1]
+    since = run.rows[-2]["step"] if len(run.rows) > 1 else 0
+    psnr = 10 * math.log10(4 / row["reconstruction"])  # images span [-1, 1]
+    default = type(config)(config.rule)
+    about = f"{config.rule!r} in the {config.model} VQ-VAE" + ("" if config == default else f", of {config!r}")
+    return (
+        f"{about}.\nAfter {run.step:,} updates {row['used']:,} of {config.codes:,} codes are used from update "
+        f"{since + 1:,} on (perplexity {row['perplexity']:.1f}), and images come back at {psnr:.1f} dB."
+    )

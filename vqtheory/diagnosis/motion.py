@@ -1,0 +1,52 @@
+"""How a probe of latents moves: pure geometry."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Motion(NamedTuple):
+    """How a probe of latents moves: per update of the T - 1 times between, and its shape at the T times."""
+
+    speed: np.ndarray  # [T-1], distance of the mean
+    moved: np.ndarray  # [T-1], root mean square of the samples' own moves
+    growth: np.ndarray  # [T-1], rate of the spread's logarithm
+    left: np.ndarray  # [T-1], share of a uniform cloud of this spread along the motion that is outside the cloud in the end
+    length: np.ndarray  # [T-1], of such a cloud in the end
+    sides: np.ndarray  # [T-1, D], of a uniform box with the spread along principal axes in the end, the longest first
+    direction: np.ndarray  # [T-1, D], of length 1; 0 where the mean rests
+    spread: np.ndarray  # [T], root mean squared distance from the mean
+    dimension: np.ndarray  # [T], (sum of variances)^2 / sum of their squares, on principal axes
+
+
+def _motion(latents: np.ndarray, steps: np.ndarray) -> Motion:
+    means, every = latents.mean(axis=1), np.diff(steps)
+    covariances = [(x - mean).T @ (x - mean) / len(x) for x, mean in zip(latents, means, strict=True)]
+    variances = np.array([np.linalg.eigvalsh(each)[::-1] for each in covariances]).clip(0)
+    total, squares = variances.sum(axis=1), np.sum(variances**2, axis=1)
+    moves = np.diff(means, axis=0)
+    distance = np.linalg.norm(moves, axis=1)
+    direction = moves / np.where(distance > 0, distance, 1)[:, None]
+    own = np.sqrt(np.mean(np.sum(np.diff(latents, axis=0) ** 2, axis=2), axis=1))
+    start, end = (_length(direction, part) for part in (covariances[:-1], covariances[1:]))
+    left = (distance - (end - start) / 2) / np.where(start > 0, start, 1)
+    spread = np.sqrt(total)
+    grown = np.diff(np.log(np.maximum(spread, np.finfo(float).tiny)))
+    return Motion(
+        speed=distance / every,
+        moved=own / every,
+        growth=grown / every,
+        left=np.where(start > 0, left, distance > 0).clip(0, 1),
+        length=end,
+        sides=np.sqrt(12 * variances[1:]),
+        direction=direction,
+        spread=spread,
+        dimension=np.where(squares > 0, total**2 / np.where(squares > 0, squares, 1), 1.0),
+    )
+
+
+def _length(direction: np.ndarray, covariances: list[np.ndarray]) -> np.ndarray:
+    """Of uniform clouds with these covariances [T][D, D], along directions [T, D]."""
+    return np.sqrt([12 * max(0.0, e @ each @ e) for e, each in zip(direction, covariances, strict=True)])

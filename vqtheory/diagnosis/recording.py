@@ -1,0 +1,240 @@
+"""What was seen of a codebook and of one batch of latents at successive times: what a diagnosis is made of."""
+
+from __future__ import annotations
+
+import io
+import os
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from vqtheory._base import check
+from vqtheory._base.config import parse, text
+from vqtheory.diagnosis.motion import Motion, _motion
+from vqtheory.measure import cells, perplexity
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from vqtheory.simulation.run import Run
+    from vqtheory.streams import Recorded
+
+_PROBE = 1024  # latents of the law of a simulated run
+_TIMES = 256  # of a simulated run
+_PLAIN = ("optimizer", "weight_decay", "batch_size", "since", "every", "updates")
+
+
+@dataclass(frozen=True, eq=False)
+class Recording:
+    """A probe batch of latents and the codebook that follows them, at T times.
+
+    Attributes
+    ----------
+    steps : int64 [T]
+        Updates done.
+    latents : float [T, N, D]
+        The same N samples in the same rows.
+    codes : float [K, D]
+        At the last time.
+    code_means, code_spreads : float [T, D], [T]
+        Mean of the codes, and root of the mean squared distance from it.
+    distortions : float [T]
+        Mean squared distance of the latents to their codes.
+    hits : int64 [T, K] or [1, K]
+        Of all latents since the time before, or of those before the last time alone; of the probe, where that was not
+        counted.
+    used, perplexities : float [T]
+        Codes hit since the time before, or since a simulation's record before, and the perplexity of the hits.
+    rule : rule or None
+        How the codebook moves.
+    optimizer : str or None
+        What moves it by the rule's gradient, "sgd", "adam" or the name of another; None where `rates` is the rule's own.
+    rates : float [T]
+        With SGD the step size eta in the simulator's units, momentum included, with Adam the learning rate; nan where
+        it is not known or not used.
+    weight_decay : float
+        On the codebook, as the optimizer has it.
+    batch_size : int or None
+        Latents in an update.
+    since : int or None
+        The update after which the hits of the last time begin; that of the time before it by default.
+    pending : int64 [K] or None
+        Hits since the last time. With `every` and `updates`, what a Monitor goes on from.
+    """
+
+    steps: np.ndarray
+    latents: np.ndarray
+    codes: np.ndarray
+    code_means: np.ndarray
+    code_spreads: np.ndarray
+    distortions: np.ndarray
+    hits: np.ndarray
+    used: np.ndarray
+    perplexities: np.ndarray
+    rates: np.ndarray
+    rule: Any = None
+    optimizer: str | None = None
+    weight_decay: float = 0.0
+    batch_size: int | None = None
+    since: int | None = None
+    pending: np.ndarray | None = None
+    every: int | None = None
+    updates: int | None = None
+
+    @classmethod
+    def of(cls, latents: Any, codes: Any, rule: Any = None, every: int = 1, batch_size: int | None = None) -> Recording:
+        """From latents [T, N, D] of one batch, and codes [K, D] of the last time or [T, K, D] of each."""
+        latents, codes = np.asarray(latents), np.asarray(codes)
+        every = check.integer("diagnose", "every", every)
+        if latents.ndim != 3 or min(latents.shape[:2]) < 2:
+            raise check.fail("diagnose", "latents", "an array [T >= 2, N >= 2, D]", latents.shape)
+        if codes.shape[-1:] != latents.shape[2:] or codes.shape[:-2] not in ((), latents.shape[:1]):
+            wanted = f"an array [K, {latents.shape[2]}] or [{len(latents)}, K, {latents.shape[2]}]"
+            raise check.fail("diagnose", "codes", wanted, codes.shape)
+        check.finite("diagnose", "latents", latents)
+        check.finite("diagnose", "codes", codes)
+        steps = every * np.arange(len(latents))
+        times = [seen(*pair) for pair in zip(latents, _each(codes, len(latents)), strict=True)]
+        return joined(times, steps, rule, batch_size=batch_size, **of_rule(rule, steps))
+
+    @classmethod
+    def of_run(cls, run: Run) -> Recording:
+        """From a simulated run: samples of its law at the records of its history."""
+        from vqtheory._base.randomness import Purpose, generator
+        from vqtheory.streams import Stream
+
+        rows = [row for row in run.rows if row["step"] > 0]
+        if not isinstance(run.config.stream, Stream) or len(rows) < 2:
+            raise ValueError("A diagnosis of a simulation needs two records, and a stream that drifts by a law: Stream.")
+        rows = rows[:: -max(1, -(-len(rows) // _TIMES))][::-1]
+        stream, seed = run.config.stream, run.config.seed
+        samples = stream.source.sample(generator(seed, Purpose.PROBE, 0), _PROBE)[None]
+        laws = [stream.at(row["step"], seed) for row in rows]
+        latents = np.concatenate([law.now.apply(samples, law.source.mean) for law in laws])
+        steps = np.array([row["step"] for row in rows])
+        rule = run.config.rule
+        found = joined([seen(each, run.codes) for each in latents], steps, rule, **of_rule(rule, steps))
+        known = {name: np.array([row[name] for row in rows], np.float64) for name in ("used", "perplexity", "distortion")}
+        return replace(
+            found,
+            hits=run.hits[None],
+            used=known["used"],
+            perplexities=known["perplexity"],
+            distortions=known["distortion"],
+            code_means=np.full_like(found.code_means, np.nan),  # of codes that have moved on since
+            code_spreads=np.full_like(found.code_spreads, np.nan),
+            batch_size=run.config.batch_size,
+            since=run.hits_since,
+        )
+
+    @property
+    def table(self) -> pl.DataFrame:
+        """One row per time: step, used, usage, perplexity, speed, moved, spread, dimension, distortion.
+
+        `used`, `usage` and `perplexity` are of all hits since the row before; `speed` is the distance that the probe's
+        mean has moved per update since then, and `moved` the root mean square of its samples' own moves.
+        """
+        import polars as pl
+
+        motion = self.motion
+        between = {name: np.append(np.nan, getattr(motion, name)) for name in ("speed", "moved")}
+        columns = {"step": self.steps, "used": self.used, "usage": self.used / len(self.codes)}
+        columns |= {"perplexity": self.perplexities, **between, "spread": motion.spread, "dimension": motion.dimension}
+        columns |= {"distortion": self.distortions}
+        return pl.DataFrame(columns).fill_nan(None)
+
+    @cached_property
+    def motion(self) -> Motion:
+        """How the probe has moved."""
+        return _motion(np.asarray(self.latents, np.float64), self.steps)
+
+    @property
+    def stream(self) -> Recorded:
+        """The probe's motion as a stream, for `simulate`: what would another rule have kept, had the encoder moved alike?
+
+        Raises `ValueError` where the times are not equally far apart.
+        """
+        from vqtheory.streams import Recorded
+
+        every = np.unique(np.diff(self.steps))
+        if len(every) != 1:
+            raise ValueError(f"A stream is made of times that are equally far apart. Got steps {self.steps.tolist()}.")
+        return Recorded(self.latents, every=int(every[0]), interpolate=True)
+
+    def contents(self) -> bytes:
+        """As the bytes of an .npz file."""
+        arrays = {item.name: getattr(self, item.name) for item in fields(self) if getattr(self, item.name) is not None}
+        if self.rule is not None:
+            arrays["rule"] = text(self.rule)
+        file = io.BytesIO()
+        np.savez(file, **{name: np.asarray(value) for name, value in arrays.items()})  # type: ignore[arg-type]
+        return file.getvalue()
+
+    def save(self, path: str | Path) -> None:
+        """Write an .npz file, under a temporary name until it is complete."""
+        path = Path(path)
+        beside = path.with_name(f"{path.name}.new")
+        beside.write_bytes(self.contents())
+        os.replace(beside, path)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Recording:
+        """Read what `save` has written; `ValueError` names a file that is something else."""
+        return cls.read(Path(path).read_bytes(), str(path))
+
+    @classmethod
+    def read(cls, content: bytes, name: str) -> Recording:
+        """Read the bytes of `contents`."""
+        try:
+            with np.load(io.BytesIO(content), allow_pickle=False) as stored:
+                found = {key: stored[key] for key in stored.files}
+            plain = {key: found[key].item() for key in _PLAIN if key in found}
+            rule = {"rule": parse(found["rule"].item())} if "rule" in found else {}
+            return cls(**(found | plain | rule))
+        except Exception as error:  # zip, npy and the fields each have their own
+            raise ValueError(f"{name} is no recording of a Monitor, or is damaged: {error}") from None
+
+
+def _each(codes: np.ndarray, times: int) -> Any:
+    return codes if codes.ndim == 3 else np.broadcast_to(codes, (times, *codes.shape))
+
+
+def seen(latents: np.ndarray, codes: np.ndarray) -> dict[str, Any]:
+    """One time."""
+    found = cells(latents, codes)
+    mean = codes.mean(axis=0)
+    spread = np.sqrt(np.mean(np.sum((codes - mean) ** 2, axis=1)))
+    place = {"latents": latents, "code_means": mean, "code_spreads": spread, "distortions": found.distortion}
+    return place | counted(found.hits) | {"codes": codes}
+
+
+def counted(hits: np.ndarray) -> dict[str, Any]:
+    """What hits [K] say."""
+    return {"hits": hits, "used": float(np.count_nonzero(hits)), "perplexities": perplexity(hits)}
+
+
+def joined(times: list[dict[str, Any]], steps: np.ndarray, rule: Any = None, **known: Any) -> Recording:
+    """All times, one after the other."""
+    columns: dict[str, Any] = {
+        name: np.array([each[name] for each in times]) for name in times[0] if name not in ("codes", "steps")
+    }
+    columns |= known
+    last = {"codes": times[-1]["codes"]} if "codes" not in columns else {}
+    return Recording(np.asarray(steps, np.int64), **columns, **last, rule=rule)
+
+
+def of_rule(rule: Any, steps: np.ndarray) -> dict[str, Any]:
+    """The step size that a rule of the simulator has at these steps, with its momentum, and its weight decay."""
+    rates = values(rule, "step_size", steps) / (1 - getattr(rule, "momentum", 0.0))
+    return {"rates": rates, "weight_decay": float(getattr(rule, "weight_decay", 0.0)), "optimizer": None}
+
+
+def values(rule: Any, name: str, steps: np.ndarray) -> np.ndarray:
+    """A field of the rule at these steps, whether a number or a schedule; nan where it has none."""
+    value = getattr(rule, name, None)
+    if value is None:
+        return np.full(len(steps), np.nan)
+    return np.broadcast_to(np.asarray(value(steps) if callable(value) else value, np.float64), len(steps)).copy()

@@ -1,0 +1,52 @@
+"""What a rule makes of the motion that a probe was seen to make: a simulation in place of a law."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from vqtheory import rules
+from vqtheory._base import check
+from vqtheory._base.randomness import Purpose, generator
+from vqtheory.diagnosis.recording import Recording
+from vqtheory.simulation.run import Run, simulate
+
+
+def play(recording: Recording, rule: Any, codes: Any, seed: int) -> Run:
+    """A run of the rule, or of the recording's own, on the probe's motion, from a matched start."""
+    stream, latents = recording.stream, recording.latents[0]
+    number = check.integer("replayed", "codes", len(recording.codes) if codes is None else codes)
+    order = generator(seed, Purpose.START).permutation(len(latents))
+    start = latents[np.resize(order, number)]  # of equal codes the first alone wins, as in the layer
+    rule = own_rule(recording) if rule is None else rule
+    return simulate(
+        replace(rule, start="matched") if hasattr(rule, "start") else rule,
+        stream,
+        codes=start,
+        steps=stream.steps - 1,
+        batch_size=len(latents),
+        seed=seed,
+        dtype=str(np.result_type(latents.dtype, np.float32)),
+        records=1,
+        progress=False,
+    )
+
+
+def own_rule(recording: Recording) -> Any:
+    """The simulator's rule for what moved the codebook, at the rate of the last time."""
+    rule, optimizer, rate = recording.rule, recording.optimizer, float(recording.rates[-1])
+    if rule is not None and optimizer is None:
+        return rule
+    if isinstance(rule, rules.TransVQ | rules.SimVQ) and optimizer in ("sgd", "adam") and not recording.weight_decay:
+        return replace(rule, step_size=rate, optimizer=optimizer)
+    if isinstance(rule, rules.VQ) and (optimizer == "adam" or (optimizer == "sgd" and recording.weight_decay)):
+        return rules.TrainedVQ(rate, optimizer, weight_decay=recording.weight_decay)
+    if rule is not None and optimizer == "sgd" and not recording.weight_decay:
+        return replace(rule, step_size=rate)
+    raise ValueError(
+        "The replay needs a rule: replayed(rule=...). No rule of the simulator is known to move codes as "
+        f"{'an unnamed rule' if rule is None else repr(rule)} under {optimizer or 'no optimizer'} did, "
+        f"with a weight decay of {recording.weight_decay:g}."
+    )

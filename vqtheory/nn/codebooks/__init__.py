@@ -1,0 +1,1 @@
+"""The codebook of each rule as a torch module: a mirror of `vqtheory.rules`."""

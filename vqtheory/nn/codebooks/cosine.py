@@ -1,0 +1,22 @@
+"""The codebook on the unit sphere."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from vqtheory.nn.codebooks.base import Codebook
+
+
+class CosineCodebook(Codebook):
+    """Codes and latents on the unit sphere."""
+
+    def settle(self) -> None:
+        """Undo an optimizer's step off the sphere."""
+        self.weight.data.copy_(nn.functional.normalize(self.weight.data, dim=1))
+
+    def codes(self) -> Tensor:
+        """The directions of the codes."""
+        return nn.functional.normalize(self.weight, dim=1)
+
+    def project(self, latents: Tensor) -> Tensor:
+        return nn.functional.normalize(latents, dim=1)

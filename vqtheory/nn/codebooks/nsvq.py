@@ -1,0 +1,41 @@
+"""NSVQ's codebook: codes that did not win move too, by a kernel."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from vqtheory.nn.codebooks.base import Codebook
+from vqtheory.nn.ops import processes
+from vqtheory.nn.ops.attraction import attract, propagate
+
+
+class NSVQCodebook(Codebook):
+    """Codes that did not win move too, by a kernel."""
+
+    def assign(self, latents: Tensor, codes: Tensor, step: Tensor) -> tuple[Tensor, Tensor]:
+        if self.rule.form == "propagate":
+            return super().assign(latents, codes, step)
+        strength, softmax = self.rule._strength, self.rule.form == "softmax"
+        loss, indices, _ = attract(latents, codes, self._scale(step, codes), strength, softmax)
+        return indices, loss
+
+    def _scale(self, step: Tensor, codes: Tensor) -> Tensor:
+        bandwidth = self.rule.bandwidth(step.to(codes.dtype)) if callable(self.rule.bandwidth) else self.rule.bandwidth
+        square = torch.as_tensor(bandwidth, dtype=codes.dtype, device=codes.device).square()
+        return -1 / ((1 if self.rule.form == "softmax" else 2) * square).clamp_min(torch.finfo(codes.dtype).tiny)
+
+    @torch.no_grad()
+    def update(self, latents: Tensor, chosen: Tensor, indices: Tensor, step: Tensor, displacement: Tensor | None) -> None:
+        """The propagate form: the kernel mean of the samples' own moves."""
+        if self.rule.form != "propagate":
+            return
+        if displacement is None or displacement.shape != latents.shape:
+            raise ValueError(
+                "The propagate form of NSVQ needs how far the encoder has moved each latent since the update before: "
+                "pass forward(latents, displacement=...), of the shape of the latents."
+            )
+        passed, mass = propagate(latents, self.weight, displacement.to(latents.dtype), self._scale(step, self.weight))
+        processes.add_up(passed, mass)
+        move = self.rule._strength * passed / mass.clamp_min(torch.finfo(mass.dtype).tiny)[:, None]
+        self.weight.data.add_(torch.where(mass[:, None] > 0, move, 0))

@@ -1,0 +1,170 @@
+"""What is measured of a trained VQ-VAE on images: codebook, pixels, and what other networks say."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torchmetrics.functional.image import multiscale_structural_similarity_index_measure as ms_ssim
+from torchmetrics.functional.image import structural_similarity_index_measure as ssim
+from tqdm import tqdm
+
+from vqtheory import measure
+from vqtheory.nn.evaluation.frechet import frechet_distance
+from vqtheory.nn.evaluation.networks import Network
+from vqtheory.nn.ops.mode import evaluating
+from vqtheory.nn.training.run import TrainingRun, device
+
+_WINDOW = 11  # of SSIM, pixels
+_SCALES = 16 * _WINDOW  # the fifth scale of MS-SSIM is a sixteenth, and has to hold a window
+_FEW = 20  # latents per code: with fewer, a code that lives may be chosen by none
+_FEATURES_MISSING = (
+    "needs --features FILE.pt, a TorchScript network from uint8 images [n, 3, H, W] to features [n, d], "
+    "such as the Inception of the FID literature, inception-2015-12-05.pt"
+)
+_LPIPS_MISSING = (
+    "needs --lpips FILE.pt, a TorchScript network from images and reconstructions in [-1, 1] to distances [n], "
+    "such as torch.jit.trace(lpips.LPIPS(), (x, x)) saves it"
+)
+
+
+class Row(NamedTuple):
+    """A metric, its value if it is known, and what it is or why it is not."""
+
+    metric: str
+    value: float | None
+    note: str
+
+
+class Networks(NamedTuple):
+    """The networks that judge images, where they are given."""
+
+    features: Network | None = None
+    lpips: Network | None = None
+
+
+@torch.no_grad()
+def of_images(run: TrainingRun, images: np.ndarray, networks: Networks, size: int, progress: bool) -> dict[str, np.ndarray]:
+    """What is measured of each of the images, uint8 [N, H, W, 3], in batches of `size`: arrays [N, ...]."""
+    starts = range(0, len(images), size)
+    bar = tqdm(starts, repr(run.config.rule), unit=" batches", disable=not progress, leave=False)
+    with bar, evaluating(run.model):
+        batches = [_of_batch(run, _tensor(images[start : start + size]), networks) for start in bar]
+    return {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
+
+
+@torch.no_grad()
+def reconstructions(run: TrainingRun, images: np.ndarray) -> np.ndarray:
+    """Images, uint8 [N, H, W, 3], there and back."""
+    with evaluating(run.model):
+        return _eight_bit(run.model(_scaled(_tensor(images))).images).permute(0, 2, 3, 1).cpu().numpy()
+
+
+def _tensor(images: np.ndarray) -> Tensor:
+    """uint8 [n, 3, H, W] on the device; a copy, since the images themselves cannot be written to."""
+    return torch.from_numpy(np.array(images)).to(device()).permute(0, 3, 1, 2)
+
+
+def _scaled(images: Tensor) -> Tensor:
+    return images.to(torch.get_default_dtype()) / 127.5 - 1
+
+
+def _eight_bit(images: Tensor) -> Tensor:
+    return ((images + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
+
+
+def _of_batch(run: TrainingRun, images: Tensor, networks: Networks) -> dict[str, np.ndarray]:
+    x = _scaled(images)
+    output = run.model(x)
+    found = _of_latents(run.quantizer, output.latents, output.quantized.indices) | _of_pixels(x, output.images)
+    if networks.features is not None:
+        pair = images.contiguous(), _eight_bit(output.images)
+        found["features"] = torch.stack([networks.features.features(each) for each in pair], dim=1)
+    if networks.lpips is not None:
+        found["lpips"] = networks.lpips.distances(x, output.images)
+    return {name: value.cpu().numpy() for name, value in found.items()}
+
+
+def _of_latents(quantizer: Any, latents: Tensor, indices: Tensor) -> dict[str, Tensor]:
+    """Indices [n, hw], and means over the latents of an image in the codes' own space: |z - c|^2, z [n, D] and |z|^2."""
+    z = quantizer._codebook.project(quantizer.project(latents)).double()
+    error = z - quantizer.codebook[indices.flatten()].double()
+    squares = torch.stack([error.square().sum(dim=1), z.square().sum(dim=1)])
+    distortion, square = squares.reshape(2, len(indices), -1).mean(dim=2)
+    mean = z.reshape(len(indices), -1, z.shape[1]).mean(dim=1)
+    return {"indices": indices.flatten(1), "distortion": distortion, "mean": mean, "square": square}
+
+
+def _of_pixels(images: Tensor, others: Tensor) -> dict[str, Tensor]:
+    x, y = (images + 1) / 2, (others + 1) / 2
+    found = {"psnr": -10 * torch.log10((x - y).square().mean(dim=(1, 2, 3)))}
+    if x.shape[-1] >= _WINDOW:
+        found["ssim"] = ssim(y, x, data_range=1.0, reduction="none")  # type: ignore[assignment]
+    if x.shape[-1] >= _SCALES:
+        found["ms_ssim"] = ms_ssim(y, x, data_range=1.0, reduction="none")
+    return found
+
+
+def summary(run: TrainingRun, found: dict[str, np.ndarray], source: str, networks: Networks) -> list[Row]:
+    """The rows of an evaluation, from what was measured of each image."""
+    return [*_codebook(run, found, source), *_fidelity(run.config.size, found), *_judged(found, networks)]
+
+
+def _codebook(run: TrainingRun, found: dict[str, np.ndarray], source: str) -> list[Row]:
+    num_codes, (num_images, per_image) = run.config.codes, found["indices"].shape
+    hits = np.bincount(found["indices"].ravel(), minlength=num_codes)
+    few = (
+        f"; fewer than {_FEW} latents per code, so that codes that live may be missed"
+        if hits.sum() < _FEW * num_codes
+        else ""
+    )
+    distortion = float(found["distortion"].mean())
+    variance = float(found["square"].mean() - np.sum(found["mean"].mean(axis=0) ** 2))
+    relative = distortion / variance if variance > 0 else None
+    return [
+        Row("images", num_images, f"test images, of {source}"),
+        Row("latents", int(hits.sum()), f"{per_image:,} per image"),
+        Row("used", int(np.sum(hits > 0)), f"codes that some latent of these images chooses{few}"),
+        Row("usage", measure.usage(hits), "used as a share of the codes"),
+        Row("perplexity", measure.perplexity(hits), "exp of the entropy of the choices; at most the number of codes"),
+        Row("distortion", distortion, "mean squared distance of latents to their codes, summed over the dimensions"),
+        Row("relative_distortion", relative, "distortion over the latents' variance; 1 is what one code at their mean has"),
+    ]
+
+
+def _fidelity(size: int, found: dict[str, np.ndarray]) -> list[Row]:
+    windows = f"in Gaussian windows of {_WINDOW} pixels, sigma 1.5, mirrored at the border"
+    notes = {
+        "psnr": (1, "dB; mean over images of -10 log10 of the mean squared error, pixels in [0, 1]"),
+        "ssim": (_WINDOW, f"structural similarity {windows}; mean over images"),
+        "ms_ssim": (_SCALES, "SSIM over five scales; mean over images"),
+    }
+    return [
+        Row(name, float(found[name].mean(dtype=np.float64)), note)
+        if name in found
+        else Row(name, None, f"needs {least} pixels a side; these are {size}")
+        for name, (least, note) in notes.items()
+    ]
+
+
+def _judged(found: dict[str, np.ndarray], networks: Networks) -> list[Row]:
+    rows = [Row("rfid", None, _FEATURES_MISSING), Row("lpips", None, _LPIPS_MISSING)]
+    if networks.features is not None:
+        rows[0] = _rfid(found["features"].astype(np.float64), networks.features.path.name)
+    if networks.lpips is not None:
+        value = float(found["lpips"].mean(dtype=np.float64))
+        rows[1] = Row("lpips", value, f"mean over images of the distance by {networks.lpips.path.name}")
+    return rows
+
+
+def _rfid(features: np.ndarray, network: str) -> Row:
+    """The Fréchet distance of features [N, 2, d] of images and reconstructions."""
+    count, _, dim = features.shape
+    if count < 2:
+        return Row("rfid", None, "needs two images or more")
+    moments = [(each.mean(axis=0), np.atleast_2d(np.cov(each, rowvar=False))) for each in features.swapaxes(0, 1)]
+    note = f"Fréchet distance of {dim:,} features by {network}, images to reconstructions"
+    few = f"; {count:,} images are too few for {dim:,} features, compare it on these images only" if count <= dim else ""
+    return Row("rfid", frechet_distance(*moments[0], *moments[1]), note + few)

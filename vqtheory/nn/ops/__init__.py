@@ -1,0 +1,1 @@
+"""Operators and process plumbing: the layer's ground floor."""

@@ -1,0 +1,98 @@
+"""How codes that did not win are drawn, as NSVQ does it, streamed: no [N, K] array is kept for the backward pass.
+
+    L = (1 / N D) sum_ij w_ij |x_i - c_j|^2,     dL/dc_j = (2 / N D) sum_i w_ij (c_j - x_i),
+
+over pairs of which j does not win i, with the weights taken as constants. The gradient is formed block by block in the
+forward pass, from the products of latents and codes that the assignment takes, and one more of weights and latents.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vqtheory.nn.ops.search import nearest, product, scored
+
+_TO_BASE_2 = math.log2(math.e)
+
+
+@torch.library.custom_op(
+    "vqtheory::attract",
+    mutates_args=(),
+    schema="(Tensor latents, Tensor codes, Tensor scale, float strength, bool softmax) -> (Tensor, Tensor, Tensor)",
+)
+def attract(latents: Tensor, codes: Tensor, scale: Tensor, strength: float, softmax: bool) -> tuple[Tensor, Tensor, Tensor]:
+    """L as a function of codes [K, D] alone, the nearest code of latents [N, D], and dL/dc.
+
+    `scale` is what squared distances are multiplied with.
+    """
+    c, scale = codes - codes.mean(dim=0), scale * _TO_BASE_2
+    (loss, mass), pulled, winners = codes.new_zeros(2, len(codes)), torch.zeros_like(codes), []
+    for part, x, scores in scored(latents, codes):
+        winners.append(nearest(part, codes, scores))
+        squared = scores.add_(x.square().sum(dim=1))
+        w = _weights(squared, winners[-1][None], scale, strength, softmax)
+        mass += w.sum(dim=1)
+        pulled += product(w, x.T.contiguous())
+        loss += squared.mul_(w).sum(dim=1)
+    share = (1 if softmax else strength) / max(1, latents.numel())
+    indices = torch.cat(winners) if winners else latents.new_zeros(0, dtype=torch.int64)
+    return loss.sum() * share, indices, (mass[:, None] * c - pulled).mul_(2 * share)
+
+
+@attract.register_fake
+def _(latents: Tensor, codes: Tensor, scale: Tensor, strength: float, softmax: bool) -> tuple[Tensor, Tensor, Tensor]:
+    return codes.new_empty(()), latents.new_empty(len(latents), dtype=torch.int64), torch.empty_like(codes)
+
+
+def _keep(ctx: Any, inputs: tuple, output: tuple) -> None:
+    ctx.save_for_backward(output[2])
+
+
+def _gradient(ctx: Any, of_loss: Tensor, *_: Any) -> tuple:
+    (of_codes,) = ctx.saved_tensors
+    return None, of_loss * of_codes, None, None, None
+
+
+attract.register_autograd(_gradient, setup_context=_keep)
+
+
+@torch.library.custom_op(
+    "vqtheory::propagate",
+    mutates_args=(),
+    schema="(Tensor latents, Tensor codes, Tensor displacement, Tensor scale) -> (Tensor, Tensor)",
+)
+def propagate(latents: Tensor, codes: Tensor, displacement: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
+    """sum_i w_ij d_i [K, D] and sum_i w_ij [K] for Gaussian weights, the winner's as well."""
+    passed, mass, begin = torch.zeros_like(codes), codes.new_zeros(len(codes)), 0
+    for _, x, scores in scored(latents, codes):
+        w = _power_(scores.add_(x.square().sum(dim=1)).mul_(scale * _TO_BASE_2))
+        mass += w.sum(dim=1)
+        passed += product(w, displacement[begin : begin + len(x)].T.contiguous())
+        begin += len(x)
+    return passed, mass
+
+
+@propagate.register_fake
+def _(latents: Tensor, codes: Tensor, displacement: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
+    return torch.empty_like(codes), codes.new_empty(len(codes))
+
+
+def _weights(squared: Tensor, winner: Tensor, scale: Tensor, strength: float, softmax: bool) -> Tensor:
+    """w [K, n] of squared distances, up to the strength in the Gaussian form; the winner's [1, n] is 0."""
+    if not softmax:
+        return _power_(squared * scale).scatter_(0, winner, 0.0)
+    w = _power_((squared - squared.gather(0, winner)).mul_(scale))
+    return w.mul_(strength * len(w) / w.sum(dim=0)).clamp_max_(1.0).scatter_(0, winner, 0.0)
+
+
+def _power_(exponents: Tensor) -> Tensor:
+    """2 to exponents <= 0 in their place; 0 where that would be a denormal number, with which processors are slow.
+
+    Not e: on a CPU torch.exp takes several times as long, and a hundred times where it underflows.
+    """
+    tiny = torch.finfo(exponents.dtype).tiny
+    return torch.threshold_(exponents.clamp_(math.log2(tiny), 0).exp2_(), tiny, 0.0)

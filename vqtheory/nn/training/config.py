@@ -1,0 +1,184 @@
+"""What makes a training run what it is."""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import dataclass
+from typing import Any
+
+from vqtheory import rules, schedules
+from vqtheory._base import check
+from vqtheory._base.config import Configured, parse
+from vqtheory.nn.codebooks.table import RULES
+from vqtheory.nn.estimators import ESTIMATORS
+from vqtheory.nn.models.vqvae import PRESETS
+from vqtheory.nn.quantize import VectorQuantize
+from vqtheory.schedules import exponential
+
+_OWNER = "train"
+_WHOLE = {"codes": 1, "dim": 1, "size": 1, "steps": 1, "batch_size": 1, "seed": 0, "records": 1, "probe_every": 1}
+
+
+@dataclass(frozen=True, repr=False)
+class TrainingConfig(Configured):
+    """The hyperparameters of a training run. `repr` writes them, `TrainingConfig.parse` reads them.
+
+    Parameters
+    ----------
+    rule : rule or str, default VQ()
+        How the codebook moves, as `VectorQuantize` takes it, or its text, e.g. "NSVQ(bandwidth=0.1)". By its name alone
+        "nsvq" has the published form, softmax, and a bandwidth that is halved with every tenth of the run, from 2 on: one
+        that does not shrink contracts the codebook.
+    codes : int, default 1024
+    dim : int, default 64
+        Dimensions of the latents.
+    codebook_dim : int, optional
+        Those of the codes, where latents are to be projected.
+    model : {"small", "paper"}, default "small"
+        The sizes of the autoencoder, see `VQVAE.preset`.
+    data : path, optional
+        The images, see `vqtheory.nn.training.data.load`.
+    size : int, default 64
+        Pixels along a side.
+    steps : int, default 2000
+        Updates. The published runs are 300 epochs.
+    batch_size : int, default 16
+        Of all processes together.
+    lr, lr_decay : float, default 5e-4, 1
+        Rate of Adam in the first epoch, and the factor from epoch to epoch; the published one is 0.995.
+    codebook_optimizer : {"adam", "sgd"}, default "adam"
+        SGD at the rate lr is the simulator's rule at eta = 2 lr / D, see `vqtheory.nn.step_size`.
+    codebook_lr : float or schedule, optional
+        Rate of the codebook in the first epoch; by default `lr`. A schedule is one of the update. NSVQ needs one
+        that lets codes follow the encoder: 0.04 on faces, or "exponential(0.04, half_life=300)" for a more even codebook.
+    clip : float, optional
+        Largest norm of the gradient, that of the codebook apart, which is never clipped.
+    beta : float, default 0.25
+        Weight of the commitment loss.
+    replace_every : int, optional
+        After so many updates each, put codes that were not chosen since on latents: `vqtheory.nn.Replacement`. A
+        treatment of its own, and off by default.
+    estimator : str, default "straight-through"
+        How gradients pass the quantizer: `vqtheory.nn.estimators`.
+    amp : bool, default False
+        Convolutions in bfloat16.
+    seed : int, default 0
+        Of weights, codebook and the order of images.
+    records : int, default 20
+        Rows of the history, each of as many updates.
+    probe_every : int, default 50
+        Updates from one look at a probe batch to the next: what `vqtheory.diagnose` goes by, see `vqtheory.nn.Monitor`. At
+        each record there is one too.
+    latents : (int, int), optional
+        From which update, and up to which, to keep all latents and codes, in latents.npy and codes.npy of the folder.
+
+    Examples
+    --------
+    >>> TrainingConfig("nsvq", steps=100)
+    TrainingConfig(NSVQ(bandwidth=exponential(2.0, half_life=10.0), form='softmax'), steps=100)
+    >>> TrainingConfig.parse("TrainingConfig(EMA(), steps=100)") == TrainingConfig("ema", steps=100)
+    True
+    """
+
+    rule: Any = rules.VQ()  # noqa: RUF009  it is frozen
+    codes: int = 1024
+    dim: int = 64
+    codebook_dim: int | None = None
+    model: str = "small"
+    data: str | None = None
+    size: int = 64
+    steps: int = 2000
+    batch_size: int = 16
+    lr: float = 5e-4
+    lr_decay: float = 1.0
+    codebook_optimizer: str = "adam"
+    codebook_lr: Any = None
+    clip: float | None = None
+    beta: float = 0.25
+    replace_every: int | None = None
+    estimator: str = "straight-through"
+    amp: bool = False
+    seed: int = 0
+    records: int = 20
+    probe_every: int = 50
+    latents: tuple[int, int] | None = None
+    _positional = 1
+
+    def __post_init__(self) -> None:
+        for name, low in _WHOLE.items():
+            self._set(name, check.integer(_OWNER, name, getattr(self, name), low))
+        for name in ("lr", "lr_decay", "clip"):
+            if getattr(self, name) is not None or name != "clip":
+                self._set(name, check.real(_OWNER, name, getattr(self, name), 0, above=True))
+        self._set("codebook_lr", _rate(self.codebook_lr))
+        self._set("beta", check.real(_OWNER, "beta", self.beta, 0))
+        if self.replace_every is not None:
+            self._set("replace_every", check.integer(_OWNER, "replace_every", self.replace_every))
+        for name, options in {"model": PRESETS, "codebook_optimizer": ("adam", "sgd"), "estimator": ESTIMATORS}.items():
+            check.choice(_OWNER, name, getattr(self, name), options)
+        self._check_size()
+        if not isinstance(self.amp, bool):
+            raise check.fail(_OWNER, "amp", "True or False", self.amp)
+        self._set("data", None if self.data is None else str(self.data))
+        if isinstance(self.rule, str):
+            self._set("rule", parse(self.rule) if "(" in self.rule else _named(self.rule, self.steps))
+        VectorQuantize(2, 2, self.rule)  # refuses what is no rule
+        if self.latents is not None:
+            self._set("latents", self._window(self.latents))
+
+    def _set(self, name: str, value: Any) -> None:
+        object.__setattr__(self, name, value)
+
+    def _check_size(self) -> None:
+        factor = 2 ** len(PRESETS[self.model]["channels"])
+        if self.size % factor:
+            raise check.fail(_OWNER, "size", f"a multiple of {factor}, by which the model {self.model!r} divides", self.size)
+
+    def _window(self, latents: Any) -> tuple[int, int]:
+        wanted = f"two steps, start < stop <= steps = {self.steps}"
+        if not isinstance(latents, (tuple, list)) or len(latents) != 2:
+            raise check.fail(_OWNER, "latents", wanted, latents)
+        start, stop = (check.integer(_OWNER, "latents", step, 0) for step in latents)
+        if not start < stop <= self.steps:
+            raise check.fail(_OWNER, "latents", wanted, (start, stop))
+        return start, stop
+
+    @classmethod
+    def parse(cls, source: str) -> TrainingConfig:
+        """What `repr` has written."""
+        try:
+            call = ast.parse(source.strip(), mode="eval").body
+        except SyntaxError as error:
+            raise ValueError(f"Cannot read {source!r} as a configuration: {error.msg}.") from None
+        if not isinstance(call, ast.Call) or ast.unparse(call.func) != cls.__name__:
+            raise ValueError(f"Cannot read {source!r}: it is not a call of {cls.__name__}.")
+        named = {str(keyword.arg): parse(ast.unparse(keyword.value)) for keyword in call.keywords}
+        return cls(*(parse(ast.unparse(argument)) for argument in call.args), **named)
+
+    @property
+    def codebook_schedule(self) -> Any:
+        """The rate of the codebook as a function of the update, before it falls from epoch to epoch."""
+        rate = self.lr if self.codebook_lr is None else self.codebook_lr
+        return rate if callable(rate) else schedules.constant(rate)
+
+    def record_steps(self) -> set[int]:
+        """After how many updates a row of the history is written."""
+        records = min(self.records, self.steps)
+        return {round((i + 1) * self.steps / records) for i in range(records)}
+
+
+def _rate(given: Any) -> Any:
+    """A rate of the codebook, a schedule, which may be a text, or None."""
+    if isinstance(given, str) and "(" in given:
+        given = parse(given)
+    if callable(given):
+        schedules.validate(_OWNER, "codebook_lr", given, 0, above=True)
+        return given
+    return None if given is None else check.real(_OWNER, "codebook_lr", given, 0, above=True)
+
+
+def _named(name: str, steps: int) -> Any:
+    rule = RULES[check.choice(_OWNER, "rule", name, RULES)]()
+    if isinstance(rule, rules.NSVQ):
+        return rules.NSVQ(form="softmax", bandwidth=exponential(2.0, half_life=steps / 10))
+    return rule

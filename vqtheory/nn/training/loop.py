@@ -1,0 +1,262 @@
+"""TrainingConfig a VQ-VAE, from start to end in one file.
+
+An update is a pure function of the model, its optimizers and the number of updates done: the batch is drawn by
+(seed, epoch), the rate is set by the epoch, and nothing else is random. So a run that was killed goes on from its
+checkpoint to the same bits. Started by ``torchrun --nproc-per-node 2 -m vqtheory train ...``, every process takes its
+share of each batch: together they do what one would do with the whole."""
+
+from __future__ import annotations
+
+import math
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, distributed, nn
+from torch.nn.functional import mse_loss
+from tqdm import tqdm
+
+from vqtheory._base import check
+from vqtheory._base.folder import MANIFEST
+from vqtheory._base.randomness import Purpose, generator
+from vqtheory.nn.models.vqvae import Output
+from vqtheory.nn.ops import processes
+from vqtheory.nn.training.config import TrainingConfig
+from vqtheory.nn.training.data import load
+from vqtheory.nn.training.recorder import Recorder
+from vqtheory.nn.training.run import TrainingRun, device, parameters
+
+_SECONDS_BETWEEN_CHECKPOINTS = 5.0
+_MEANS = ("loss", "reconstruction", "quantization", "distortion")
+
+
+def train(
+    config: TrainingConfig | None = None,
+    *,
+    save: str | Path | None = None,
+    on_record: Callable[[int, dict[str, Any]], None] | None = None,
+    progress: bool = True,
+    **hyperparameters: Any,
+) -> TrainingRun:
+    """Train a VQ-VAE with the hyperparameters of `TrainingConfig`, given as such or by name.
+
+    Parameters
+    ----------
+    config : TrainingConfig, optional
+        What `hyperparameters` do not name is taken from it.
+    save : path, optional
+        A folder in which to keep the run, up to date while it goes on, for `resume`.
+    on_record : callable, optional
+        Called as on_record(step, row) with each row of the history, in the first process.
+    progress : bool, default True
+        Show a bar with usage and loss.
+
+    Raises
+    ------
+    ValueError
+        For parameters out of range, a folder that holds a run, a damaged image, a training that diverges.
+
+    Examples
+    --------
+    >>> run = train(rule="ema", codes=16, dim=4, size=16, steps=3, records=1, progress=False)
+    >>> run.step, run.model.quantizer.codebook.shape, run.history["used"].item() <= 16
+    (3, torch.Size([16, 4]), True)
+    """
+    config = replace(config or TrainingConfig(), **hyperparameters)
+    if config.latents is not None and save is None:
+        raise check.fail("train", "latents", "None where no folder is given to `save` them in", config.latents)
+    with _processes() as (rank, _):
+        if save is not None and rank == 0 and (Path(save) / MANIFEST).exists():
+            raise check.fail("train", "save", "a folder that holds no run yet; resume continues one", str(save))
+        return _play(TrainingRun.new(config), save, on_record, progress)
+
+
+def resume(
+    folder: str | Path,
+    steps: int | None = None,
+    *,
+    on_record: Callable[[int, dict[str, Any]], None] | None = None,
+    progress: bool = True,
+) -> TrainingRun:
+    """Continue a saved run to its end, or to `steps` updates; on a CPU to the same bits as if it had not stopped."""
+    with _processes():
+        run = TrainingRun.load(folder)
+        if steps is not None:
+            run.config = replace(run.config, steps=check.integer("resume", "steps", steps, max(run.step, 1)))
+        return _play(run, folder, on_record, progress)
+
+
+def _play(run: TrainingRun, folder: str | Path | None, on_record: Any, progress: bool) -> TrainingRun:
+    """All updates that are left, with records and checkpoints."""
+    config, (rank, world) = run.config, _place()
+    if config.batch_size % world:
+        raise check.fail("train", "batch_size", f"a multiple of {world}, the number of processes", config.batch_size)
+    images = _images(run, progress and rank == 0)
+    recorder = Recorder(None if folder is None else Path(folder), config.latents, rank, world)
+    if run.step == 0:
+        _start(run, images)
+        _look(run, images, True)
+        _keep(run, folder, rank, recorder)
+    records, saved, tally = config.record_steps(), time.monotonic(), _Tally()
+    with tqdm(total=config.steps, initial=run.step, unit=" updates", disable=not progress or rank > 0) as bar:
+        while run.step < config.steps:
+            tally.add(*_update(run, _batch(run, images, rank, world), recorder))
+            run.step += 1
+            _look(run, images, run.step in records)
+            bar.update()
+            if run.step not in records:
+                continue
+            run.rows.append(tally.row(run, world))
+            tally = _Tally()
+            bar.set_postfix(usage=f"{run.rows[-1]['usage']:.3f}", loss=f"{run.rows[-1]['loss']:.4g}")
+            if on_record is not None and rank == 0:
+                on_record(run.step, run.rows[-1])
+            if run.step == config.steps or time.monotonic() - saved > _SECONDS_BETWEEN_CHECKPOINTS:
+                _keep(run, folder, rank, recorder)
+                saved = time.monotonic()
+    return run
+
+
+def _update(run: TrainingRun, images: Tensor, recorder: Recorder) -> tuple[Tensor, Tensor, Output]:
+    """One update of everything: gives the loss, its part of the reconstruction, and what the model returned."""
+    config, quantizer = run.config, run.quantizer
+    run.set_rates()
+    codes = quantizer.codebook.clone() if recorder.covers(run.step) else None
+    with torch.autocast(images.device.type, torch.bfloat16, enabled=config.amp):
+        output = run.model(images, run.displacement(images))
+        reconstruction = mse_loss(output.images, images)
+        loss = reconstruction + output.quantized.loss
+        if codes is not None:
+            recorder(run.step, codes, quantizer.project(output.latents).to(codes.dtype))
+    for optimizer in run.optimizers:
+        optimizer.zero_grad()
+    loss.backward()
+    _average_gradients(run.model)
+    if config.clip is not None:
+        nn.utils.clip_grad_norm_(parameters(run.model)[0], config.clip)
+    for optimizer in run.optimizers:
+        optimizer.step()
+    return loss, reconstruction, output
+
+
+def _average_gradients(model: nn.Module) -> None:
+    """Over the processes, whose shares of the batch are of one size: what one process has for the whole batch."""
+    if not processes.running():
+        return
+    gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
+    flat = torch.cat([gradient.ravel() for gradient in gradients]) / distributed.get_world_size()
+    processes.add_up(flat)
+    for gradient, mean in zip(gradients, flat.split([gradient.numel() for gradient in gradients]), strict=True):
+        gradient.copy_(mean.view_as(gradient))
+
+
+class _Tally:
+    """What was counted and summed since the last record, in this process."""
+
+    def __init__(self) -> None:
+        self.updates, self.hits, self.sums = 0, torch.zeros(0), torch.zeros(0)
+
+    def add(self, loss: Tensor, reconstruction: Tensor, output: Output) -> None:
+        """Count an update, without waiting for a GPU."""
+        info = output.quantized.info
+        sums = torch.stack([loss, reconstruction, output.quantized.loss, info.distortion]).detach().double()
+        self.hits, self.sums = (info.hits, sums) if self.updates == 0 else (self.hits + info.hits, self.sums + sums)
+        self.updates += 1
+
+    def row(self, run: TrainingRun, world: int) -> dict[str, Any]:
+        """The row of the history, over all processes."""
+        processes.add_up(self.hits, self.sums)
+        means = dict(zip(_MEANS, (self.sums / (self.updates * world)).tolist(), strict=True))
+        if not math.isfinite(means["loss"]):
+            raise ValueError(
+                f"The training diverged: its loss is {means['loss']} in the updates before {run.step:,}. "
+                f"Make lr smaller than {run.config.lr:g}, or set clip."
+            )
+        share = self.hits.double() / self.hits.sum()
+        counts = {"used": int((self.hits > 0).sum()), "usage": float((self.hits > 0).double().mean())}
+        perplexity = float(torch.exp(-torch.special.xlogy(share, share).sum()))
+        place = {"step": run.step, "epoch": run.epoch, "lr": run.optimizers[0].param_groups[0]["lr"]}
+        replaced = {} if run.replacement is None else {"replaced": run.replacement.replaced}
+        return place | means | counts | {"perplexity": perplexity} | replaced
+
+
+def _images(run: TrainingRun, tell: bool) -> np.ndarray:
+    """The images to train on: as many as before, where the run goes on."""
+    images, config = load(run.config.data, run.config.size, progress=tell), run.config
+    if config.batch_size > len(images.train):
+        raise check.fail("train", "batch_size", f"at most {len(images.train)}, the images to train on", config.batch_size)
+    if run.num_images not in (None, len(images.train)):
+        raise ValueError(f"The run was on {run.num_images:,} images. There are {images} now.")
+    run.num_images = len(images.train)
+    if tell:
+        tqdm.write(f"{images}.", file=sys.stderr)
+    return images.train
+
+
+@lru_cache(maxsize=1)
+def _order(seed: int, epoch: int, num_images: int) -> np.ndarray:
+    return generator(seed, Purpose.SOURCE, epoch).permutation(num_images)
+
+
+def _batch(run: TrainingRun, images: np.ndarray, rank: int = 0, world: int = 1) -> Tensor:
+    """The process's share of the batch of an update, [b, 3, H, W] in [-1, 1]."""
+    size = run.config.batch_size
+    place = run.step % (len(images) // size)
+    rows = _order(run.config.seed, run.epoch, len(images))[place * size : (place + 1) * size]
+    return _pixels(images[rows[rank * size // world : (rank + 1) * size // world]])
+
+
+def _pixels(images: np.ndarray) -> Tensor:
+    """Images [b, H, W, 3] as [b, 3, H, W] in [-1, 1]."""
+    return torch.from_numpy(np.array(images)).to(device()).permute(0, 3, 1, 2).to(torch.get_default_dtype()) / 127.5 - 1
+
+
+def _look(run: TrainingRun, images: np.ndarray, due: bool) -> None:
+    """Every so many updates, and when it is due, the monitor sees the same images again, and the hits of all processes.
+
+    It is due at records, where checkpoints are: what has been counted by one process since a look is in none of them.
+    """
+    if due or run.step % run.monitor.every == 0:
+        processes.add_up(run.monitor.pending)
+        probe = np.linspace(0, len(images) - 1, run.config.batch_size).astype(int)  # those next to each other may be alike
+        run.monitor.look(run.step, run.model, _pixels(images[probe]))
+
+
+@torch.no_grad()
+def _start(run: TrainingRun, images: np.ndarray) -> None:
+    """A matched start takes its codes from the whole first batch, in whichever process."""
+    if not run.quantizer.started:
+        run.quantizer.initialize(run.quantizer.project(run.model.encode(_batch(run, images))))
+
+
+def _keep(run: TrainingRun, folder: str | Path | None, rank: int, recorder: Recorder) -> None:
+    recorder.flush()
+    if folder is not None and rank == 0:
+        run.save(folder)
+
+
+def _place() -> tuple[int, int]:
+    """This process's number, and how many there are."""
+    return (distributed.get_rank(), distributed.get_world_size()) if processes.running() else (0, 1)
+
+
+@contextmanager
+def _processes() -> Iterator[tuple[int, int]]:
+    """Join the processes of torchrun, where there are any."""
+    if joins := "WORLD_SIZE" in os.environ and not distributed.is_initialized():
+        distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    try:
+        yield _place()
+        if joins:
+            distributed.barrier()  # whoever is done first waits for the others, which may still need it
+    finally:
+        if joins:
+            distributed.destroy_process_group()

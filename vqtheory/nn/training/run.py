@@ -1,0 +1,157 @@
+"""A VQ-VAE in training: model, optimizers, how far it has come, and the folder that keeps all this."""
+
+from __future__ import annotations
+
+import copy
+import io
+import os
+import tomllib
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import tomli_w
+import torch
+from torch import Tensor, nn
+
+from vqtheory._base.config import text
+from vqtheory._base.folder import CONFIG, HISTORY, replace_together, verified
+from vqtheory.diagnosis.recording import Recording
+from vqtheory.nn.models.vqvae import VQVAE
+from vqtheory.nn.monitor import Monitor
+from vqtheory.nn.quantize import VectorQuantize
+from vqtheory.nn.replacement import Replacement
+from vqtheory.nn.training.config import TrainingConfig
+
+CHECKPOINT, MONITOR = "checkpoint.pt", "monitor.npz"
+
+
+@dataclass
+class TrainingRun:
+    """A VQ-VAE in training, or trained.
+
+    Attributes
+    ----------
+    config : TrainingConfig
+    model : VQVAE
+    step : int
+        Updates done.
+    rows : list of dict
+        What `history` shows.
+    """
+
+    config: TrainingConfig
+    model: VQVAE
+    optimizers: list[torch.optim.Optimizer]
+    monitor: Monitor
+    before: nn.Module | None = None  # the encoder of the update before, for rules that ask how far latents have moved
+    replacement: Replacement | None = None
+    step: int = 0
+    num_images: int | None = None
+    rows: list[dict[str, Any]] = field(default_factory=list)
+
+    @classmethod
+    def new(cls, config: TrainingConfig) -> TrainingRun:
+        """A model with the weights of the seed, on the GPU if there is one."""
+        options = {"commitment_weight": config.beta, "estimator": config.estimator, "codebook_dim": config.codebook_dim}
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(config.seed)
+            quantizer = VectorQuantize(config.dim, config.codes, config.rule, seed=config.seed, **options)  # type: ignore
+            model = VQVAE.preset(config.model, quantizer).to(device())
+        before = copy.deepcopy(model.encoder) if getattr(quantizer.rule, "needs_displacement", False) else None
+        optimizers = _optimizers(config, model)
+        monitor = Monitor(quantizer, config.probe_every, optimizer=optimizers[-1])
+        run, every = cls(config, model, optimizers, monitor, before), config.replace_every
+        if every is not None:
+            run.replacement = Replacement(quantizer, run.optimizers[-1], every, seed=config.seed)
+        return run
+
+    @property
+    def quantizer(self) -> VectorQuantize:
+        """The layer in the middle of the model."""
+        return self.model.quantizer  # type: ignore[return-value]
+
+    @property
+    def epoch(self) -> int:
+        """Passes over the images that are done; what does not fill a batch is left out of a pass."""
+        return self.step // ((self.num_images or self.config.batch_size) // self.config.batch_size)
+
+    @property
+    def history(self) -> pl.DataFrame:
+        """One row per record, of the updates since the row before.
+
+        `loss` and its parts `reconstruction` (mean squared error of images in [-1, 1]) and `quantization`; `distortion`,
+        E |z - c|^2; `used` codes, as a share `usage`; `perplexity`; `epoch` and `lr` of the last of these updates;
+        `replaced` codes since the start, if they are.
+        """
+        return pl.DataFrame(self.rows)
+
+    def set_rates(self) -> None:
+        """The learning rates of the update."""
+        rates = self.config.lr, self.config.codebook_schedule(self.step)
+        for optimizer, rate in zip(self.optimizers, rates, strict=False):  # no second one where no code has a gradient
+            optimizer.param_groups[0]["lr"] = rate * self.config.lr_decay**self.epoch
+
+    @torch.no_grad()
+    def displacement(self, images: Tensor) -> Tensor | None:
+        """How far the update before has moved the latents of these images, if the rule asks for it."""
+        if self.before is None:
+            return None
+        moved = self.model.encode(images) - self.before(images)
+        self.before.load_state_dict(self.model.encoder.state_dict())
+        return moved
+
+    def save(self, folder: str | Path) -> None:
+        """Write config.toml, history.parquet, monitor.npz and checkpoint.pt; a kill leaves all as before or all as after."""
+        table, state = io.BytesIO(), io.BytesIO()
+        self.history.write_parquet(table)
+        stored = {name: part.state_dict() for name, part in self._parts.items()}
+        torch.save(stored | {"step": self.step, "num_images": self.num_images}, state)
+        given = {item.name: getattr(self.config, item.name) for item in fields(TrainingConfig)}
+        config = {name: text(value) if callable(value) else value for name, value in given.items() if value is not None}
+        config["rule"] = text(self.config.rule)
+        contents = {CONFIG: tomli_w.dumps(config).encode(), HISTORY: table.getvalue()}
+        contents |= {MONITOR: self.monitor.recording.contents(), CHECKPOINT: state.getvalue()}
+        replace_together(Path(folder), contents)
+
+    @classmethod
+    def load(cls, folder: str | Path) -> TrainingRun:
+        """Read a saved run; raises `ValueError` naming the file that is missing, damaged or altered."""
+        if (Path(folder) / CHECKPOINT).exists():
+            raise ValueError(f"{folder} is a simulation, not a training: vqtheory show and vqtheory resume read it.")
+        names = (CONFIG, HISTORY, CHECKPOINT, MONITOR)
+        config, table, state, seen = verified(Path(folder), names).values()
+        run = cls.new(TrainingConfig(**tomllib.loads(config.decode())))
+        stored = torch.load(io.BytesIO(state), map_location=device(), weights_only=True)
+        for name, part in run._parts.items():
+            part.load_state_dict(stored[name])
+        run.monitor.restore(Recording.read(seen, str(Path(folder) / MONITOR)))
+        rows = pl.read_parquet(io.BytesIO(table)).to_dicts()
+        return replace(run, step=stored["step"], num_images=stored["num_images"], rows=rows)
+
+    @property
+    def _parts(self) -> dict[str, Any]:
+        """All that changes in an update."""
+        parts: dict[str, Any] = {"model": self.model} | {f"optimizer {i}": each for i, each in enumerate(self.optimizers)}
+        parts |= {"before": self.before, "replacement": self.replacement}
+        return {name: part for name, part in parts.items() if part is not None}
+
+
+def parameters(model: VQVAE) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
+    """Those of encoder and decoder, and those that move codes."""
+    quantizer: Any = model.quantizer
+    codebook = quantizer.codebook_parameters()
+    own = {id(parameter) for parameter in codebook}
+    return [each for each in model.parameters() if each.requires_grad and id(each) not in own], codebook
+
+
+def _optimizers(config: TrainingConfig, model: VQVAE) -> list[torch.optim.Optimizer]:
+    rest, codebook = parameters(model)
+    kind = {"adam": torch.optim.Adam, "sgd": torch.optim.SGD}[config.codebook_optimizer]
+    return [torch.optim.Adam(rest, config.lr), *([kind(codebook, lr=config.lr)] if codebook else [])]
+
+
+def device() -> torch.device:
+    """The GPU of this process, or the CPU."""
+    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0))) if torch.cuda.is_available() else torch.device("cpu")

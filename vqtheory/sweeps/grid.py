@@ -1,0 +1,131 @@
+"""Many runs: a grid of configurations and seeds over all cores, each point kept as it is finished."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+import os
+import re
+from collections.abc import Callable, Mapping
+from importlib.metadata import version
+from itertools import product
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from vqtheory._base import check
+from vqtheory._base.config import text
+
+_ADDRESS = re.compile(r" at 0x[0-9a-f]+>")
+
+
+class Point(NamedTuple):
+    """One call of the function."""
+
+    arguments: dict[str, Any]  # the seed among them, unless there are no seeds
+    named: dict[str, Any]  # the same as columns hold them
+    path: Path | None  # of what is kept
+
+
+class Outcome(NamedTuple):
+    """What became of a point: its rows, or the error."""
+
+    rows: list[dict[str, Any]]
+    error: str | None
+
+
+def _points(function: Callable[..., Any], grid: Any, seeds: Any, folder: Path | None) -> list[Point]:
+    """All points, in order."""
+    if isinstance(grid, Mapping):
+        configurations = [dict(zip(grid, values, strict=True)) for values in product(*grid.values())]
+    else:
+        configurations = [dict(one) for one in grid]
+    if seeds is not None:
+        numbers = range(check.integer("sweep", "seeds", seeds)) if isinstance(seeds, (int, np.integer)) else list(seeds)
+        configurations = [one | {"seed": int(seed)} for one in configurations for seed in numbers]
+    for one in configurations:
+        _check_arguments(function, one)
+    return [Point(one, named, _path(folder, named)) for one in configurations for named in [_named(one)]]
+
+
+def _check_arguments(function: Callable[..., Any], call: dict[str, Any]) -> None:
+    try:
+        inspect.signature(function).bind(**call)
+    except TypeError as error:
+        raise ValueError(f"The 'grid' parameter of sweep does not fit {_name(function)}: {error}.") from None
+
+
+def _named(call: dict[str, Any]) -> dict[str, Any]:
+    """A configuration as columns hold it: numbers and names as they are, all else as its text."""
+    return {name: _plain(value) if _is_plain(value) else text(value) for name, value in call.items()}
+
+
+def _is_plain(value: Any) -> bool:
+    return value is None or isinstance(value, (bool, int, float, str, np.generic))
+
+
+def _plain(value: Any) -> Any:
+    """What JSON holds in place of a value of NumPy."""
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    if not _is_plain(value):
+        raise TypeError(f"a row can hold numbers, names and arrays of them, not {value!r}")
+    return value
+
+
+def _path(folder: Path | None, named: dict[str, Any]) -> Path | None:
+    if folder is None:
+        return None
+    content = json.dumps(named)
+    if _ADDRESS.search(content):
+        raise ValueError(
+            "The 'grid' parameter of sweep must have a text of its own for everything in it, if there is a folder: "
+            f"give it a __repr__ that names its parameters. Got {content}."
+        )
+    return folder / f"{hashlib.sha256(content.encode()).hexdigest()[:24]}.json"
+
+
+def _kept(about: dict[str, str], point: Point) -> Outcome | None:
+    """The outcome of a point that was finished before."""
+    if point.path is None or not point.path.is_file():
+        return None
+    try:
+        found = json.loads(point.path.read_bytes())
+        rows, by, named = found["rows"], found["about"], found["point"]
+        other = by["function"]
+    except (ValueError, KeyError, TypeError):  # not by this hand: done again
+        return None
+    if other != about["function"]:
+        raise ValueError(
+            f"The 'folder' parameter of sweep must be a folder of {about['function']}. "
+            f"{point.path.parent} holds points of {other}."
+        )
+    return Outcome(rows, None) if by == about and named == point.named else None
+
+
+def _about(function: Callable[..., Any]) -> dict[str, str]:
+    """What a kept point is of: the function, the content of its file, the version of this package."""
+    try:
+        source = Path(inspect.getfile(function)).read_bytes()
+    except (TypeError, OSError):  # an object that can be called; a session at a prompt
+        source = b""
+    return {"function": _name(function), "file": hashlib.sha256(source).hexdigest()[:16], "vqtheory": version("vqtheory")}
+
+
+def _name(function: Callable[..., Any]) -> str:
+    return f"{getattr(function, '__module__', '')}.{getattr(function, '__qualname__', type(function).__qualname__)}"
+
+
+def _keep(path: Path, content: dict[str, Any]) -> None:
+    """Write a file whole or not at all, whoever is killed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f"{path.name}.{os.getpid()}.new")
+    with open(beside, "w") as file:
+        json.dump(content, file)
+        file.flush()
+        os.fsync(file.fileno())
+    beside.replace(path)
