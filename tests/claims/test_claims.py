@@ -88,7 +88,7 @@ def test_the_page_of_verdicts_has_every_claim_as_it_stands():
     """`vqtheory verify --effort full --save docs/claims.md` makes it anew."""
     from pathlib import Path
 
-    page = (Path(__file__).parent.parent / "docs/claims.md").read_text("utf-8")
+    page = (Path(__file__).parents[2] / "docs/claims.md").read_text("utf-8")
     for claim in all_claims().values():
         statement = claim.statement.replace("|", "\\|")
         assert f"| `{claim.key}`: {statement}. *{claim.source}* |" in page

@@ -451,7 +451,7 @@ class TestCommand:
         def stop(step, row):
             raise KeyboardInterrupt
 
-        monkeypatch.setattr("vqtheory.cli._command.train", lambda **given: train(**given, on_record=stop))
+        monkeypatch.setattr("vqtheory.nn.training.train", lambda **given: train(**given, on_record=stop))
         small = ["--data", images, "--size", "16", "--codes", "8", "--dim", "4", "--steps", "3"]
         status, _, err = call(*small, "--save", "my run")
         assert status == 130
