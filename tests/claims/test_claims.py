@@ -73,7 +73,7 @@ def test_keys_are_unique_and_the_family_is_large_enough():
 
     from vqtheory.claims import LAWS
 
-    listed = [one.key for law in LAWS for one in import_module(f"vqtheory.claims.{law}").CLAIMS]
+    listed = [one.key for law in LAWS for one in import_module(f"vqtheory.claims.laws.{law}").CLAIMS]
     assert len(listed) == len(set(listed)) == len(all_claims()) <= FAMILY_SIZE
 
 

@@ -198,7 +198,7 @@ class TestKept:
 def test_kernels_are_compiled_before_the_processes_start(monkeypatch):
     """Once for each kind of rule, its options, stream and dtype, by a run of one update."""
     seen = []
-    monkeypatch.setattr("vqtheory.sweeps.grid.simulate", lambda **call: seen.append((repr(call["rule"]), call["steps"])))
+    monkeypatch.setattr("vqtheory.sweeps.runner.simulate", lambda **call: seen.append((repr(call["rule"]), call["steps"])))
     from vqtheory.sweeps.grid import simulate
     from vqtheory.sweeps.runner import _warm_up
 

@@ -14,7 +14,7 @@ from vqtheory.claims.statement import Claim, Effort, Exact, Interval, Limit, Ran
 
 LAWS = (
     "online_kmeans",
-    "standing_encoder",
+    "stationary",
     "dead_codes",
     "collapse",
     "transients",
@@ -35,7 +35,7 @@ __all__ = ["LAWS", "Claim", "Effort", "Exact", "Interval", "Limit", "Range", "Sc
 @cache
 def all_claims() -> dict[str, Claim]:
     """All claims by key, in the order of the laws."""
-    claims = [claim for law in LAWS for claim in import_module(f"vqtheory.claims.{law}").CLAIMS]
+    claims = [claim for law in LAWS for claim in import_module(f"vqtheory.claims.laws.{law}").CLAIMS]
     return {claim.key: claim for claim in claims}
 
 

@@ -8,14 +8,9 @@ from typing import Any, NamedTuple
 
 from vqtheory import theory
 from vqtheory._base import check
+from vqtheory.theory._cube import MEASURED_SHARE
 from vqtheory.theory.cures import STEP_SIZE, _enough, _smaller, passed_on
 
-MEASURED_SHARE = {
-    2: (0.8, 0.9),
-    3: (0.65, 0.8),
-    4: (0.55, 0.7),
-    8: (0.3, 0.5),
-}  # survivors over the scaling law; see the claims
 MOST_CELLS = 0.003  # Adam's rate in cells of the cloud: here simulated thresholds are a tenth to a sixth below the law
 FEW_LAYERS = 2.0  # of codes to an axis; below, no code is behind another
 
