@@ -54,6 +54,7 @@ class State(Protocol):
 
 
 AnyState = TypeVar("AnyState", bound=State)
+LoopState = TypeVar("LoopState")
 
 
 class Rule(Protocol[AnyState]):
@@ -82,18 +83,23 @@ class Snapshot(Protocol):
         """Fresh latents [size, D], none of which the updates of a run with the same seed meet."""
 
 
-class Stream(Protocol):
-    """Latents that drift, as a pure function: the same arguments give the same latents, in chunks of any size."""
-
-    @property
-    def dim(self) -> int:
-        """D, the dimension of the latents."""
+@runtime_checkable
+class Drawn(Protocol):
+    """Latents that are drawn, as a pure function: the same arguments give the same latents, in chunks of any size."""
 
     def draw(self, start: int, steps: int, batch_size: int, seed: int, dtype: Any = ...) -> Batches:
         """Latents of steps ``start .. start + steps - 1``.
 
         For a rule with `needs_displacement` it is called with ``displacement=True`` as well.
         """
+
+
+class Stream(Drawn, Protocol):
+    """Latents that drift."""
+
+    @property
+    def dim(self) -> int:
+        """D, the dimension of the latents."""
 
 
 @runtime_checkable
@@ -114,23 +120,23 @@ class Finite(Protocol):
 
 
 @runtime_checkable
-class Loop(Protocol):
+class Loop(Protocol[LoopState]):
     """A closed loop: an encoder that is trained through the quantizer as the codebook learns; one update at a time."""
 
     @property
     def dim(self) -> int:
         """D, the dimension of the latents."""
 
-    def init(self, seed: int) -> Any:
+    def init(self, seed: int) -> LoopState:
         """The state at step 0, a named tuple of arrays: the weights of encoder and decoder are in it."""
 
-    def respond(self, state: Any, codes: np.ndarray, batch_size: int) -> tuple[Any, Batches]:
+    def respond(self, state: LoopState, codes: np.ndarray, batch_size: int) -> tuple[LoopState, Batches]:
         """Encode a batch and take one step of encoder and decoder through the quantizer at these codes.
 
         Returned are the state after the step and the latents from before it, with their displacement.
         """
 
-    def at(self, state: Any) -> Snapshot:
+    def at(self, state: LoopState) -> Snapshot:
         """Where the latents of the next response are."""
 
 

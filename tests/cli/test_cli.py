@@ -17,6 +17,7 @@ import vqtheory
 from vqtheory import rules, schedules, streams
 from vqtheory._base.config import parse
 from vqtheory.cli import app, help
+from vqtheory.cli.simulate import DEFAULTS
 from vqtheory.simulation import loop, run, store, summary
 from vqtheory.simulation.config import Config, read_config
 from vqtheory.simulation.start import begin
@@ -85,7 +86,7 @@ class TestSimulate:
         for name in ("batch_size", "seed", "init", "dtype", "records"):
             option = told.split(f"--{name.replace('_', '-')} ")[-1]
             assert option.split("(default: ")[1].split(")")[0] == str(parameters[name].default), name
-        assert all(f"(default: {value})" in told for value in app.DEFAULTS.values())
+        assert all(f"(default: {value})" in told for value in DEFAULTS.values())
 
     def test_whole_numbers_in_many_forms(self, call):
         outs = {call("simulate", *TINY, "--steps", steps)[1] for steps in ("1000", "1_000", "1e3")}
@@ -307,7 +308,14 @@ class TestHelp:
         status, out, _ = call("--help")
         assert status == 0
         public = [getattr(module, name) for module in (rules, streams, schedules) for name in module.__all__]
-        for thing in set(public) - {streams.Source, streams.Drift, streams.Law}:
+        for thing in set(public) - {
+            rules.Rule,
+            streams.Source,
+            streams.Drift,
+            streams.Law,
+            streams.Motion,
+            streams.Snapshot,
+        }:
             assert f"\n  {thing.__name__}(" in out, thing
         assert all(f"vqtheory {name}" in out for name in app.COMMANDS)
 

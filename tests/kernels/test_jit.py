@@ -44,6 +44,13 @@ def test_an_edited_callee_in_another_file_is_compiled_anew(tmp_path):
     assert printed_by(tmp_path) == "[ 0.5 10. ]"
     assert compiled == {path.name: path.stat().st_mtime_ns for path in package.rglob("*.nbc")}  # taken from the disk
 
+    for path in package.rglob("*.nb[ic]"):  # an index that is cut short, and machine code with one bit turned over
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2] ^= 1
+        path.write_bytes(content[:40] if path.suffix == ".nbi" else content)
+    assert printed_by(tmp_path) == "[ 0.5 10. ]"
+    assert all(path.stat().st_size > 40 for path in package.rglob("*.nbi"))  # written again
+
     edit(package / "_kernels" / "cells.py", "if distances[k] < closest:", "if distances[k] > closest:")  # the farthest code
     assert printed_by(tmp_path) == "[0.  5.5]"
 
@@ -57,3 +64,18 @@ def test_a_cache_that_names_a_class_of_another_version_is_not_used(tmp_path):
     assert printed_by(tmp_path, program) == "(2, 1)"
     edit(package / "rules" / "simvq.py", "Parameters", "Renamed")
     assert printed_by(tmp_path, program) == "(2, 1)"
+
+
+NOWHERE = "import numba.core.caching as caching; caching.CacheImpl._locator_classes = []"
+FULL = """
+import errno, os
+def full(*arguments, **options): raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+import vqtheory._kernels.jit as jit
+jit._Index._open_for_write = full
+"""
+
+
+def test_a_cache_that_cannot_be_written_stops_no_run(tmp_path):
+    copy_package(tmp_path)
+    for trouble in (NOWHERE, FULL):
+        assert printed_by(tmp_path, f"{trouble}\n{PROGRAM}") == "[ 0.5 10. ]"

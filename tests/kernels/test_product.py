@@ -1,5 +1,8 @@
 """The product only proposes: assignments, distances and codes are the bits of the direct sum, in float32 and float64."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import twins
@@ -180,3 +183,20 @@ class TestThreads:
         stream = vq.streams.Stream(vq.streams.Gaussian(dim=2))
         with pytest.raises(ValueError, match="The 'threads' parameter of simulate must be an int >= 1. Got 0."):
             vq.simulate(VQ(0.3), stream, codes=2, steps=1, threads=0)
+
+
+def test_a_fork_has_threads_of_its_own():
+    program = """
+import multiprocessing as mp, numpy as np
+from vqtheory.assign import nearest, threads
+x, codes = np.random.default_rng(0).random((1024, 4)), np.eye(4)
+def run(seed=0):
+    with threads(2):
+        return int(nearest(x, codes)[0].sum())
+if __name__ == "__main__":
+    here = run()
+    with mp.get_context("fork").Pool(2) as pool:
+        print(pool.map_async(run, range(2)).get(60) == [here, here])
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
+    assert done.stdout.strip() == "True", done.stderr

@@ -44,7 +44,8 @@ def test_memory_of_an_array():
 
 
 def test_scale_counts_the_codes_that_are_returned():
-    assert scale.memory("VQ, one sample per update", 4096) > 0
+    call = "from simulations.benchmarks import scale; print(scale.memory('VQ, one sample per update', 4096))"
+    assert timing.elsewhere(call) >= 4 * 2048 * scale.DIM  # what was freed before is used again
     assert scale.seconds("VQ, one sample per update", 64) > 0
 
 

@@ -199,8 +199,7 @@ def test_kernels_are_compiled_before_the_processes_start(monkeypatch):
     """Once for each kind of rule, its options, stream and dtype, by a run of one update."""
     seen = []
     monkeypatch.setattr("vqtheory.sweeps.runner.simulate", lambda **call: seen.append((repr(call["rule"]), call["steps"])))
-    from vqtheory.sweeps.grid import simulate
-    from vqtheory.sweeps.runner import _warm_up
+    from vqtheory.sweeps.runner import _warm_up, simulate
 
     rules = [VQ(0.1), VQ(0.2), VQ(clock="wins"), NSVQ(form="softmax"), NSVQ()]
     _warm_up(simulate, [{"rule": rule, "stream": STREAM, "codes": 4, "steps": 9} for rule in rules], None)
@@ -225,3 +224,20 @@ def test_kernels_are_compiled_before_the_processes_start(monkeypatch):
 def test_bad_input(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_runs_where_the_backend_says():
+    calls = []
+
+    class Backwards:
+        compiles_apart = False
+
+        def map(self, function, tasks):
+            tasks = list(tasks)
+            calls.append(len(tasks))
+            return (function(*task) for task in tasks[::-1])
+
+    grid = {"x": [3, 1, 2], "y": [0.5]}
+    here = vq.sweep(square, grid, jobs=1, progress=False)
+    assert vq.sweep(square, grid, backend=Backwards(), progress=False).equals(here)
+    assert calls == [3]

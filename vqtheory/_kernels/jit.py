@@ -9,7 +9,9 @@ among them compiles anew.
 from __future__ import annotations
 
 import hashlib
+import pickle
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -34,22 +36,54 @@ def inlined_kernel(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _compiled(function: Callable[..., Any], inline: str) -> Callable[..., Any]:
-    compiled = numba.njit(nogil=True, cache=True, error_model="numpy", inline=inline)(function)
+    options = {"nogil": True, "error_model": "numpy", "inline": inline}
+    try:
+        compiled = numba.njit(cache=True, **options)(function)
+    except RuntimeError:  # there is no place that can be written to
+        return numba.njit(**options)(function)
     if isinstance(compiled, numba.core.dispatcher.Dispatcher):  # plain Python under NUMBA_DISABLE_JIT
-        index = compiled._cache._cache_file
+        kept = compiled._cache
+        index = kept._cache_file
         name, stamp = index._index_name.removesuffix(".nbi"), (*index._source_stamp, kernel_digest())
-        compiled._cache._cache_file = _Index(index._cache_path, name, stamp)
+        kept._cache_file = _Index(index._cache_path, name, stamp)
+        kept._guard_against_spurious_io_errors = lambda: suppress(OSError)  # a full disk, say, stops no run
     return compiled
 
 
 class _Index(IndexDataCacheFile):
-    """numba's index of the compiled versions of one kernel, under our stamp."""
+    """numba's index of the compiled versions of one kernel, under our stamp; each file begins with its SHA-256.
+
+    A file that cannot be read, or is not as it was written, counts as missing: the kernel is compiled anew and the file
+    is written over.
+    """
 
     def _load_index(self) -> dict:
         try:
-            return super()._load_index()
-        except (AttributeError, ImportError):  # names a class that the package no longer has
+            version, stamp, overloads = self._read(self._index_path)
+        except Exception:  # also one that names a class which the package no longer has
             return {}
+        return overloads if (version, stamp) == (self._version, self._source_stamp) else {}
+
+    def _save_index(self, overloads: dict) -> None:
+        self._write(self._index_path, (self._version, self._source_stamp, overloads))
+
+    def _load_data(self, name: str) -> Any:
+        return self._read(self._data_path(name))
+
+    def _save_data(self, name: str, data: Any) -> None:
+        self._write(self._data_path(name), data)
+
+    def _read(self, path: str) -> Any:
+        content = Path(path).read_bytes()
+        digest, payload = content[:32], content[32:]
+        if hashlib.sha256(payload).digest() != digest:
+            raise OSError(f"{path} is damaged")
+        return pickle.loads(payload)
+
+    def _write(self, path: str, value: Any) -> None:
+        payload = self._dump(value)
+        with self._open_for_write(path) as file:
+            file.write(hashlib.sha256(payload).digest() + payload)
 
 
 @cache

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -37,9 +38,10 @@ def spread(function: Callable[[slice], object], size: int, block: int) -> None:
     if number == 1:
         function(parts[0])
     else:
-        list(_pool(number).map(function, parts))
+        list(_pool(number, os.getpid()).map(function, parts))
 
 
 @cache
-def _pool(number: int) -> ThreadPoolExecutor:
+def _pool(number: int, process: int) -> ThreadPoolExecutor:
+    """The threads of this process: a fork has the parent's pool without its threads, and would wait for them for ever."""
     return ThreadPoolExecutor(number, thread_name_prefix="vqtheory")

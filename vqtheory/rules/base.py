@@ -73,6 +73,36 @@ class Rule(Configured):
         return 0.0
 
     @property
+    def strength(self) -> float | None:
+        """Of a kernel that moves codes which did not win; None for a rule without one."""
+        return None
+
+    @property
+    def bandwidth(self) -> Any:
+        """Of that kernel, a length, a number or a schedule."""
+        return None
+
+    @property
+    def decay(self) -> Any:
+        """Of running means, per update, a number or a schedule; None for a rule that keeps none."""
+        return None
+
+    @property
+    def smoothing(self) -> float:
+        """Of running counts."""
+        return 0.0
+
+    @property
+    def optimizer(self) -> str | None:
+        """What takes the steps of a rule that descends its loss by an optimizer of its own."""
+        return None
+
+    @property
+    def clock(self) -> str:
+        """What a schedule's argument counts: the "step", or a code's own "wins"."""
+        return "step"
+
+    @property
     def start(self) -> str:
         """Where codes begin: "matched" to the codes given, or as "published"."""
         return "matched"

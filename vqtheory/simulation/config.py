@@ -12,15 +12,17 @@ from vqtheory import schedules
 from vqtheory._base import check
 from vqtheory._base.config import parse, text
 from vqtheory._base.folder import arrays_beside, read_toml
+from vqtheory.protocols import Drawn, Finite, Loop, Rule, Stream
+from vqtheory.rules.base import declared
 
 
 @dataclass(frozen=True)
 class Config:
     """The parameters of `simulate` that make a run what it is."""
 
-    rule: Any
-    stream: Any
-    codes: Any
+    rule: Rule
+    stream: Stream | Loop
+    codes: int | np.ndarray
     steps: int
     batch_size: int = 1
     seed: int = 0
@@ -34,7 +36,7 @@ class Config:
         for name in ("init", "advance"):
             if not callable(getattr(self.rule, name, None)):
                 raise check.fail(owner, "rule", f"a rule such as VQ(step_size=0.05), with a method {name!r}", self.rule)
-        if not hasattr(self.stream, "draw") and not hasattr(self.stream, "respond"):
+        if not isinstance(self.stream, Drawn | Loop):
             raise check.fail(owner, "stream", "a stream such as Stream(Uniform(dim=1)), with a method 'draw'", self.stream)
         if not hasattr(self.stream, "dim"):
             raise check.fail(owner, "stream", "a stream with an attribute 'dim'", self.stream)
@@ -57,9 +59,9 @@ class Config:
 
     def _check_step_size(self) -> None:
         """Where a step is of one sample, a step size above 1 throws the code past it."""
-        step_size = getattr(self.rule, "step_size", None)
-        one_by_one = self.batch_size == 1 or getattr(self.rule, "clock", "step") == "wins"
-        if not one_by_one or step_size is None or hasattr(self.rule, "optimizer"):
+        step_size = declared(self.rule, "step_size")
+        one_by_one = self.batch_size == 1 or declared(self.rule, "clock") == "wins"
+        if not one_by_one or step_size is None or declared(self.rule, "optimizer") is not None:
             return
         for step in (0, self.steps - 1):
             value = float(schedules.values(step_size, step, 1)[0])
@@ -67,9 +69,8 @@ class Config:
                 raise check.fail(type(self.rule).__name__, "step_size", "at most 1 at batch size 1 or by wins", value)
 
     def _check_length(self) -> None:
-        length = getattr(self.stream, "steps", None)
-        if length is not None and self.steps > length:
-            raise check.fail("simulate", "steps", f"at most {length}, the length of the stream", self.steps)
+        if isinstance(self.stream, Finite) and self.steps > self.stream.steps:
+            raise check.fail("simulate", "steps", f"at most {self.stream.steps}, the length of the stream", self.steps)
 
     @property
     def window_start(self) -> int:

@@ -7,21 +7,24 @@ from typing import Any, NamedTuple
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from vqtheory.protocols import Rule, Stream
+from vqtheory.rules.base import declared
+
 
 class End(NamedTuple):
     """Where a bare run ended."""
 
     codes: np.ndarray  # [K, D]
     hits: np.ndarray  # int64 [K], of the last tenth of the updates
-    state: Any
+    state: Any  # of the rule
 
 
-def follow(rule: Any, stream: Any, codes: np.ndarray, steps: int, seed: int, batch_size: int = 1, start: int = 0) -> End:
+def follow(rule: Rule, stream: Stream, codes: np.ndarray, steps: int, seed: int, batch_size: int = 1, start: int = 0) -> End:
     """`steps` updates of codes [K, D] by the latents of steps ``start ..`` of a stream."""
     state, hits = rule.init(np.ascontiguousarray(codes, np.float64), seed), np.zeros(len(codes), np.int64)
     chunk = max(1, 2**16 // (batch_size * stream.dim))
     tail = steps - max(1, steps // 10)
-    extra = {"displacement": True} if rule.needs_displacement else {}
+    extra = {"displacement": True} if declared(rule, "needs_displacement") else {}
     done = 0
     with threadpool_limits(1, user_api="blas"):
         while done < steps:

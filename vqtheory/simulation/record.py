@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar
 
 import numpy as np
 
-from vqtheory.protocols import Snapshot
+from vqtheory.protocols import Snapshot, State
 from vqtheory.simulation.config import Config
 from vqtheory.simulation.start import snapshot_at
 
@@ -53,7 +53,7 @@ class Record:
     """
 
     config: Config
-    state: Any
+    state: State
     loop: Any
     status: str
     hits: np.ndarray
@@ -62,7 +62,7 @@ class Record:
     rows: tuple[dict[str, Any], ...] = ()
 
     @classmethod
-    def new(cls, config: Config, state: Any, loop: Any) -> Self:
+    def new(cls, config: Config, state: State, loop: Any) -> Self:
         """A run at step 0."""
         empty = np.zeros(len(state.codes), np.int64)
         return cls(config, state, loop, "running", empty, 0, Interval(0, empty, 0.0))
@@ -128,7 +128,7 @@ class Record:
             f"in updates {start:,} to {stop:,}{short})"
         )
 
-    def advanced(self, state: Any, loop: Any, info: dict[str, np.ndarray], steps: int) -> Self:
+    def advanced(self, state: State, loop: Any, info: dict[str, np.ndarray], steps: int) -> Self:
         """The run after a call of `advance`."""
         since = self.since_record
         # one after the other, since a sum over chunks would depend on where they were cut

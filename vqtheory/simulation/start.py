@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -25,7 +25,8 @@ def _begin(config: Config) -> tuple[State, Any]:
     loop = config.stream.init(config.seed) if isinstance(config.stream, Loop) else None
     codes = config.codes
     if not isinstance(codes, np.ndarray):
-        codes = _draw_codes(snapshot_at(config, loop, 0), codes, config.stream.dim, config.seed, config.init)
+        first = snapshot_at(config, loop, 0) or _Undescribed(config)
+        codes = _draw_codes(first, codes, config.stream.dim, config.seed, config.init)
     elif codes.shape[1] != config.stream.dim:
         raise ValueError(
             f"The 'codes' parameter of simulate has shape {codes.shape}, "
@@ -34,7 +35,18 @@ def _begin(config: Config) -> tuple[State, Any]:
     return config.rule.init(np.ascontiguousarray(codes, config.dtype), config.seed), loop
 
 
-def _draw_codes(snapshot: Any, num_codes: int, dim: int, seed: int, init: str) -> np.ndarray:
+class _Undescribed(NamedTuple):
+    """Step 0 of a stream that does not tell where its latents are: they are drawn as the run draws them."""
+
+    config: Config
+
+    def sample(self, size: int) -> np.ndarray:
+        """Latents [size, D] of step 0."""
+        stream: Any = self.config.stream
+        return stream.draw(0, 1, size, self.config.seed).x[0]
+
+
+def _draw_codes(snapshot: Snapshot, num_codes: int, dim: int, seed: int, init: str) -> np.ndarray:
     """`num_codes` distinct latents of a snapshot, at random or by k-means++."""
     random, support = generator(seed, Purpose.START), reported(snapshot, "support")
     most = max(20 * num_codes, 1000)

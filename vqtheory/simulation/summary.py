@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from vqtheory._base.config import text
+from vqtheory.protocols import Rule
+from vqtheory.rules.base import declared
 from vqtheory.simulation.record import Record
 
 _HEADINGS = {
@@ -72,14 +74,14 @@ def _window(run: Record) -> list[str]:
     return [f"{said} {few}" if run.short_window else said]
 
 
-def cure(rule: Any) -> str:
+def cure(rule: Rule) -> str:
     """What to change in a rule that diverged."""
-    step_size, strength = getattr(rule, "step_size", None), getattr(rule, "strength", None)
+    step_size, strength = declared(rule, "step_size"), declared(rule, "strength")
     if step_size is None:
         return "Make the rule's steps smaller, or the stream's drift slower."
     advice = f"Make its step_size smaller than {text(step_size)}"
     advice += f", or its strength smaller than {text(strength)}" if strength else ""
-    advice += ", or take optimizer='adam'" if getattr(rule, "optimizer", None) == "sgd" else ""
+    advice += ", or take optimizer='adam'" if declared(rule, "optimizer") == "sgd" else ""
     return f"{advice}."
 
 

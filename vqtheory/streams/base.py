@@ -11,6 +11,7 @@ import numpy as np
 from vqtheory._base import check
 from vqtheory._base.config import Configured
 from vqtheory.protocols import Snapshot as Protocol
+from vqtheory.reference import lloyd_max
 from vqtheory.streams.motion import Motion
 
 _MOST_CODES = 512  # for which the optimum is found in under a second
@@ -56,8 +57,6 @@ class Source(Configured):
 
 @cache
 def _optimum(source: Source, num_codes: int) -> float | None:
-    from vqtheory.reference import lloyd_max
-
     try:
         return lloyd_max(source.distribution(), num_codes).distortion
     except ValueError:  # a tail so heavy that the optimum cannot be told; a run does without

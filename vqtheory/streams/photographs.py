@@ -13,6 +13,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from vqtheory._base import check
 from vqtheory._base.files import data_set, load_array, load_images
+from vqtheory.reference import optimal_1d
 from vqtheory.streams.base import Source
 
 
@@ -95,8 +96,6 @@ class Latents(Source):
 
 @lru_cache(maxsize=64)
 def _optimum_of_rows(source: Latents, num_codes: int) -> float:
-    from vqtheory.reference import optimal_1d
-
     rows = np.unique(source.support[:, 0])
     return optimal_1d(source.support[:, 0], num_codes).distortion if num_codes < len(rows) else 0.0
 

@@ -36,7 +36,7 @@ class Outcome(NamedTuple):
     error: str | None
 
 
-def _points(function: Callable[..., Any], grid: Any, seeds: Any, folder: Path | None) -> list[Point]:
+def points_of(function: Callable[..., Any], grid: Any, seeds: Any, folder: Path | None) -> list[Point]:
     """All points, in order."""
     if isinstance(grid, Mapping):
         configurations = [dict(zip(grid, values, strict=True)) for values in product(*grid.values())]
@@ -59,14 +59,14 @@ def _check_arguments(function: Callable[..., Any], call: dict[str, Any]) -> None
 
 def _named(call: dict[str, Any]) -> dict[str, Any]:
     """A configuration as columns hold it: numbers and names as they are, all else as its text."""
-    return {name: _plain(value) if _is_plain(value) else text(value) for name, value in call.items()}
+    return {name: plain(value) if _is_plain(value) else text(value) for name, value in call.items()}
 
 
 def _is_plain(value: Any) -> bool:
     return value is None or isinstance(value, (bool, int, float, str, np.generic))
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """What JSON holds in place of a value of NumPy."""
     if isinstance(value, np.generic):
         return value.item()
@@ -89,7 +89,7 @@ def _path(folder: Path | None, named: dict[str, Any]) -> Path | None:
     return folder / f"{hashlib.sha256(content.encode()).hexdigest()[:24]}.json"
 
 
-def _kept(about: dict[str, str], point: Point) -> Outcome | None:
+def finished(about: dict[str, str], point: Point) -> Outcome | None:
     """The outcome of a point that was finished before."""
     if point.path is None or not point.path.is_file():
         return None
@@ -107,7 +107,7 @@ def _kept(about: dict[str, str], point: Point) -> Outcome | None:
     return Outcome(rows, None) if by == about and named == point.named else None
 
 
-def _about(function: Callable[..., Any]) -> dict[str, str]:
+def provenance(function: Callable[..., Any]) -> dict[str, str]:
     """What a kept point is of: the function, the content of its file, the version of this package."""
     try:
         source = Path(inspect.getfile(function)).read_bytes()
@@ -120,7 +120,7 @@ def _name(function: Callable[..., Any]) -> str:
     return f"{getattr(function, '__module__', '')}.{getattr(function, '__qualname__', type(function).__qualname__)}"
 
 
-def _keep(path: Path, content: dict[str, Any]) -> None:
+def keep(path: Path, content: dict[str, Any]) -> None:
     """Write a file whole or not at all, whoever is killed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f"{path.name}.{os.getpid()}.new")

@@ -6,10 +6,10 @@ import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from joblib import Parallel, delayed
 from tqdm import tqdm
 
 from vqtheory._base import check
@@ -17,7 +17,8 @@ from vqtheory.simulation.run import Run, simulate
 
 if TYPE_CHECKING:
     import polars as pl
-from vqtheory.sweeps.grid import Outcome, Point, _about, _keep, _kept, _plain, _points
+from vqtheory.sweeps.backends import Backend, Joblib, ThisProcess
+from vqtheory.sweeps.grid import Outcome, Point, finished, keep, plain, points_of, provenance
 
 
 def sweep(
@@ -27,6 +28,7 @@ def sweep(
     seeds: int | Iterable[int] | None = 1,
     folder: str | Path | None = None,
     jobs: int = -1,
+    backend: Backend | None = None,
     warm: Callable[[], Any] | None = None,
     progress: bool = True,
 ) -> pl.DataFrame:
@@ -50,6 +52,9 @@ def sweep(
         are done again; changes elsewhere are not noticed, and a reason to delete the folder.
     jobs : int, default -1
         Processes; -1 for as many as there are cores, 1 for this process.
+    backend : Backend, optional
+        Where the points run: `vqtheory.sweeps.ThisProcess()`, `vqtheory.sweeps.Joblib(jobs)`, or an object of yours with
+        the same two members. By default `jobs` decides.
     warm : callable, optional
         Called once in this process before the others start, to fill numba's cache on disk, which they
         would otherwise each compile for themselves. For `simulate` this is done without it.
@@ -84,15 +89,14 @@ def sweep(
     """
     if not callable(function):
         raise check.fail("sweep", "function", "a function", function)
-    points = _points(function, grid, seeds, None if folder is None else Path(folder))
-    about = _about(function)
-    outcomes = [_kept(about, point) for point in points]
+    points = points_of(function, grid, seeds, None if folder is None else Path(folder))
+    by = provenance(function)
+    outcomes = [finished(by, point) for point in points]
     left = [i for i, outcome in enumerate(outcomes) if outcome is None]
-    if len(left) > 1 and jobs != 1:
+    place = backend or (ThisProcess() if jobs == 1 else Joblib(jobs))
+    if len(left) > 1 and place.compiles_apart:
         _warm_up(function, [points[i].arguments for i in left], warm)
-    calls = (delayed(_call)(i, function, points[i], about) for i in left)
-    # arrays are copied to the processes: joblib's shared ones are read-only, which numba compiles for anew
-    running = Parallel(n_jobs=jobs, return_as="generator_unordered", max_nbytes=None)(calls)
+    running = place.map(_call, ((i, function, points[i], by) for i in left))
     with tqdm(total=len(points), initial=len(points) - len(left), unit=" points", delay=2, disable=not progress) as bar:
         for i, outcome in running:
             outcomes[i] = outcome
@@ -102,15 +106,15 @@ def sweep(
     return _table(points, [outcome for outcome in outcomes if outcome is not None])
 
 
-def _call(index: int, function: Callable[..., Any], point: Point, about: dict[str, str]) -> tuple[int, Outcome]:
+def _call(index: int, function: Callable[..., Any], point: Point, by: dict[str, str]) -> tuple[int, Outcome]:
     """Run a point, in whichever process, and keep what comes of it."""
     options = {"progress": False} if function is simulate else {}
     try:
-        rows = json.loads(json.dumps(_rows(function(**options | point.arguments)), default=_plain))
+        rows = json.loads(json.dumps(_rows(function(**options | point.arguments)), default=plain))
     except Exception as error:
         return index, Outcome([], f"{type(error).__name__}: {error}")
     if point.path is not None:
-        _keep(point.path, {"about": about, "point": point.named, "rows": rows})
+        keep(point.path, {"about": by, "point": point.named, "rows": rows})
     return index, Outcome(rows, None)
 
 
@@ -138,8 +142,13 @@ def _warm_up(function: Callable[..., Any], calls: list[dict[str, Any]], warm: Ca
 def _kernels_of(call: dict[str, Any]) -> tuple:
     """What decides which kernels a run compiles: its kinds of rule and stream, the rule's options, the dtype."""
     rule, stream = call["rule"], call["stream"]
-    options = [value for value in getattr(rule, "__dict__", {}).values() if isinstance(value, (str, bool))]
-    return type(rule), *options, type(stream), type(getattr(stream, "source", None)), str(call.get("dtype"))
+    options = [value for value in _fields(rule).values() if isinstance(value, (str, bool))]
+    return type(rule), *options, type(stream), type(_fields(stream).get("source")), str(call.get("dtype"))
+
+
+def _fields(value: Any) -> dict[str, Any]:
+    """The fields of a dataclass; none of anything else."""
+    return {field.name: getattr(value, field.name) for field in fields(value)} if is_dataclass(value) else {}
 
 
 def _spoken(point: Point) -> str:

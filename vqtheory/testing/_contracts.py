@@ -10,7 +10,8 @@ import numpy as np
 from hypothesis import strategies as st
 
 from vqtheory.assign import nearest
-from vqtheory.protocols import Batches
+from vqtheory.protocols import Batches, Rule
+from vqtheory.rules.base import declared
 from vqtheory.testing._trial import Trial, each
 
 
@@ -55,7 +56,7 @@ def nearest_code(trial: Trial) -> None:
     before = trial.start(codes, trial.seed())
     batches = trial.batches(codes)
     found = trial.advance(before, batches)[1]
-    x = getattr(trial.rule, "project", lambda latents: latents)(batches.x[0])
+    x = declared(trial.rule, "project")(batches.x[0])
     winners, _ = nearest(x, before.codes)
     exact = np.array_equal(before.codes, codes) and np.array_equal(x, batches.x[0])  # on the grid, where sums do not round
     if not exact and not (gaps(x, before.codes) > 1e-9).all():
@@ -76,7 +77,7 @@ def distortion(trial: Trial) -> None:
     before = trial.start(codes, trial.seed())
     batches = trial.batches(codes)
     found = trial.advance(before, batches)[1]
-    x = getattr(trial.rule, "project", lambda latents: latents)(batches.x[0])
+    x = declared(trial.rule, "project")(batches.x[0])
     expected = nearest(x, before.codes)[1].mean()
     got = found.get("distortion", [expected])[0]
     trial.require(np.isclose(got, expected, rtol=1e-9, atol=1e-12), f"The distortion is {expected}. info says {got}.")
@@ -195,6 +196,6 @@ def global_state() -> tuple[Any, ...]:
     return random.getstate(), state[1].tobytes(), state[2:]
 
 
-def attributes(rule: Any) -> str:
+def attributes(rule: Rule) -> str:
     """All that a rule holds."""
     return repr(getattr(rule, "__dict__", rule))

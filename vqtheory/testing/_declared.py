@@ -11,24 +11,25 @@ from hypothesis import reject
 from hypothesis import strategies as st
 
 from vqtheory import schedules
-from vqtheory.protocols import Batches
+from vqtheory.protocols import Batches, Rule, State
+from vqtheory.rules.base import declared
 from vqtheory.testing._contracts import gaps
-from vqtheory.testing._trial import Trial, each, needs_displacement
+from vqtheory.testing._trial import Trial, each
 
 EQUIVARIANCES = ("translation", "rotation", "scaling", "permutation")
 _LIMIT = re.compile(r"k-means as (\w+) -> 0")
 
 
-def problem_with_declarations(rule: Any) -> str:
+def problem_with_declarations(rule: Rule) -> str:
     """What is wrong with the declarations themselves, "" if nothing is."""
-    fields = [field.name for field in dataclasses.fields(rule)] if dataclasses.is_dataclass(rule) else []
-    unknown = sorted(set(getattr(rule, "equivariances", ())) - set(EQUIVARIANCES))
+    fields = [field.name for field in dataclasses.fields(rule)] if dataclasses.is_dataclass(rule) else list[str]()
+    unknown = sorted(set(declared(rule, "equivariances")) - set(EQUIVARIANCES))
     if unknown:
         return f"equivariances must be among {', '.join(EQUIVARIANCES)}. Got {', '.join(unknown)}."
-    missing = sorted(set(getattr(rule, "lengths", ())) - set(fields))
+    missing = sorted(set(declared(rule, "lengths")) - set(fields))
     if missing:
         return f"lengths must be names of fields of the rule, a dataclass. Got {', '.join(missing)}."
-    fixed_point = getattr(rule, "fixed_point", None)
+    fixed_point = declared(rule, "fixed_point")
     limit = _LIMIT.fullmatch(fixed_point or "")
     if fixed_point not in (None, "k-means") and (limit is None or limit[1] not in fields):
         return f"fixed_point must be None, 'k-means' or 'k-means as FIELD -> 0'. Got {fixed_point!r}."
@@ -57,7 +58,8 @@ def fixed_point(trial: Trial) -> None:
     codes = trial.codes(distinct=True)
     seed, offsets = trial.seed(), trial.draw(offsets_of(codes))
     copies = trial.draw(st.lists(st.integers(0, 2), min_size=len(codes), max_size=len(codes)).filter(any))
-    limit = _LIMIT.fullmatch(trial.rule.fixed_point)
+    declaration = declared(trial.rule, "fixed_point")
+    limit = _LIMIT.fullmatch(declaration)
     start = trial.start(codes, seed)
     centroids = start.codes.astype(np.float64)
     room = closest(centroids)
@@ -77,24 +79,24 @@ def fixed_point(trial: Trial) -> None:
         narrow <= max(1e-6, 0.01 * wide),
         f"At codes that are each the mean of what it wins, the mean motion over that for latents moved aside is "
         f"{wide:.3g}, and {narrow:.3g} with {limit[1]} a thousand times smaller: it does not go to 0, "
-        f"though the rule declares fixed_point = {trial.rule.fixed_point!r}.",
+        f"though the rule declares fixed_point = {declaration!r}.",
     )
 
 
-def relative_motion(trial: Trial, fields: dict[str, float], start: Any, x: np.ndarray, ahead: np.ndarray) -> float:
+def relative_motion(trial: Trial, fields: dict[str, float], start: State, x: np.ndarray, ahead: np.ndarray) -> float:
     """The size of the mean motion at x over that at latents moved aside, with fields of the rule at these values."""
-    rule = dataclasses.replace(trial.rule, **fields)
+    rule = changed(trial.rule, **fields)
     motion, response = (np.abs(mean_motion(trial, rule, start, sample)).max() for sample in (x, ahead))
     return float(motion / response) if response > 0 else 0.0
 
 
-def mean_motion(trial: Trial, rule: Any, start: Any, x: np.ndarray) -> np.ndarray:
+def mean_motion(trial: Trial, rule: Rule, start: State, x: np.ndarray) -> np.ndarray:
     """What a full-batch update adds to the codes [K, D], mean over three orders of the sample x [B, D]."""
     third = len(x) // 3
     total = np.zeros(start.codes.shape)
     for turn in range(3):
         batch = np.roll(x, turn * third, axis=0)[None]
-        still = np.zeros_like(batch) if needs_displacement(rule) else None
+        still = np.zeros_like(batch) if declared(rule, "needs_displacement") else None
         total += trial.advance(start, Batches(batch, still), rule)[0].codes - start.codes
     return total / 3
 
@@ -137,8 +139,8 @@ def scaling(trial: Trial) -> None:
     """Latents, codes and the rule's lengths times a power of two: so are the codes at the end."""
     codes, seed, batches = _begin(trial)
     trial.example["factor"] = factor = 2.0 ** trial.draw(st.integers(-6, 6))
-    lengths = {name: times(getattr(trial.rule, name), factor) for name in getattr(trial.rule, "lengths", ())}
-    rule = dataclasses.replace(matched(trial.rule), **lengths) if lengths else None
+    lengths = {name: times(getattr(trial.rule, name), factor) for name in declared(trial.rule, "lengths")}
+    rule = changed(matched(trial.rule), **lengths) if lengths else None
     scaled = each(batches, lambda part: part * factor)
     _compare(trial, seed, (codes, batches), (codes * factor, scaled), lambda c: c * factor, "scaling", rule, factor)
 
@@ -171,7 +173,9 @@ def tracks_translation(trial: Trial) -> None:
     times = np.arange(16)[:, None, None]
     batches = Batches(start.codes + times * speed, np.where(times > 0, speed, np.zeros_like(codes)))
     trial.keep(batches)
-    after, _ = trial.advance(start, batches if needs_displacement(trial.rule) else batches._replace(displacement=None))
+    after, _ = trial.advance(
+        start, batches if declared(trial.rule, "needs_displacement") else batches._replace(displacement=None)
+    )
     behind = np.linalg.norm(start.codes + 15 * speed - after.codes, axis=1)
     allowed = 2 * np.linalg.norm(speed) + 2 * np.linalg.norm(np.ptp(codes, axis=0))
     trial.require(
@@ -181,9 +185,9 @@ def tracks_translation(trial: Trial) -> None:
     )
 
 
-def reach(rule: Any, steps: int) -> float:
+def reach(rule: Rule, steps: int) -> float:
     """The least of the rule's lengths at its start, as a power of two; 1 without lengths."""
-    lengths = [schedules.values(getattr(rule, name), 0, steps).max() for name in getattr(rule, "lengths", ())]
+    lengths = [schedules.values(getattr(rule, name), 0, steps).max() for name in declared(rule, "lengths")]
     return 2.0 ** np.floor(np.log2(min(lengths))) if lengths else 1.0
 
 
@@ -195,9 +199,14 @@ def times(schedule: Any, factor: float) -> Any:
     return dataclasses.replace(schedule, **scaled)
 
 
-def matched(rule: Any) -> Any:
+def changed(rule: Rule, **fields: Any) -> Rule:
+    """The rule, a dataclass, with these fields."""
+    return dataclasses.replace(rule, **fields)  # type: ignore[type-var]
+
+
+def matched(rule: Rule) -> Rule:
     """The rule with the start in which the codes given count."""
-    return dataclasses.replace(rule, start="matched") if getattr(rule, "start", "matched") != "matched" else rule
+    return rule if declared(rule, "start") == "matched" else changed(rule, start="matched")
 
 
 def _begin(trial: Trial, **options: Any) -> tuple[np.ndarray, int, Batches]:
@@ -212,7 +221,7 @@ def _compare(
     other: tuple[np.ndarray, Batches],
     transform: Any,
     name: str,
-    other_rule: Any = None,
+    other_rule: Rule | None = None,
     factor: float = 1.0,
     ties: bool = True,
 ) -> None:
@@ -223,7 +232,7 @@ def _compare(
     rule = matched(trial.rule)
     other_rule = rule if other_rule is None else other_rule
     first = trial.start(one[0], seed, rule)
-    project = getattr(rule, "project", lambda latents: latents)
+    project = declared(rule, "project")
     on_grid = np.array_equal(first.codes, one[0])
     if not (ties and on_grid) and not (gaps(project(one[1].x[0]), first.codes) > 1e-9).all():
         reject()

@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 from hypothesis.errors import Flaky, HypothesisException, Unsatisfiable
 
 from vqtheory._base import check
+from vqtheory.protocols import Rule
+from vqtheory.rules.base import declared
 from vqtheory.testing import _contracts, _declared
 from vqtheory.testing._trial import Broken, Trial
 
@@ -72,7 +74,7 @@ class Report:
         return "\n".join([f"{self.rule}: {what}", *failures, f"  checked: {', '.join(self.checked)}"])
 
 
-def check_rule(rule: Any, *, examples: int = 30) -> Report:
+def check_rule(rule: Rule, *, examples: int = 30) -> Report:
     """Hold a rule to its contract, and to what it claims of itself.
 
     Checked of every rule: the shapes of its state and its info; that it assigns to the nearest code of
@@ -124,25 +126,25 @@ def check_rule(rule: Any, *, examples: int = 30) -> Report:
     return Report(repr(rule), tuple(found), tuple(Failure(name, text) for name, text in found.items() if text))
 
 
-def _accepts(rule: Any) -> bool:
+def _accepts(rule: Rule) -> bool:
     """Whether there are codes that a rule can start from."""
     return _run(lambda trial: trial.start(trial.codes(), trial.seed()), rule, 10) != REFUSED
 
 
-def _chosen(rule: Any) -> dict[str, Callable[[Trial], None]]:
+def _chosen(rule: Rule) -> dict[str, Callable[[Trial], None]]:
     """The checks of what the rule declares."""
-    chosen = {
-        "displacement": (not getattr(rule, "needs_displacement", False), _contracts.displacement),
-        "unselected codes": (getattr(rule, "moves_unselected", None) is False, _declared.unselected),
-        "fixed point": (getattr(rule, "fixed_point", None) is not None, _declared.fixed_point),
+    options = {
+        "displacement": (not declared(rule, "needs_displacement"), _contracts.displacement),
+        "unselected codes": (not declared(rule, "moves_unselected"), _declared.unselected),
+        "fixed point": (declared(rule, "fixed_point") is not None, _declared.fixed_point),
     }
     for name in _declared.EQUIVARIANCES:
-        chosen[name] = (name in getattr(rule, "equivariances", ()), getattr(_declared, name))
-    chosen["tracks translation"] = (bool(getattr(rule, "tracks_translation", False)), _declared.tracks_translation)
-    return {name: check for name, (declared, check) in chosen.items() if declared}
+        options[name] = (name in declared(rule, "equivariances"), getattr(_declared, name))
+    options["tracks translation"] = (declared(rule, "tracks_translation"), _declared.tracks_translation)
+    return {name: check for name, (applies, check) in options.items() if applies}
 
 
-def _run(check: Callable[[Trial], None], rule: Any, examples: int) -> str:
+def _run(check: Callable[[Trial], None], rule: Rule, examples: int) -> str:
     """What is wrong with the smallest example that fails, "" if none does."""
 
     @settings(

@@ -11,7 +11,8 @@ import numpy as np
 from hypothesis import reject
 from hypothesis import strategies as st
 
-from vqtheory.protocols import Batches
+from vqtheory.protocols import Batches, Rule, State
+from vqtheory.rules.base import declared
 from vqtheory.testing.strategies import codebooks, grid, latents
 
 
@@ -27,7 +28,7 @@ class Trial:
 
     refusal = ""  # of the last codebook that `init` refused
 
-    def __init__(self, rule: Any, draw: Any) -> None:
+    def __init__(self, rule: Rule, draw: Any) -> None:
         self.rule, self.draw = rule, draw
         self.example: dict[str, Any] = {}
 
@@ -40,7 +41,7 @@ class Trial:
         """Latents for these codes, and their displacement if the rule needs it."""
         batch_size = self.draw(st.integers(1, 3)) if batch_size is None else batch_size
         x = self.draw(latents(codes, steps, batch_size, flat=flat))
-        moved = self.draw(grid(x.shape)).astype(x.dtype) if needs_displacement(self.rule) else None
+        moved = self.draw(grid(x.shape)).astype(x.dtype) if declared(self.rule, "needs_displacement") else None
         return self.keep(Batches(x, moved))
 
     def keep(self, batches: Batches) -> Batches:
@@ -53,7 +54,7 @@ class Trial:
         self.example["seed"] = seed = self.draw(st.integers(0, 3))
         return seed
 
-    def start(self, codes: np.ndarray, seed: int = 0, rule: Any = None) -> Any:
+    def start(self, codes: np.ndarray, seed: int = 0, rule: Rule | None = None) -> Any:
         """The state of `init`; codes that the rule refuses are no example."""
         rule = self.rule if rule is None else rule
         try:
@@ -62,7 +63,7 @@ class Trial:
             Trial.refusal = str(error)
             reject()
 
-    def advance(self, state: Any, batches: Batches, rule: Any = None) -> tuple[Any, dict[str, np.ndarray]]:
+    def advance(self, state: State, batches: Batches, rule: Rule | None = None) -> tuple[Any, dict[str, np.ndarray]]:
         """One call of `advance`, on copies: a check is not to suffer from another contract that is broken."""
         return (self.rule if rule is None else rule).advance(copy.deepcopy(state), copy.deepcopy(batches))
 
@@ -86,11 +87,6 @@ class Trial:
 def each(batches: Batches, function: Callable[[np.ndarray], np.ndarray]) -> Batches:
     """Batches whose parts are functions of these."""
     return Batches._make(None if part is None else function(part) for part in batches)
-
-
-def needs_displacement(rule: Any) -> bool:
-    """Whether the rule asks for each sample's own move."""
-    return bool(getattr(rule, "needs_displacement", False))
 
 
 def parts(value: Any) -> list[tuple[str, Any]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from scipy.linalg import eigh_tridiagonal
@@ -13,10 +13,21 @@ from vqtheory.protocols import Batches
 _DIFFERENCE = 1e-4  # parameters are moved by this part of their norm for a derivative
 
 
+@runtime_checkable
+class MadeByAMap(Protocol):
+    """A rule whose codes are made by a map of parameters, the field `theta` of its state."""
+
+    def pullback(self, state: Any, gradient: np.ndarray) -> np.ndarray:
+        """J^T G [P], the gradient of sum(G * C(theta)) in theta."""
+
+    def advance(self, state: Any, batches: Batches) -> tuple[Any, dict[str, np.ndarray]]:
+        """As of any rule; no updates make the codes anew from theta."""
+
+
 class Jacobian:
     """J of a map and its transpose, in float64 and in the units of the map's own output."""
 
-    def __init__(self, rule: Any, state: Any) -> None:
+    def __init__(self, rule: MadeByAMap, state: Any) -> None:
         self.rule, self.codes = rule, np.asarray(state.codes, np.float64)
         plain: dict[str, Any] = {
             name: np.asarray(value, np.float64) for name, value in state._asdict().items() if _is_float(value)

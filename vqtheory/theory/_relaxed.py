@@ -26,6 +26,7 @@ import numpy as np
 from scipy import linalg
 
 from vqtheory._base import check
+from vqtheory.reference import lloyd_max
 from vqtheory.reference.density import EPSILON, Cells, Density
 
 MOST_CODES = 2**14  # a relaxation costs milliseconds for a hundred codes, and seconds for a thousand
@@ -146,8 +147,6 @@ class OnTheLine:
         return relaxed(self.density, _above_all(self.density, num_codes, lag), lag)
 
     def _standing(self, num_codes: int) -> np.ndarray:
-        from vqtheory.reference import lloyd_max
-
         return lloyd_max(self.seen, num_codes).codes[:, 0]
 
 

@@ -23,7 +23,9 @@ import numpy as np
 from scipy.linalg import eigh, eigvalsh
 
 from vqtheory._base import check
-from vqtheory.theory._jacobian import Jacobian, lanczos_extremes
+from vqtheory.protocols import Rule, State
+from vqtheory.rules import VQ
+from vqtheory.theory._jacobian import Jacobian, MadeByAMap, lanczos_extremes
 
 _JACOBIAN = 2**27  # entries of J [KD, P] that are held in memory, 1 GB
 _DENSE = 5000  # rows of the largest matrix that is diagonalised, a minute
@@ -97,7 +99,7 @@ class TangentKernel:
 
 
 def tangent_kernel(
-    rule: Any, state: Any, *, method: str = "auto", tolerance: float | None = None, steps: int = 100, seed: int = 0
+    rule: Rule, state: State, *, method: str = "auto", tolerance: float | None = None, steps: int = 100, seed: int = 0
 ) -> TangentKernel:
     """The tangent kernel of a rule at a state, with its spectrum and its gains.
 
@@ -150,7 +152,7 @@ def tangent_kernel(
     """
     check.choice("tangent_kernel", "method", method, ["auto", "exact", "gram", "lanczos"])
     check.integer("tangent_kernel", "steps", steps, 2)
-    if not hasattr(rule, "pullback"):
+    if not isinstance(rule, MadeByAMap):
         return _identity(rule, state)
     jacobian = Jacobian(rule, state)
     if method == "auto":
@@ -285,9 +287,7 @@ def _by_lanczos(jacobian: Jacobian, steps: int, random: np.random.Generator) -> 
     )
 
 
-def _identity(rule: Any, state: Any) -> TangentKernel:
-    from vqtheory.rules import VQ
-
+def _identity(rule: Rule, state: State) -> TangentKernel:
     if not isinstance(rule, VQ) or rule.clock != "step":
         requirement = "a map rule, with a method 'pullback', or VQ, whose kernel is the identity"
         raise check.fail("tangent_kernel", "rule", requirement, rule)

@@ -27,6 +27,8 @@ from scipy import integrate
 
 from vqtheory import schedules
 from vqtheory._base import check
+from vqtheory.protocols import Rule
+from vqtheory.rules.base import declared
 from vqtheory.rules.ema import EMA
 from vqtheory.rules.nsvq import NSVQ
 from vqtheory.rules.vq import VQ
@@ -101,11 +103,7 @@ def mean_motion(
     records = check.integer("mean_motion", "records", records)
     schedules.validate("mean_motion", "speed", speed)
     times = np.linspace(0, steps, records + 1)
-    if isinstance(rule, EMA):
-        times = np.unique(np.rint(times))
-        path = _iterate(rule, law, codes, times, speed, counts)
-    else:
-        path = _integrate(rule, law, codes, times, speed)
+    times, path = _equations(rule).path(rule, law, codes, times, speed, counts)
     masses = np.array([_sorted(law, each)[0] for each in path])
     return MeanMotion(times, path, masses, masses >= 1 / (200 * len(codes)))
 
@@ -143,18 +141,19 @@ def fixed_point(rule: VQ | EMA | NSVQ, density: Any, codes: np.ndarray, *, speed
     """
     law, codes = line("fixed_point", density), _start("fixed_point", codes, rule)
     speed = check.real("fixed_point", "speed", speed)
-    for name in ("step_size", "bandwidth", "decay"):
-        check.real("fixed_point", f"rule.{name}", getattr(rule, name, 1.0))
-    gain = 1 - rule.decay if isinstance(rule, EMA) else rule.step_size
-    velocity = _velocity(rule, law, speed)
+    for name, value in {"step_size": rule.step_size, "bandwidth": rule.bandwidth, "decay": rule.decay}.items():
+        if value is not None:
+            check.real("fixed_point", f"rule.{name}", value)
+    gain = _equations(rule).gain(rule)
+    velocity = _equations(rule).velocity(rule, law, speed)
     return _settle(lambda u: velocity(0.0, u) / gain, codes, law.deviation)
 
 
-def _start(owner: str, codes: Any, rule: Any) -> np.ndarray:
+def _start(owner: str, codes: Any, rule: Rule) -> np.ndarray:
     """The codes as [K], for a rule that has mean-field equations."""
-    if not isinstance(rule, (VQ, EMA, NSVQ)):
+    if not isinstance(rule, tuple(_EQUATIONS)):
         raise check.fail(owner, "rule", "a VQ, EMA or NSVQ", rule)
-    if getattr(rule, "clock", "step") != "step" or getattr(rule, "smoothing", 0) != 0:
+    if declared(rule, "clock") != "step" or declared(rule, "smoothing") != 0:
         raise check.fail(owner, "rule", "one whose step depends on the update alone (clock='step', smoothing=0)", rule)
     codes = np.asarray(codes)
     codes = check.matrix(owner, "codes", codes[:, None] if codes.ndim == 1 else codes, columns=1)[:, 0]
@@ -163,20 +162,28 @@ def _start(owner: str, codes: Any, rule: Any) -> np.ndarray:
     return codes.astype(np.float64)
 
 
-def _integrate(rule: VQ | NSVQ, law: Line, codes: np.ndarray, times: np.ndarray, speed: Any) -> np.ndarray:
-    """The codes [R, K] at the times."""
-    scheduled = any(map(callable, (speed, rule.step_size, getattr(rule, "bandwidth", None))))
+def _equations(rule: Rule) -> Equations:
+    return next(_EQUATIONS[kind] for kind in type(rule).__mro__ if kind in _EQUATIONS)
+
+
+def _integrate(
+    rule: VQ | NSVQ, law: Line, codes: np.ndarray, times: np.ndarray, speed: Any, counts: None
+) -> tuple[np.ndarray, np.ndarray]:
+    """The times [R] and the codes [R, K] there, by the differential equation."""
+    scheduled = any(map(callable, (speed, rule.step_size, rule.bandwidth)))
     longest = times[1] if scheduled else np.inf  # a pulse in a schedule is not to be stepped over
-    solution = integrate.solve_ivp(
-        _velocity(rule, law, speed), times[[0, -1]], codes, "LSODA", t_eval=times, max_step=longest, **TOLERANCE
-    )
+    velocity = _equations(rule).velocity(rule, law, speed)
+    solution = integrate.solve_ivp(velocity, times[[0, -1]], codes, "LSODA", t_eval=times, max_step=longest, **TOLERANCE)
     if not solution.success:
         raise RuntimeError(f"The mean motion was not integrated beyond update {solution.t[-1]:g}: {solution.message}")
-    return solution.y.T
+    return times, solution.y.T
 
 
-def _iterate(rule: EMA, law: Line, codes: np.ndarray, times: np.ndarray, speed: Any, counts: Any) -> np.ndarray:
-    """The codes [R, K] at the times, by EMA's own map."""
+def _iterate(
+    rule: EMA, law: Line, codes: np.ndarray, times: np.ndarray, speed: Any, counts: Any
+) -> tuple[np.ndarray, np.ndarray]:
+    """The times [R], as whole updates, and the codes [R, K] there, by EMA's own map."""
+    times = np.unique(np.rint(times))
     counts = _sorted(law, codes)[0] if counts is None else _counts(counts, codes)
     path, steps = [codes], int(times[-1])
     gains = 1 - schedules.values(rule.decay, 0, steps)
@@ -186,7 +193,7 @@ def _iterate(rule: EMA, law: Line, codes: np.ndarray, times: np.ndarray, speed: 
         codes = codes + gain * np.divide(pull, counts, out=np.zeros_like(pull), where=mass > 0) - v
         if t + 1 == times[len(path)]:
             path.append(codes)
-    return np.array(path)
+    return times, np.array(path)
 
 
 def _counts(counts: Any, codes: np.ndarray) -> np.ndarray:
@@ -200,12 +207,16 @@ def _at(schedule: Any, t: float) -> float:
     return float(schedule(t) if callable(schedule) else schedule)
 
 
-def _velocity(rule: VQ | EMA | NSVQ, law: Line, speed: Any) -> Velocity:
-    """du/dt as a function of time and codes; EMA's with its counts at rest."""
-    if isinstance(rule, EMA):
-        return lambda t, u: (1 - _at(rule.decay, t)) * _offsets(law, u) - _at(speed, t)
-    if isinstance(rule, VQ):
-        return lambda t, u: _at(rule.step_size, t) * _sorted(law, u)[1] - _at(speed, t)
+def _velocity_of_vq(rule: VQ, law: Line, speed: Any) -> Velocity:
+    return lambda t, u: _at(rule.step_size, t) * _sorted(law, u)[1] - _at(speed, t)
+
+
+def _velocity_of_ema(rule: EMA, law: Line, speed: Any) -> Velocity:
+    """With the counts at rest."""
+    return lambda t, u: (1 - _at(rule.decay, t)) * _offsets(law, u) - _at(speed, t)
+
+
+def _velocity_of_nsvq(rule: NSVQ, law: Line, speed: Any) -> Velocity:
     if rule.form == "propagate":
         left = 1 - rule._strength  # of the drift
         return lambda t, u: _at(rule.step_size, t) * _sorted(law, u)[1] - left * _at(speed, t)
@@ -217,6 +228,21 @@ def _velocity(rule: VQ | EMA | NSVQ, law: Line, speed: Any) -> Velocity:
         return _at(rule.step_size, t) * pull - _at(speed, t)
 
     return velocity
+
+
+class Equations(NamedTuple):
+    """The mean field of a rule."""
+
+    velocity: Callable[..., Velocity]  # du/dt as a function of time and codes
+    path: Callable[..., tuple[np.ndarray, np.ndarray]]  # the times, and the codes there
+    gain: Callable[..., float]  # of the pull of a code's own cell
+
+
+_EQUATIONS: dict[type, Equations] = {
+    VQ: Equations(_velocity_of_vq, _integrate, lambda rule: rule.step_size),
+    EMA: Equations(_velocity_of_ema, _iterate, lambda rule: 1 - rule.decay),
+    NSVQ: Equations(_velocity_of_nsvq, _integrate, lambda rule: rule.step_size),
+}
 
 
 def _sorted(law: Line, codes: np.ndarray) -> np.ndarray:
