@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import cache
 
 import numpy as np
 from scipy import stats
@@ -27,6 +28,7 @@ WIDTHS = 3.0  # that the cloud moves in a run
 CELLS = 1e-3  # Adam's learning rate in cells: its memory of 1,000 updates is short against the time to cross one
 PAIRS = ((8, 64), (8, 256), (16, 256), (4, 64), (16, 1024), (32, 1024))  # codes, latents per update
 STEP_SIZE, BATCH, DISTANCE = 0.1, 256, 30.0
+MASSES, RATE, BATCH_OF_TWO = np.array([0.9, 0.1]), 0.003, 64  # of two codes under Adam
 
 
 def survivors(rule: Rule, stream: Stream, codes: np.ndarray, steps: int, seed: int, batch_size: int) -> int:
@@ -78,21 +80,27 @@ def decay_excess(num_codes: int, factor: float, seed: int) -> float:
     return (survivors(rule, stream, DISTANCE + optimum(num_codes), steps, seed, BATCH) - law) / max(1.0, 0.03 * law)
 
 
-def adam_lags(seed: int, ratio: float = 0.1, rate: float = 0.003, batch_size: int = 64) -> list[float]:
-    """How far two codes of masses .9 and .1 trail under Adam over v / (eta p), each the mean over its coordinates.
+@cache
+def adam_trails(seed: int, speed: float) -> np.ndarray:
+    """How far two codes of masses .9 and .1 trail under Adam, each the mean over its coordinates.
 
     They are at two clusters too far apart to share a latent, which drift along the diagonal of 16 dimensions.
     """
-    dim, mass, steps = 16, np.array([0.9, 0.1]), 8000
-    speed, centres = ratio * rate, np.outer([0.0, 100.0], np.eye(dim)[0])
-    stream = Stream(Mixture(centres, 1.0, mass), Translation(speed * math.sqrt(dim), np.ones(dim)))
-    expected = speed / (adam_effective_step(rate, mass, 1.0, batch_size) * mass)
-    end = follow(TrainedVQ(rate), stream, centres, steps // 2, seed, batch_size)
-    state, trailed = end.state, np.zeros(len(mass))
+    dim, steps, centres = 16, 8000, np.outer([0.0, 100.0], np.eye(16)[0])
+    stream = Stream(Mixture(centres, 1.0, MASSES), Translation(speed * math.sqrt(dim), np.ones(dim)))
+    rule = TrainedVQ(RATE)
+    state, trailed = follow(rule, stream, centres, steps // 2, seed, BATCH_OF_TWO).state, np.zeros(len(MASSES))
     for t in range(steps // 2, steps, 40):
-        state, _ = TrainedVQ(rate).advance(state, stream.draw(t, 40, batch_size, seed))
+        state, _ = rule.advance(state, stream.draw(t, 40, BATCH_OF_TWO, seed))
         trailed += np.mean(centres + (t + 40) * speed - state.codes, axis=1)
-    return (trailed / (steps // 80) / expected).tolist()
+    return trailed / (steps // 80)
+
+
+def adam_lags(seed: int, ratio: float = 0.1) -> list[float]:
+    """The same over v / (eta p), at a speed of so many learning rates."""
+    speed = ratio * RATE
+    expected = speed / (adam_effective_step(RATE, MASSES, 1.0, BATCH_OF_TWO) * MASSES)
+    return (adam_trails(seed, speed) / expected).tolist()
 
 
 @claim(
