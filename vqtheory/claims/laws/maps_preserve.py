@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from vqtheory.claims.laws.provenance import DERIVED, PAPER, SEEN
+from vqtheory.claims.laws.provenance import DERIVED, OBSERVED, PAPER, SEEN
 from vqtheory.claims.statement import Effort, Exact, Range, Scaling, claim
 from vqtheory.measure import Cells, cells
 from vqtheory.protocols import Batches, Rule
@@ -87,7 +87,7 @@ def conditions_of_narrow(effort: Effort, seed: int) -> list[float]:
 @claim(
     key="transvq-needs-positions",
     statement="Without positions TransVQ's kernel has full rank only in name in the plane (lambda_min / lambda_max, K = 32)",
-    source=DERIVED,
+    source=OBSERVED,
     law=LAW,
     strength="description",
     kind=Exact(worst=True),
@@ -208,7 +208,7 @@ def simvq_pulls(effort: Effort, seed: int) -> list[float]:
 @claim(
     key="simvq-rests-off-k-means",
     statement="At rest SimVQ is off k-means (|G|, for a spread of 1)",
-    source=DERIVED,
+    source=OBSERVED,
     law=LAW,
     strength="description",
     kind=Exact(worst=True),
@@ -237,7 +237,7 @@ def transvq_distortions(effort: Effort, seed: int) -> list[float]:
 @claim(
     key="simvq-distortion",
     statement="At rest SimVQ is far worse (distortion over the best of 10 Lloyd runs, mean, K = 12)",
-    source=DERIVED,
+    source=OBSERVED,
     law=LAW,
     strength="description",
     predict=Range(1.4, 2.8),

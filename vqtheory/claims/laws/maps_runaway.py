@@ -19,7 +19,7 @@ import numpy as np
 from scipy.special import ndtr
 from threadpoolctl import threadpool_limits
 
-from vqtheory.claims.laws.provenance import DERIVED, SEEN
+from vqtheory.claims.laws.provenance import DERIVED, OBSERVED, SEEN
 from vqtheory.claims.statement import Effort, Exact, Range, Scaling, claim
 from vqtheory.measure import cells, usage
 from vqtheory.protocols import Rule
@@ -84,7 +84,7 @@ def usage_without_bias(effort: Effort, seed: int) -> dict[float, list[float]]:
     key="simvq-without-bias-and-speed",
     statement="SimVQ without bias loses codes with the speed only weakly (exponent of usage at 8 spreads, v = 0.025 to 0.4 "
     "eta)",
-    source=DERIVED,
+    source=OBSERVED,
     law=LAW,
     strength="description",
     kind=Scaling("speed"),
@@ -132,7 +132,7 @@ def ends(lag: float, distance: float, effort: Effort, seed: int) -> list[float]:
 @claim(
     key="simvq-tracks",
     statement="With bias SimVQ keeps its codes at v = 0.005 D eta s (share in use after 50 spreads; K = 32, 64, D = 2 to 8)",
-    source=DERIVED,
+    source=OBSERVED,
     law=LAW,
     strength="description",
     kind=Exact(worst=True),
@@ -148,7 +148,7 @@ def slow_ends(effort: Effort, seed: int) -> list[float]:
     key="simvq-runs-away",
     statement="With bias SimVQ is stretched and loses codes at v = 0.08 D eta s (usage after 100 spreads; K = 32, 64, D = "
     "2 to 8)",
-    source=DERIVED,
+    source=OBSERVED,
     law=LAW,
     strength="description",
     kind=Exact(worst=True),
@@ -207,7 +207,7 @@ def runaway_lag(num_codes: int, seed: int, patience: float = 400.0, step: float 
 @claim(
     key="simvq-runaway-speed-and-size",
     statement="The speed at which it runs away falls with K in 1-D (mean motion, K = 64 over K = 16)",
-    source=DERIVED,
+    source=OBSERVED,
     law=LAW,
     strength="description",
     kind=Exact(worst=True),
@@ -223,7 +223,7 @@ def runaway_ratios(effort: Effort, seed: int) -> list[float]:
     key="transvq-gain-grows",
     statement="The gain of TransVQ's kernel on a shift grows about in proportion to the distance (exponent, Adam, to 100 "
     "spreads)",
-    source=DERIVED,
+    source=OBSERVED,
     law=LAW,
     strength="description",
     kind=Scaling("distance"),
@@ -244,7 +244,7 @@ def shift_gains(effort: Effort, seed: int) -> dict[float, list[float]]:
     key="transvq-does-not-run-away",
     statement="TransVQ's share in use does not fall with distance where SimVQ's does (exponent, SGD, 12 to 64 spreads, v = "
     "0.02)",
-    source=DERIVED,
+    source=OBSERVED,
     law=LAW,
     strength="description",
     kind=Scaling("distance"),
@@ -266,7 +266,7 @@ def far_along(rule: Rule, dim: int, speed: float, distance: float, each: list[in
 @claim(
     key="transvq-by-adam-tracks",
     statement="By Adam it keeps its codes all along (share in use after 100 spreads at v = 30 learning rates)",
-    source=DERIVED,
+    source=OBSERVED,
     law=LAW,
     strength="description",
     kind=Exact(worst=True),
@@ -281,7 +281,7 @@ def far_by_adam(effort: Effort, seed: int) -> list[float]:
 @claim(
     key="transvq-by-sgd-breaks",
     statement="By descent with a fixed step its growing gain ends the run (share in use after 300 spreads, D = 8, v = eta)",
-    source=DERIVED,
+    source=OBSERVED,
     law=LAW,
     strength="description",
     kind=Exact(worst=True),
@@ -308,7 +308,7 @@ def used_from(start: str, effort: Effort, seed: int) -> list[float]:
 @claim(
     key="wrong-start-costs-all",
     statement="From its published start no rule uses the codes on a cloud of spread 0.004 (share in use, K = 64)",
-    source=DERIVED,
+    source=OBSERVED,
     law=LAW,
     strength="description",
     kind=Exact(worst=True),
@@ -323,7 +323,7 @@ def used_from_published(effort: Effort, seed: int) -> list[float]:
 @claim(
     key="matched-start-costs-none",
     statement="From a start with the cloud's mean and spread all of them use all codes (share in use, K = 64)",
-    source=DERIVED,
+    source=OBSERVED,
     law=LAW,
     strength="description",
     kind=Exact(worst=True),
