@@ -190,7 +190,7 @@ class TestRecord:
     def test_no_probe_beyond_all_proportion(self, monkeypatch):
         """What 200 K latents would tell is null then, and all else stays; a run that costs as much itself has its probes."""
         measured = run().history
-        monkeypatch.setattr(probe, "_PROBE_AT_MOST", 200 * 8**2 * 2 - 1)
+        monkeypatch.setattr(probe, "_PROBE_AT_MOST", 10_000 * 8 * 2 - 1)
         left_out, fresh = run().history, ["residual", "lag", "dead"]
         assert left_out[fresh].null_count().row(0) == (8, 8, 8)
         assert left_out.drop(fresh).equals(measured.drop(fresh))
@@ -238,7 +238,7 @@ class TestFolder:
         loaded = vq.Run.load(tmp_path)
         assert_same_run(loaded, done)
         np.testing.assert_array_equal(loaded.config.stream.source.support, latents)
-        assert sorted(path.name for path in tmp_path.iterdir()) == [
+        assert sorted(path.name for path in tmp_path.glob("[!.]*")) == [
             "checkpoint.npz", "config.toml", "history.parquet", "manifest.json",
         ]  # fmt: skip
 
