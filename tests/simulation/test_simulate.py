@@ -188,13 +188,13 @@ class TestRecord:
         assert abs(np.mean(lags) - 2 * 1e-3 / 0.05) < 4 * error
 
     def test_no_probe_beyond_all_proportion(self, monkeypatch):
-        """What 200 K latents would tell is null then, and all else stays; a run that costs as much itself has its probes."""
+        """What fresh latents would say is null then, and all else stays; a run that costs as much itself has its probes."""
         measured = run().history
         monkeypatch.setattr(probe, "_PROBE_AT_MOST", 10_000 * 8 * 2 - 1)
         left_out, fresh = run().history, ["residual", "lag", "dead"]
         assert left_out[fresh].null_count().row(0) == (8, 8, 8)
         assert left_out.drop(fresh).equals(measured.drop(fresh))
-        assert run(steps=400).history["dead"].null_count() == 0
+        assert run(steps=2_500, batch_size=4).history["dead"].null_count() == 0
 
     def test_rules_under_one_seed_get_the_same_codes(self):
         first, second = (run(rule, steps=1, on_record=None) for rule in RULES[:2])
