@@ -2,6 +2,7 @@
 
 import inspect
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -435,3 +436,21 @@ def test_cures():
     assert summary.cure(rules.NSVQ(step_size=3.0, strength=2.0)).endswith("than 3.0, or its strength smaller than 2.0.")
     assert "drift slower" in summary.cure(rules.EMA())
     assert summary.cure(rules.VQ()) == "Make its step_size smaller than 0.05."
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("V" * 100_000, "Cannot read a configuration of 100,000 characters: at most 10,000 are read."),
+        ("VQ(" + "1+" * 3000 + "1)", "it is nested too deep."),
+        ("-" * 5000 + "1", "it is nested too deep."),
+        ("VQ('\ud800')", "surrogates not allowed."),
+        ("VQ(1" + "0" * 400 + ")", "must be a number > 0. Got 10000"),
+        ("VQ(step_size=1e999)", "must be a number > 0. Got inf."),
+    ],
+    ids=["long", "sum", "signs", "surrogate", "digits", "infinite"],
+)
+def test_no_configuration_ends_otherwise_than_in_a_sentence(text, sentence):
+    with pytest.raises(ValueError, match=re.escape(sentence)) as error:
+        parse(text)
+    assert len(str(error.value)) < 600
