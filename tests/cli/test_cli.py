@@ -454,3 +454,19 @@ def test_no_configuration_ends_otherwise_than_in_a_sentence(text, sentence):
     with pytest.raises(ValueError, match=re.escape(sentence)) as error:
         parse(text)
     assert len(str(error.value)) < 600
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no device that is always full")
+def test_streams_that_are_closed_or_full(tmp_path):
+    """Every way in which the last line cannot be said, in one shell."""
+    script = f"""
+    v() {{ {shlex.quote(sys.executable)} -m vqtheory "$@"; }}
+    v predict --num-codes 4 --speed 1e-3 > /dev/full; echo "$?"
+    v predict --num-codes 4 --speed 1e-3 >&-; echo "$?"
+    v predict --num-codes 0 --speed 1e-3 2>&-; echo "$?"
+    v predict --num-codes 0 --speed 1e-3 2> /dev/full; echo "$?"
+    PYTHONIOENCODING=ascii v --help > /dev/null; echo "$?"
+    """
+    done = subprocess.run(["bash", "-c", script], cwd=tmp_path, capture_output=True, text=True)
+    assert done.stdout.split() == ["2", "0", "2", "2", "0"]
+    assert done.stderr == "vqtheory: No space left on device: standard output\n"
