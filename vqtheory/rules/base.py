@@ -54,7 +54,7 @@ class Rule(Configured):
 
     @property
     def needs_displacement(self) -> bool:
-        """Whether it is told how far each latent has moved by itself."""
+        """Whether it needs to know how far each latent has moved by itself."""
         return False
 
     @property
@@ -85,6 +85,11 @@ class Rule(Configured):
         """The same from a matched start."""
         return self if self.start == "matched" else replace(self, start="matched")  # type: ignore[type-var]
 
+    @classmethod
+    def named(cls, steps: int) -> Self:
+        """The rule that its name alone stands for in a training of so many updates."""
+        return cls()
+
     def under(self, optimizer: str | None, rate: Any, momentum: float = 0.0, weight_decay: float = 0.0) -> Rule | None:
         """The rule of the simulator that moves codes as an optimizer does that descends this rule's loss.
 
@@ -93,7 +98,7 @@ class Rule(Configured):
         """
         if optimizer is None:
             return self
-        known = optimizer == "sgd" and not momentum and not weight_decay and self.step_size is not None
+        known = optimizer == "sgd" and not momentum and not weight_decay and declared(self, "step_size") is not None
         return replace(self, step_size=rate) if known else None  # type: ignore[type-var]
 
 
@@ -103,6 +108,12 @@ _SILENT = Rule()
 def declared(rule: Protocol, name: str) -> Any:
     """What a rule declares of itself under this name; of a rule that says nothing, what `Rule` says."""
     return getattr(rule, name, getattr(_SILENT, name))
+
+
+def under(rule: Protocol, optimizer: str | None, rate: Any, momentum: float = 0.0, weight_decay: float = 0.0) -> Any:
+    """`Rule.under`, of a rule too that says nothing of it."""
+    method = getattr(type(rule), "under", Rule.under)
+    return method(rule, optimizer, rate, momentum, weight_decay)
 
 
 def projects(rule: Protocol) -> bool:

@@ -45,7 +45,7 @@ class AffineMap(nn.Module):
 
     def __init__(self, rule: Any, num_codes: int, dim: int) -> None:
         super().__init__()
-        for name, shape in rule._shapes(num_codes, dim)._asdict().items():
+        for name, shape in rule.shapes(num_codes, dim)._asdict().items():
             setattr(self, name, nn.Parameter(torch.zeros(shape)) if 0 not in shape else None)
 
     weight: Tensor
@@ -62,7 +62,7 @@ class Transformer(nn.Module):
     def __init__(self, rule: Any, num_codes: int, dim: int) -> None:
         super().__init__()
         self.depth, self.heads = rule.depth, rule.heads
-        for name, shape in rule._shapes(num_codes, dim)._asdict().items():
+        for name, shape in rule.shapes(num_codes, dim)._asdict().items():
             setattr(self, name, nn.Parameter(torch.zeros(shape)) if 0 not in shape else None)
 
     positions: Tensor | None
