@@ -6,19 +6,20 @@ declare is read from here by `declared`.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, ClassVar, Self
 
 import numpy as np
 
+from vqtheory import protocols
 from vqtheory._base import check
 from vqtheory._base.config import Configured
 from vqtheory._base.randomness import Purpose, generator
-from vqtheory.protocols import Rule as Protocol
 
 
-class Rule(Configured):
-    """A frozen dataclass of hyperparameters with `init` and `advance`, see `vqtheory.protocols.Rule`.
+class Rule(Configured, protocols.Rule[Any]):
+    """A frozen dataclass of hyperparameters, with `init` and `advance` as in `vqtheory.protocols.Rule`.
 
     What a rule declares is held against it by `vqtheory.testing.check_rule`, and read by the simulator, the diagnosis
     and the layer in torch. Where the answer depends on the hyperparameters a rule makes it a property.
@@ -102,21 +103,21 @@ class Rule(Configured):
         return replace(self, step_size=rate) if known else None  # type: ignore[type-var]
 
 
-_SILENT = Rule()
+_SILENT = Rule()  # type: ignore[abstract]
 
 
-def declared(rule: Protocol, name: str) -> Any:
+def declared(rule: protocols.Rule, name: str) -> Any:
     """What a rule declares of itself under this name; of a rule that says nothing, what `Rule` says."""
     return getattr(rule, name, getattr(_SILENT, name))
 
 
-def under(rule: Protocol, optimizer: str | None, rate: Any, momentum: float = 0.0, weight_decay: float = 0.0) -> Any:
+def under(rule: protocols.Rule, optimizer: str | None, rate: Any, momentum: float = 0.0, weight_decay: float = 0.0) -> Any:
     """`Rule.under`, of a rule too that says nothing of it."""
-    method = getattr(type(rule), "under", Rule.under)
+    method: Callable[..., Any] = getattr(type(rule), "under", Rule.under)
     return method(rule, optimizer, rate, momentum, weight_decay)
 
 
-def projects(rule: Protocol) -> bool:
+def projects(rule: protocols.Rule) -> bool:
     """Whether a rule compares latents with its codes elsewhere than where they are."""
     return getattr(type(rule), "project", Rule.project) is not Rule.project
 

@@ -107,7 +107,7 @@ class MapRule(Rule):
     def under(self, optimizer: str | None, rate: Any, momentum: float = 0.0, weight_decay: float = 0.0) -> Rule | None:
         """Plain SGD and Adam move the parameters as the rule does."""
         if optimizer in ("sgd", "adam") and not momentum and not weight_decay:
-            return replace(self, step_size=rate, optimizer=optimizer)
+            return replace(self, step_size=rate, optimizer=optimizer)  # type: ignore[type-var]
         return super().under(optimizer, rate, momentum, weight_decay)
 
     def advance(self, state: MapState, batches: Batches) -> tuple[MapState, dict[str, np.ndarray]]:
