@@ -8,6 +8,7 @@ import warnings
 
 import numpy as np
 import pytest
+import table
 
 torch = pytest.importorskip("torch")
 
@@ -60,7 +61,7 @@ def same(one, other):
 
 
 class TestSeeing:
-    @pytest.mark.parametrize("rule", ["vq", "ema", "nsvq", "transvq", "simvq", "cosine"])
+    @pytest.mark.parametrize("rule", table.PLAIN_LAYER, ids=repr)
     def test_changes_nothing(self, rule):
         """The same bits with a monitor and without, running statistics and random numbers included."""
         models = [Model(VectorQuantize(4, 8, rule)) for _ in range(2)]

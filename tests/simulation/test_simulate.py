@@ -9,20 +9,21 @@ import textwrap
 
 import numpy as np
 import pytest
+import table
 
 import vqtheory as vq
-from vqtheory.rules import EMA, NSVQ, VQ, TransVQ
+from vqtheory.rules import VQ
 from vqtheory.simulation import loop, probe
 from vqtheory.simulation import run as run_file
 from vqtheory.simulation.config import read_config
 from vqtheory.streams import Gaussian, Latents, Stream, Translation, Uniform
 
 DRIFT = Stream(Uniform(dim=2), Translation(speed=1e-3))
-RULES = [VQ(0.1), EMA(0.9), NSVQ(0.1, bandwidth=0.5), NSVQ(0.1, form="propagate"), TransVQ(1e-3, width=8)]
-table = pytest.mark.parametrize("rule", RULES, ids=repr)
+PLAIN = VQ(0.1)
+RULES = [*table.PLAIN, *(rule for rule in table.RULES if rule.needs_displacement)]
 
 
-def run(rule=RULES[0], stream=DRIFT, codes=8, steps=300, **options):
+def run(rule=PLAIN, stream=DRIFT, codes=8, steps=300, **options):
     return vq.simulate(
         rule, stream, codes=codes, steps=steps, **({"batch_size": 4, "progress": False, "records": 7} | options)
     )
@@ -36,7 +37,7 @@ def assert_same_run(one, other):
     assert (one.status, one.window) == (other.status, other.window)
 
 
-@table
+@pytest.mark.parametrize("rule", RULES, ids=repr)
 class TestBits:
     def test_any_chunk_size(self, rule, monkeypatch):
         whole = run(rule)
@@ -197,7 +198,7 @@ class TestRecord:
         assert run(steps=2_500, batch_size=4).history["dead"].null_count() == 0
 
     def test_rules_under_one_seed_get_the_same_codes(self):
-        first, second = (run(rule, steps=1, on_record=None) for rule in RULES[:2])
+        first, second = (run(rule, steps=1, on_record=None) for rule in table.PLAIN[:2])
         assert first.history["residual"][0] == second.history["residual"][0]
 
     def test_plot_draws(self, tmp_path):

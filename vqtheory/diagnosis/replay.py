@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from vqtheory import rules
 from vqtheory._base import check
 from vqtheory._base.randomness import Purpose, generator
 from vqtheory.diagnosis.recording import Recording
+from vqtheory.protocols import Rule
+from vqtheory.rules.base import under
 from vqtheory.simulation.run import Run, simulate
 
 
@@ -34,19 +35,14 @@ def play(recording: Recording, rule: Any, codes: Any, seed: int) -> Run:
     )
 
 
-def own_rule(recording: Recording) -> Any:
+def own_rule(recording: Recording) -> Rule:
     """The simulator's rule for what moved the codebook, at the rate of the last time."""
-    rule, optimizer, rate = recording.rule, recording.optimizer, float(recording.rates[-1])
-    if rule is not None and optimizer is None:
-        return rule
-    if isinstance(rule, rules.TransVQ | rules.SimVQ) and optimizer in ("sgd", "adam") and not recording.weight_decay:
-        return replace(rule, step_size=rate, optimizer=optimizer)
-    if isinstance(rule, rules.VQ) and (optimizer == "adam" or (optimizer == "sgd" and recording.weight_decay)):
-        return rules.TrainedVQ(rate, optimizer, weight_decay=recording.weight_decay)
-    if rule is not None and optimizer == "sgd" and not recording.weight_decay:
-        return replace(rule, step_size=rate)
-    raise ValueError(
-        "The replay needs a rule: replayed(rule=...). No rule of the simulator is known to move codes as "
-        f"{'an unnamed rule' if rule is None else repr(rule)} under {optimizer or 'no optimizer'} did, "
-        f"with a weight decay of {recording.weight_decay:g}."
-    )
+    rule, optimizer, decay = recording.rule, recording.optimizer, recording.weight_decay
+    moved = None if rule is None else under(rule, optimizer, float(recording.rates[-1]), weight_decay=decay)
+    if moved is None:
+        raise ValueError(
+            "The replay needs a rule: replayed(rule=...). No rule of the simulator is known to move codes as "
+            f"{'an unnamed rule' if rule is None else repr(rule)} under {optimizer or 'no optimizer'} did, "
+            f"with a weight decay of {decay:g}."
+        )
+    return moved
