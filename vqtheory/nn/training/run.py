@@ -118,7 +118,7 @@ class TrainingRun:
     @classmethod
     def load(cls, folder: str | Path) -> TrainingRun:
         """Read a saved run; raises `ValueError` naming the file that is missing, damaged or altered."""
-        if (Path(folder) / CHECKPOINT).exists():
+        if (Path(folder) / "checkpoint.npz").exists():
             raise ValueError(f"{folder} is a simulation, not a training: vqtheory show and vqtheory resume read it.")
         names = (CONFIG, HISTORY, CHECKPOINT, MONITOR)
         config, table, state, seen = verified(Path(folder), names).values()
