@@ -1,10 +1,10 @@
 """How far NSVQ is held from k-means by a bandwidth that does not shrink, against that bandwidth.
 
-On a standing encoder, unit interval, 4 codes, gaussian and softmax form: the distance at the fixed point of the
+On a stationary encoder, unit interval, 4 codes, gaussian and softmax form: the distance at the fixed point of the
 mean motion, to rounding, and what the pulls on the outermost codes give to first order. At the two widest
-bandwidths simulations come to rest, and tell the same distance, averaged over times and latents: the simulated
-displacement along the fixed point's, from that of plain VQ on the same latents. One row per form and bandwidth,
-and one per simulation.
+bandwidths simulations come to rest and measure the same distance, averaged over times and latents: how far the codes
+of NSVQ are from the codes of plain VQ on the same latents, along the displacement of the fixed point. One row per
+form and bandwidth, and one per simulation.
 """
 
 from __future__ import annotations
