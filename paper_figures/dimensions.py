@@ -67,7 +67,7 @@ def draw_ratios(axes: Axes, runs: pl.DataFrame) -> None:
             line = np.geomspace(lag.min(), lag.max(), 50)
             ratio = [law_with_offset(dim, a) / plain_law(dim, a) for a in line]
             axes.plot([plain_law(dim, a) for a in line], ratio, color=HUES[dim], lw=1.6, alpha=0.6, gid="law")
-    axes.axhline(1, color="black", lw=0.8, ls="--")
+    axes.axhline(1, color="black", lw=0.8, ls="--", gid="law")
     axes.set(xscale="log", ylim=(0, 1.1), xlim=(3.5, 700), ylabel="survivors / $n_0$")
     axes.set_xlabel(r"the law's number, $n_0=\frac{D+2}{2}(\eta M/v)^{D/(D+2)}$")
 

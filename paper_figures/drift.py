@@ -15,7 +15,7 @@ from simulations.lineup import LINEUP, in_order
 
 TABLE, SUFFIX = "drift", ".png"
 MEASURES = {
-    f"codes alive of {CODES}": CODES - pl.col("dead"),
+    f"codes alive, of {CODES}": CODES - pl.col("dead"),
     "perplexity": pl.col("perplexity"),
     "distortion / best Lloyd": pl.col("ratio"),
 }

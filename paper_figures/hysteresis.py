@@ -43,7 +43,7 @@ def draw_usage(axes: Axes, table: pl.DataFrame) -> None:
         axes.plot(fluid["time"], fluid["alive"], color="k", lw=0.9, ls=":", label="mean motion" if rule == "NSVQ" else None)
     axes.axvspan(1, 1 + REST, color="0.95", zorder=0)
     axes.annotate("encoder stationary,\nkernel shrinks", (1.02, 0.6), color="0.4", fontsize=8)
-    axes.set(ylabel=f"codes in use of {CODES}", ylim=(0, CODES + 1), xlim=(0, 1 + REST))
+    axes.set(ylabel=f"codes in use, of {CODES}", ylim=(0, CODES + 1), xlim=(0, 1 + REST))
     axes.tick_params(labelbottom=False)
     axes.legend(loc="center right", bbox_to_anchor=(1, 0.62))
 

@@ -28,7 +28,7 @@ def draw(table: pl.DataFrame) -> Callable[[Path], None]:
         axes.set(xscale="log", xlabel="shrinking per update, percent")
         axes.set_xticks(rates, [f"{100 * rate:g}" for rate in rates])
         axes.xaxis.set_minor_locator(NullLocator())
-    left.set(ylabel=f"codes alive of {CODES} at the end", ylim=(0, CODES + 1))
+    left.set(ylabel=f"codes alive at the end, of {CODES}", ylim=(0, CODES + 1))
     right.set(ylabel="distortion / best Lloyd at the end", yscale="log")
     left.legend()
     figure.suptitle("An encoder that shrinks to 0.14 of its size, faster and slower")

@@ -31,8 +31,8 @@ def draw(table: pl.DataFrame) -> Callable[[Path], None]:
     left.supylabel("codes left alive", fontsize=9)
     draw_thresholds(right.subplots(), table.drop_nulls("step_size"))
     figure.suptitle(
-        "A steady drift leaves plain VQ with as many codes as have a steady state, whatever the distribution and its direction;\n"
-        "the noise of single samples lowers the threshold by a share that vanishes with the step size"
+        "A steady drift leaves plain VQ with as many codes as have a steady state, whatever the distribution and its\n"
+        "direction; the noise of single samples lowers the threshold by a share that vanishes with the step size"
     )
     return lambda path: figure.savefig(path)
 
@@ -77,7 +77,7 @@ def draw_thresholds(axes: Axes, table: pl.DataFrame) -> None:
         axes.errorbar(
             means["step_size"], means["mean"], means["spread"], fmt="o", color=color, ms=4.5, lw=1, label=f"K = {num_codes}"
         )
-    axes.axhline(1, color="0.7", lw=0.8)
+    axes.axhline(1, color="0.7", lw=0.8, gid="law")
     axes.annotate("mean motion", (least, 1.003), color="0.4", fontsize=8)
     axes.set(
         xscale="log",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -10,20 +11,21 @@ import polars as pl
 from matplotlib.axes import Axes
 
 from simulations.lineup import LINEUP, in_order
-from simulations.toy import BATCH, CODES, DRIFTING, STEP_SIZES
+from simulations.toy import BATCH, CODES, DRIFTING
 
 TABLE, SUFFIX = "toy", ".png"
 
 
 def draw(table: pl.DataFrame) -> Callable[[Path], None]:
-    """Rows: codes alive and distortion at step size 4, then at 1; columns: drifts."""
-    drifts = table["drift"].unique(maintain_order=True).to_list()
-    figure, grid = plt.subplots(4, len(drifts), figsize=(10, 9), sharex=True, sharey="row", layout="constrained")
-    rows = [(step_size, column) for step_size in STEP_SIZES for column in ("alive", "ratio")]
+    """Rows: codes alive and distortion at each step size; columns: drifts."""
+    drifts, step_sizes = (table[name].unique(maintain_order=True).to_list() for name in ("drift", "step_size"))
+    rows = list(product(step_sizes, ("alive", "ratio")))
+    size = (10, 2.25 * len(rows))
+    figure, grid = plt.subplots(len(rows), len(drifts), figsize=size, sharex=True, sharey="row", layout="constrained")
     for axes_row, (step_size, column) in zip(grid, rows, strict=True):
         for axes, drift in zip(axes_row, drifts, strict=True):
             draw_panel(axes, table.filter(drift=drift, step_size=step_size), column)
-        label = f"codes alive of {CODES}" if column == "alive" else "distortion / best Lloyd"
+        label = f"codes alive, of {CODES}" if column == "alive" else "distortion / best Lloyd"
         axes_row[0].set_ylabel(f"{label}\nstep size {step_size:g}")
     for axes, drift in zip(grid[0], drifts, strict=True):
         axes.set_title(drift)

@@ -196,13 +196,13 @@ def finish(point: Point, folder: Path, fast: bool, until: float) -> dict[str, An
     if time.time() > until:
         return None
     began = time.monotonic()
-    with _one_thread():
+    with one_thread():
         row = describe(point, _trained(point, folder / point.name, fast), IMAGES_FAST if fast else None)
     return row | {"seconds": time.monotonic() - began, "made": made()}
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
+def one_thread() -> Iterator[None]:
     """A training for each core, and the same bits however many there are."""
     import torch
 

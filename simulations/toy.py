@@ -25,6 +25,8 @@ from vqtheory.streams import Latents, Scaling, Stream, Translation
 
 CODES, STEPS, BATCH, DRIFTING = 16, 200, 128, 66
 STEP_SIZES = (4.0, 1.0)
+SEEDS, SEEDS_FAST = 5, 1
+RECORDS, RECORDS_FAST = 100, 50
 SPEED, RATE = 0.1, 0.03  # standard deviations, and logarithms of the factor, per update
 POINTS = np.random.default_rng(7).normal(size=(4000, 2))
 
@@ -55,7 +57,7 @@ def rules(step_size: float, drifting: int = DRIFTING, steps: int = STEPS) -> dic
 
 def run(fast: bool = False) -> pl.DataFrame:
     """The table, one row per rule, drift, step size, seed and record."""
-    seeds, records = (1, 50) if fast else (5, 100)
+    seeds, records = (SEEDS_FAST, RECORDS_FAST) if fast else (SEEDS, RECORDS)
     tasks = product(in_order(rules(1.0)), drifts(), STEP_SIZES, range(seeds), [records])
     return run_all(simulate, tasks, "toy")
 
