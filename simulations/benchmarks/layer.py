@@ -12,6 +12,9 @@ from statistics import median
 from typing import Any
 
 from simulations.benchmarks.timing import added_memory, elsewhere
+from vqtheory.protocols import Rule
+from vqtheory.rules import EMA, NSVQ, VQ
+from vqtheory.rules.base import declared
 
 DIM, THREADS = 64, 2
 SIZES = ((4096, 1024), (16384, 8192), (16384, 65536))  # latents, codes
@@ -22,13 +25,13 @@ Pass = Callable[[], object]
 def layer() -> Iterator[dict[str, Any]]:
     """A row for each case and size; each in a process of its own."""
     for num_latents, num_codes in SIZES:
-        about = {"section": "layer", "codes": num_codes, "dim": DIM, "batch": num_latents}
+        task = {"section": "layer", "codes": num_codes, "dim": DIM, "batch": num_latents}
         for case in CASES:
             if case in DENSE_CASES and num_latents * num_codes > DENSE:
                 continue
             call = f"from simulations.benchmarks import layer; print(layer.{{}}({case!r}, {num_latents}, {num_codes}))"
             seconds, memory = elsewhere(call.format("seconds")), elsewhere(call.format("memory"))
-            yield about | {"case": case, "seconds": seconds, "megabytes": memory / 1e6}
+            yield task | {"case": case, "seconds": seconds, "megabytes": memory / 1e6}
 
 
 def seconds(case: str, num_latents: int, num_codes: int) -> float:
@@ -58,8 +61,8 @@ def prepared(case: str, num_latents: int, num_codes: int) -> Pass:
     return CASES[case](torch.randn(1, num_latents, DIM), num_codes)
 
 
-def ours(rule: Any) -> Callable[[Any, int], Pass]:
-    """`VectorQuantize` in training; the codes start at latents of their own law."""
+def ours(rule: Rule) -> Callable[[Any, int], Pass]:
+    """`VectorQuantize` in training; the codes start at fresh latents."""
 
     def prepare(latents: Any, num_codes: int) -> Pass:
         import torch
@@ -68,7 +71,7 @@ def ours(rule: Any) -> Callable[[Any, int], Pass]:
 
         layer, z = VectorQuantize(DIM, num_codes, rule), latents.requires_grad_()
         layer.initialize(torch.randn(num_codes, DIM))
-        moved = torch.zeros_like(latents) if getattr(rule, "needs_displacement", False) else None
+        moved = torch.zeros_like(latents) if declared(rule, "needs_displacement") else None
 
         def step() -> None:
             quantized, _, loss, _ = layer(z, displacement=moved)
@@ -126,14 +129,14 @@ def lucidrains(latents: Any, num_codes: int) -> Pass:
     return step
 
 
-def _cases() -> dict[str, Callable[[Any, int], Pass]]:
-    from vqtheory.rules import EMA, NSVQ, VQ
-
-    rules = {"VQ": VQ(), "EMA": EMA(), "NSVQ": NSVQ(bandwidth=WIDTH), "NSVQ softmax": NSVQ(bandwidth=WIDTH, form="softmax")}
-    peers = {"dense NSVQ": dense_nsvq, "dense VQ": dense_vq, "lucidrains EMA": lucidrains}
-    return {case: ours(rule) for case, rule in rules.items()} | peers
-
-
 WIDTH = 3.0  # of NSVQ's kernel
-CASES = _cases()
+CASES: dict[str, Callable[[Any, int], Pass]] = {
+    "VQ": ours(VQ()),
+    "EMA": ours(EMA()),
+    "NSVQ": ours(NSVQ(bandwidth=WIDTH)),
+    "NSVQ softmax": ours(NSVQ(bandwidth=WIDTH, form="softmax")),
+    "dense NSVQ": dense_nsvq,
+    "dense VQ": dense_vq,
+    "lucidrains EMA": lucidrains,
+}
 DENSE_CASES = ("dense NSVQ", "dense VQ", "lucidrains EMA")
