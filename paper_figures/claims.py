@@ -1,14 +1,22 @@
-"""Every claim at a glance: what was measured, beside what was predicted, in units of what would count as evidence."""
+"""Every claim at a glance: what was measured, beside what was predicted, in units of what would count as evidence.
+
+The page of the claims is written beside the picture, from the same table: docs/claims.md and docs/claims.png.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
 import polars as pl
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from paper_figures.style import save
+from vqtheory.claims.table import page, summary_of
 
 TABLE, SUFFIX = "claims", ".png"
 HUES = {"holds": "#2a9d55", "refuted": "#c0392b", "undecided": "#e08e1b"}
@@ -21,12 +29,17 @@ def draw(table: pl.DataFrame) -> Callable[[Path], None]:
     figure, columns = plt.subplots(1, 2, figsize=(12, 0.2 * half + 1.4), layout="constrained")
     for axes, part in zip(columns, (table[:half], table[half:]), strict=True):
         draw_column(axes, part)
-    counts = table.group_by("outcome").len().sort("len", descending=True).rows()
     figure.suptitle(
-        f"{', '.join(f'{count} {outcome}' for outcome, count in counts)}. Grey: the predicted range, or the widest interval "
-        "that counts as evidence for a single number. Bars: what was measured"
+        f"{summary_of(table)}. Grey: the predicted range, or the widest interval that counts as evidence\n"
+        "for a single number. Bars: what was measured"
     )
-    return lambda path: figure.savefig(path)
+    return partial(write, figure, table)
+
+
+def write(figure: Figure, table: pl.DataFrame, path: Path) -> None:
+    """The picture, which carries the counts as its title, and claims.md beside it."""
+    figure.savefig(path, metadata={"Title": summary_of(table)})
+    save(path.with_name("claims.md"), lambda beside: beside.write_text(page(table), "utf-8"))  # type: ignore[arg-type]
 
 
 def draw_column(axes: Axes, table: pl.DataFrame) -> None:
@@ -53,7 +66,7 @@ def scaled(claim: dict) -> np.ndarray:
         reach = max(abs(claim["measured"] - finite), 1e-300)
         centre = finite + sign * reach
     elif low == high:
-        centre, reach = low, claim["resolution"] / 2
+        centre, reach = low, (claim["resolution"] or 0.0) / 2
     else:
         centre, reach = (low + high) / 2, (high - low) / 2
     ends = np.array([claim["low"], claim["measured"], claim["high"]])

@@ -6,6 +6,7 @@ Run them from the checkout: ``python -m simulations``, or one: ``python -m simul
 STUDIES = {  # whose tables are bundled, in paper_figures/data: they take hours, data of your own, or an idle machine
     "faces": "python -m simulations faces",
     "benchmarks": "python -m simulations.benchmarks",
+    "claims": "python -m simulations.claims",
 }
 EXPERIMENTS = (
     "toy",
@@ -19,5 +20,4 @@ EXPERIMENTS = (
     "phase",
     "bias",
     "capture",
-    "claims",
 )

@@ -12,9 +12,7 @@ from statistics import median
 from typing import Any
 
 from simulations.benchmarks.timing import added_memory, elsewhere
-from vqtheory.protocols import Rule
-from vqtheory.rules import EMA, NSVQ, VQ
-from vqtheory.rules.base import declared
+from vqtheory.rules import EMA, NSVQ, VQ, Rule
 
 DIM, THREADS = 64, 2
 SIZES = ((4096, 1024), (16384, 8192), (16384, 65536))  # latents, codes
@@ -71,7 +69,7 @@ def ours(rule: Rule) -> Callable[[Any, int], Pass]:
 
         layer, z = VectorQuantize(DIM, num_codes, rule), latents.requires_grad_()
         layer.initialize(torch.randn(num_codes, DIM))
-        moved = torch.zeros_like(latents) if declared(rule, "needs_displacement") else None
+        moved = torch.zeros_like(latents) if rule.needs_displacement else None
 
         def step() -> None:
             quantized, _, loss, _ = layer(z, displacement=moved)

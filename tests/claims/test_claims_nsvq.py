@@ -27,14 +27,14 @@ def outcome(key):
 
 def test_an_ema_law_without_its_offset_is_refuted(monkeypatch):
     monkeypatch.setattr(ema, "ema_critical_speed", lambda num_codes, decay: (1 - decay) / (2 * num_codes**2))
-    found = [ema.sampled_threshold(4, seed) for seed in (0, 1)]
-    claim = replace(all_claims()["ema-threshold"], experiment=lambda effort, seed: found)
+    ratios = [ema.sampled_threshold(4, seed) for seed in (0, 1)]
+    claim = replace(all_claims()["ema-threshold"], experiment=lambda effort, seed: ratios)
     assert claim.verify().outcome == "refuted"
 
 
 def test_the_limit_of_existence_is_refuted_as_emas_threshold():
     """It is at 1 on the claim's axis."""
-    assert replace(all_claims()["ema-counts-lag"], predict=lambda: Range(0.9, 1.1)).verify().outcome == "refuted"
+    assert replace(all_claims()["ema-counts-lag"], predict=Range(0.9, 1.1)).verify().outcome == "refuted"
 
 
 @pytest.mark.parametrize("factor", [0.5, 2.0])

@@ -15,9 +15,9 @@ def test_holds(key):
 def test_adam_s_law_holds_and_that_of_sgd_is_refuted(monkeypatch):
     """K = 4, N = 64 at a learning rate of a hundredth of a cell over the law of plain VQ."""
     low, high = trained.adam_threshold(4, 64, seed=0)
-    assert judge(Range(0.9, 1.1), (low, high), resolution=0.2) == "holds"
+    assert judge(Range(0.9, 1.1), (low, high)) == "holds"
     monkeypatch.setattr(trained, "adam_critical_speed", lambda K, rate, batch_size: 2 * rate * batch_size**0.5 / K**1.5)
-    assert judge(Range(0.9, 1.1), tuple(trained.adam_threshold(4, 64, seed=0)), resolution=0.2) == "refuted"
+    assert judge(Range(0.9, 1.1), tuple(trained.adam_threshold(4, 64, seed=0))) == "refuted"
 
 
 def test_adam_s_effective_step_holds_and_one_that_does_not_know_the_mass_is_refuted(monkeypatch):
@@ -28,7 +28,7 @@ def test_adam_s_effective_step_holds_and_one_that_does_not_know_the_mass_is_refu
 
 
 def test_without_decay_no_code_is_lost(monkeypatch):
-    """The excess of a run whose decay is not what the law is told."""
+    """The excess of a run whose decay is not the one that the law assumes."""
     monkeypatch.setattr(trained, "weight_decay_speed", lambda *arguments: 1e9)
     assert trained.decay_excess(8, 8.0, seed=0) >= 3
 
@@ -37,5 +37,5 @@ def test_without_decay_no_code_is_lost(monkeypatch):
 def test_longer_steps_lose_codes_below_adam_s_law(cells, low, high):
     """As the docstring of `adam_critical_speed` says, widened by the bracket's half width of 0.0125."""
     for pair in ((8, 256), (16, 256)):
-        found = sum(trained.adam_threshold(*pair, seed=0, cells=cells)) / 2
-        assert low < found < high
+        ratio = sum(trained.adam_threshold(*pair, seed=0, cells=cells)) / 2
+        assert low < ratio < high

@@ -139,7 +139,9 @@ def test_a_bare_name_is_a_call_with_the_defaults():
 def test_claims_can_be_listed(call):
     status, out, _ = call("verify", "--list")
     assert status == 0
-    assert "threshold-of-two: Two codes on a uniform law live up to eta sqrt(3) / 36 (ratio)" in out.splitlines()
+    assert (
+        "threshold-of-two (law): Two codes on a uniform distribution live up to eta sqrt(3) / 36 (ratio)" in out.splitlines()
+    )
 
 
 class TestSavedRuns:

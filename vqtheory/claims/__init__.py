@@ -1,60 +1,67 @@
 """Every law of the theory and every claim of the paper, as objects that can fail.
 
-One file per law. `verify` runs them; the same objects feed the command line, the tests and the figures.
+`verify` runs them; the same objects feed the command line, the tests and the figures. A claim of your own is verified
+beside them: `verify(["threshold-of-two", my_claim])`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from functools import cache
-from importlib import import_module
+
+from joblib import Parallel, delayed
 
 from vqtheory._base import check
-from vqtheory.claims.statement import Claim, Effort, Exact, Interval, Limit, Range, Scaling, Verdict
+from vqtheory.claims.laws import LAWS
+from vqtheory.claims.statement import Claim, Effort, Exact, Interval, Limit, Range, Scaling, Verdict, claim
 
-LAWS = (
-    "online_kmeans",
-    "stationary",
-    "dead_codes",
-    "collapse",
-    "transients",
-    "dimensions",
-    "ema",
-    "capture",
-    "bias",
-    "maps_preserve",
-    "maps_shift",
-    "maps_runaway",
-    "straight_through",
-    "trained",
-)
-
-__all__ = ["LAWS", "Claim", "Effort", "Exact", "Interval", "Limit", "Range", "Scaling", "Verdict", "all_claims", "verify"]
+__all__ = [
+    "Claim",
+    "Effort",
+    "Exact",
+    "Interval",
+    "Limit",
+    "Range",
+    "Scaling",
+    "Verdict",
+    "all_claims",
+    "claim",
+    "in_order",
+    "verify",
+]
 
 
 @cache
 def all_claims() -> dict[str, Claim]:
     """All claims by key, in the order of the laws."""
-    claims = [claim for law in LAWS for claim in import_module(f"vqtheory.claims.laws.{law}").CLAIMS]
-    return {claim.key: claim for claim in claims}
+    return {claim.key: claim for law in LAWS for claim in law.CLAIMS}
 
 
-def verify(keys: Iterable[str] = (), effort: Effort = "quick", seed: int = 0) -> Iterator[Verdict]:
+def verify(keys: Iterable[str | Claim] = (), effort: Effort = "quick", seed: int = 0) -> Iterator[Verdict]:
     """Verdicts of the claims with these keys, all by default, as they come in, on all cores.
 
-    Raises `ValueError` for a key that is not known.
+    A claim of your own stands for itself in place of a key. Raises `ValueError` for a key that is not known.
     """
-    from joblib import Parallel, delayed
-
     check.choice("verify", "effort", effort, ["quick", "full"])
-    names = [check.choice("verify", "keys", key, all_claims()) for key in keys] or list(all_claims())
-    groups: dict[str, list[str]] = {}
-    for name in names:
-        groups.setdefault(all_claims()[name].runs or name, []).append(name)
-    verified = (delayed(_verify)(group, effort, seed) for group in groups.values())
-    for verdicts in Parallel(n_jobs=-1, return_as="generator_unordered")(verified):
-        yield from verdicts
+    groups: dict[str, list[Claim]] = {}
+    for one in [_claim_of(key) for key in keys] or all_claims().values():
+        groups.setdefault(one.runs or one.key, []).append(one)
+    tasks = [delayed(_verify)(name, claims, effort, seed) for name, claims in groups.items()]
+    for name, verdicts in Parallel(n_jobs=-1, return_as="generator_unordered")(tasks):
+        for one, verdict in zip(groups[name], verdicts, strict=True):
+            yield replace(verdict, claim=one)  # the one that was asked for, not the copy from the other process
 
 
-def _verify(keys: list[str], effort: Effort, seed: int) -> list[Verdict]:
-    return [all_claims()[key].verify(effort, seed) for key in keys]
+def in_order(verdicts: Iterable[Verdict]) -> list[Verdict]:
+    """Verdicts in the order of the laws; those of claims that are not of the package after them."""
+    place = {key: index for index, key in enumerate(all_claims())}
+    return sorted(verdicts, key=lambda verdict: place.get(verdict.claim.key, len(place)))
+
+
+def _claim_of(key: str | Claim) -> Claim:
+    return key if isinstance(key, Claim) else all_claims()[check.choice("verify", "keys", key, all_claims())]
+
+
+def _verify(name: str, claims: list[Claim], effort: Effort, seed: int) -> tuple[str, list[Verdict]]:
+    return name, [one.verify(effort, seed) for one in claims]

@@ -1,19 +1,30 @@
 """A claim: a statement, what it predicts, the experiment that measures it, and the verdict.
 
+Claims differ in what stands behind the prediction, and are counted apart by this *strength*:
+
+===========  ====================================================================================
+law          a number, or a bound with a derivation
+tolerance    a derived number, and an accuracy that was stated before the run
+description  a range that was seen in earlier runs, and is judged with other seeds than theirs
+===========  ====================================================================================
+
 An experiment returns replicates; an interval comes from them alone, by Student's t, at a level at
 which all true claims of the toolkit pass together 99 times in 100. A prediction is a number or a
-`Range`. A number holds if the interval contains it, a range if it contains the interval. An interval
-wider than the claim's `resolution` is no evidence: the outcome is then undecided, not held.
+`Range`. A number holds if the interval contains it, a range if it contains the interval.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
+from scipy import stats
 
+from vqtheory._base import check
+
+Strength = Literal["law", "tolerance", "description"]
 Outcome = Literal["holds", "refuted", "undecided"]
 Effort = Literal["quick", "full"]
 
@@ -70,22 +81,14 @@ class Scaling:
     parameter: str
 
 
-@dataclass(frozen=True)
-class Verdict:
-    """What a claim came to."""
-
-    key: str
-    statement: str
-    predicted: float | Range
-    measured: float
-    interval: Interval
-    outcome: Outcome
-    details: dict[str, Any] = field(default_factory=dict)
+Prediction = float | Range
+Kind = Exact | Limit | Scaling
+Experiment = Callable[[Effort, int], Any]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Claim:
-    """A statement that can fail.
+    """A statement that can fail. Every field is given by its name; `claim` makes one of its experiment.
 
     Parameters
     ----------
@@ -97,43 +100,91 @@ class Claim:
         Where it is from: the paper, or derived here.
     law : str
         The law it belongs to.
-    kind : Exact, Limit or Scaling
-    predict : callable, () -> float or Range
+    strength : {"law", "tolerance", "description"}
+        What stands behind the prediction.
+    kind : Exact, Limit or Scaling, default Exact()
+    predict : float, Range, or callable () -> float or Range
+        A callable is called when the claim is verified.
     experiment : callable, (effort, seed) -> replicates
-        See the kinds.
-    resolution : float
-        The widest interval that counts as evidence, in the measured quantity's unit.
+        See the kinds. Different seeds must give independent replicates.
+    resolution : float, optional
+        The widest interval that counts as evidence, in the unit of the measured quantity; a wider one leaves the claim
+        undecided. Needed where one number is predicted of sampled replicates: any wide interval contains it.
     runs : str, default ""
-        A name for runs that claims share: they are verified one after the other in one process, which keeps them.
+        A name for runs that claims share: they are verified one after the other in one process, which keeps the runs.
+    seen : range, default range(0)
+        The seeds, from 0 on, that were run before the range or the accuracy was chosen. `verify` never gives them to
+        the experiment: its seed 0 is the first that was not seen.
+
+    Raises
+    ------
+    ValueError
+        For an unknown strength, and without a resolution where one is needed.
     """
 
     key: str
     statement: str
     source: str
     law: str
-    kind: Exact | Limit | Scaling
-    predict: Callable[[], float | Range]
-    experiment: Callable[[Effort, int], Any]
-    resolution: float
+    strength: Strength
+    kind: Kind = Exact()
+    predict: Prediction | Callable[[], Prediction]
+    experiment: Experiment
+    resolution: float | None = None
     runs: str = ""
+    seen: range = range(0)
+
+    def __post_init__(self) -> None:
+        check.choice("Claim", "strength", self.strength, get_args(Strength))
+        sampled = self.kind == Exact() or not isinstance(self.kind, Exact)
+        if sampled and self.resolution is None and not isinstance(self.predict, Range):
+            needed = "given where one number is predicted of sampled replicates"
+            raise check.fail("Claim", "resolution", needed, self.resolution)
 
     def verify(self, effort: Effort = "quick", seed: int = 0) -> Verdict:
         """Run the experiment and judge it."""
-        predicted, found = self.predict(), self.experiment(effort, seed)
-        measured, interval, details = estimate(self.kind, found)
+        predicted = self.predict() if callable(self.predict) else self.predict
+        measured, interval, details = estimate(self.kind, self.experiment(effort, self.seen.stop + seed))
         every = isinstance(self.kind, Exact) and self.kind.worst
         outcome = judge(predicted, interval, self.resolution, every)
-        return Verdict(self.key, self.statement, predicted, measured, interval, outcome, details)
+        return Verdict(self, predicted, measured, interval, outcome, details)
 
 
-def judge(predicted: float | Range, interval: Interval, resolution: float, every: bool = False) -> Outcome:
+def claim(**fields: Any) -> Callable[[Experiment], Claim]:
+    """Decorator: turns an experiment into the `Claim` that it measures; the fields are those of `Claim`.
+
+    >>> @claim(
+    ...     key="mean-of-uniform", statement="The mean of uniform numbers (over 1/2)", source="derived here", law="mine",
+    ...     strength="law", predict=1.0, resolution=0.1,
+    ... )
+    ... def mean_of_uniform(effort, seed):
+    ...     return 2 * np.random.default_rng(seed).random((10, 1000)).mean(axis=1)
+    >>> mean_of_uniform.verify().outcome
+    'holds'
+    """
+    return lambda experiment: Claim(experiment=experiment, **fields)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a claim came to."""
+
+    claim: Claim
+    predicted: Prediction
+    measured: float
+    interval: Interval
+    outcome: Outcome
+    details: dict[str, Any] = field(default_factory=dict)
+
+
+def judge(predicted: Prediction, interval: Interval, resolution: float | None = None, every: bool = False) -> Outcome:
     """The outcome for a prediction and an interval of what was measured.
 
     With `every` the interval spans single replicates, each of which must be as predicted.
 
     >>> judge(1.0, Interval(0.9, 1.05), resolution=0.2), judge(1.0, Interval(1.1, 1.2), resolution=0.2)
     ('holds', 'refuted')
-    >>> judge(1.0, Interval(0.0, 2.0), resolution=0.2), judge(Range(0.0, 1.0), Interval(0.9, 1.1), resolution=0.5)
+    >>> judge(1.0, Interval(0.0, 2.0), resolution=0.2), judge(Range(0.0, 1.0), Interval(0.9, 1.1))
     ('undecided', 'undecided')
     """
     low, high = interval
@@ -141,34 +192,33 @@ def judge(predicted: float | Range, interval: Interval, resolution: float, every
     contained = region.low <= low and high <= region.high
     if np.isnan(low) or np.isnan(high) or high < region.low or low > region.high or (every and not contained):
         return "refuted"
-    if high - low > resolution:
+    if resolution is not None and high - low > resolution:
         return "undecided"
     return "holds" if contained or not isinstance(predicted, Range) else "undecided"
 
 
-def estimate(kind: Exact | Limit | Scaling, found: Any) -> tuple[float, Interval, dict[str, Any]]:
+def estimate(kind: Kind, replicates: Any) -> tuple[float, Interval, dict[str, Any]]:
     """The measured quantity, its interval, and what else is reported."""
     match kind:
         case Exact(error=float(error)):
-            return float(found), Interval(float(found) - error, float(found) + error), {}
+            value = float(replicates)
+            return value, Interval(value - error, value + error), {}
         case Exact(worst=True):
-            values = np.asarray(found, np.float64)
+            values = np.asarray(replicates, np.float64)
             return float(values.mean()), Interval(float(values.min()), float(values.max())), {"replicates": len(values)}
         case Exact():
-            return *mean_interval(found), {"replicates": len(found)}
+            return *mean_interval(replicates), {"replicates": len(replicates)}
         case Limit(order=order):
-            intercepts = [_line(np.asarray(values) ** order, ratios)[0] for values, ratios in _paired(found)]
-            return *mean_interval(intercepts), {"means": _means(found)}
+            intercepts = [_line(np.asarray(values) ** order, ratios)[0] for values, ratios in _paired(replicates)]
+            return *mean_interval(intercepts), {"means": _means(replicates)}
         case Scaling():
-            fits = np.array([_line(np.log(values), np.log(y)) for values, y in _paired(found)])
+            fits = np.array([_line(np.log(values), np.log(y)) for values, y in _paired(replicates)])
             prefactor = mean_interval(np.exp(fits[:, 0]))
-            return *mean_interval(fits[:, 1]), {"prefactor": prefactor, "means": _means(found)}
+            return *mean_interval(fits[:, 1]), {"prefactor": prefactor, "means": _means(replicates)}
 
 
 def mean_interval(replicates: Any) -> tuple[float, Interval]:
     """Mean of independent replicates, and its interval at the family-wise level, by Student's t."""
-    from scipy import stats
-
     values = np.asarray(replicates, np.float64)
     mean = float(values.mean())
     if len(values) < 2:
@@ -184,11 +234,11 @@ def _line(x: Any, y: Any) -> tuple[float, float]:
     return float(intercept), float(slope)
 
 
-def _paired(found: Mapping[float, Any]) -> list[tuple[list[float], list[float]]]:
+def _paired(replicates: Mapping[float, Any]) -> list[tuple[list[float], list[float]]]:
     """The i-th replicates at all values, for each i."""
-    values = list(found)
-    return [(values, list(row)) for row in zip(*found.values(), strict=True)]
+    values = list(replicates)
+    return [(values, list(row)) for row in zip(*replicates.values(), strict=True)]
 
 
-def _means(found: Mapping[float, Any]) -> dict[float, float]:
-    return {float(value): float(np.mean(replicates)) for value, replicates in found.items()}
+def _means(replicates: Mapping[float, Any]) -> dict[float, float]:
+    return {float(value): float(np.mean(of_value)) for value, of_value in replicates.items()}

@@ -1,12 +1,12 @@
-"""The collapse law on the line: how many codes survive a steady drift, and how the noise of samples lowers the threshold.
+"""The collapse law in one dimension: how many codes survive a steady drift, and how noise lowers the threshold.
 
 A code is alive if the mass of its cell, exact from the cdf, is at least one hit in 200 K latents. A code that dies
 in a tail takes long to leave it: a run lasts at least 1.5 widths of the cloud (of an unbounded one: 8 deviations)
 and K^3 / eta updates, and is then doubled until the count stays. Batches keep the noise of samples small, and the
 law that is compared is the one for the run's length, with the share c (eta Lambda / B)^(2/3) taken off the speed.
 
-Codes start as samples of the cloud, ahead of where the drift will hold them. For a log-concave density that is
-all the same; a mixture can have several steady states, of which such a start leads to the largest.
+Codes start as samples of the cloud, ahead of where the drift will hold them. For a log-concave density the start does
+not matter; a mixture can have several steady states, of which such a start leads to the largest.
 """
 
 from __future__ import annotations
@@ -16,24 +16,25 @@ from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
+from scipy.special import zeta
 
-from vqtheory.claims.statement import Claim, Effort, Exact, Limit, Range
+from vqtheory.claims.laws.provenance import DERIVED
+from vqtheory.claims.statement import Claim, Effort, Exact, Limit, Range, claim
 from vqtheory.rules import VQ
 from vqtheory.simulation.follow import follow
-from vqtheory.streams import Distribution, Gaussian, Mixture, Stream, Translation, Uniform
+from vqtheory.streams import Distribution, Gaussian, Mixture, Source, Stream, Translation, Uniform
 from vqtheory.theory import critical_speed, steady_state, surviving_codes
 
 LAW = "collapse"
-DERIVED = "derived here"
-CHUNK = 2**16  # samples between two looks for a lost code
+CHUNK = 2**16  # samples between two searches for a lost code
 
 
 class Cloud(NamedTuple):
-    """A law on the line, and how its survivors are counted."""
+    """A distribution in one dimension, and how its survivors are counted."""
 
-    source: Any
+    source: Source
     width: float  # what a run covers 1.5 times
-    directions: tuple[int, ...]  # one is enough for a symmetric law
+    directions: tuple[int, ...]  # one is enough for a symmetric distribution
 
 
 CLOUDS = {
@@ -52,6 +53,42 @@ def living(stream: Stream, codes: np.ndarray, step: int) -> int:
     borders = np.sort(at_rest)[1:] / 2 + np.sort(at_rest)[:-1] / 2
     below = np.concatenate([[0.0], stream.source.distribution().cdf(borders), [1.0]])
     return int(np.sum(np.diff(below) >= 1 / (200 * len(codes))))
+
+
+@claim(
+    key="threshold-of-two",
+    statement="Two codes on a uniform distribution live up to eta sqrt(3) / 36 (ratio)",
+    source=DERIVED,
+    law=LAW,
+    strength="law",
+    kind=Exact(error=1e-12),
+    predict=1.0,
+)
+def threshold_of_two(effort: Effort, seed: int) -> float:
+    """36 v_c(2) / (eta sqrt 3)."""
+    return critical_speed(2, 0.05) * 36 / (0.05 * math.sqrt(3))
+
+
+@claim(
+    key="threshold-of-many",
+    statement="Many codes on a uniform distribution live up to (9/32) eta K^-3 (1 - 3 zeta(-1/2) K^-1.5), and by a further "
+    "share of K^-2/16 to K^-2/8 (that share times K^2, K = 32 to 512)",
+    source=DERIVED,
+    law=LAW,
+    strength="law",
+    kind=Exact(worst=True),
+    predict=Range(1 / 16, 1 / 8),
+)
+def further_shares(effort: Effort, seed: int) -> list[float]:
+    """What v_c(K) over (9/32) eta K^-3 exceeds two terms of its expansion by, times K^2.
+
+    By the Euler-Maclaurin formula G is (2/3) (y + K)^(3/2) + zeta(-1/2, y + 1) - sqrt(y)/2 + (y + K)^(-1/2)/24, with its
+    minimum near y = 1 / 16K. The further share is K^-2/16 - (3/32) zeta(1/2) K^-2.5 + O(K^-3).
+    """
+    minus_three_zeta = 3 * zeta(1.5) / (4 * math.pi)  # -3 zeta(-1/2), by reflection
+    return [
+        k**2 * (critical_speed(k, 1.0) * k**3 * 32 / 9 - 1 - minus_three_zeta * k**-1.5) for k in (32, 64, 128, 256, 512)
+    ]
 
 
 class Survivors(NamedTuple):
@@ -80,12 +117,28 @@ def survivors(
     return Survivors(speed, counts[-1], noisy, surviving_codes(speed, step_size, num_codes=num_codes, **law))
 
 
-def excess(name: str, effort: Effort, seed: int) -> list[float]:
-    """(simulated - predicted survivors) over one code or 3 %, whichever is more, at several speeds."""
-    cases = ((16, 8.0), (16, 50.0)) if effort == "quick" else ((24, 2.0), (64, 12.0), (64, 50.0))
+def survivors_of(name: str) -> Claim:
+    """The claim for one cloud."""
     cloud = CLOUDS[name]
-    runs = [survivors(cloud, way, *case, seed) for way in cloud.directions for case in cases]
-    return [(run.simulated - run.predicted) / max(1.0, 0.03 * run.predicted) for run in runs]
+    ways = ", both ways" if len(cloud.directions) > 1 else ""
+
+    @claim(
+        key=f"survivors-{name}",
+        statement=f"Survivors of a steady drift, {name} distribution{ways}: simulated less predicted, over one code or 3 "
+        "%, up to 50 v_c",
+        source=DERIVED,
+        law=LAW,
+        strength="tolerance",
+        kind=Exact(worst=True),
+        predict=Range(-1.0, 1.0),
+    )
+    def excess(effort: Effort, seed: int) -> list[float]:
+        """(simulated - predicted survivors) over one code or 3 %, whichever is more, at several speeds."""
+        cases = ((16, 8.0), (16, 50.0)) if effort == "quick" else ((24, 2.0), (64, 12.0), (64, 50.0))
+        runs = [survivors(cloud, way, *case, seed) for way in cloud.directions for case in cases]
+        return [(run.simulated - run.predicted) / max(1.0, 0.03 * run.predicted) for run in runs]
+
+    return excess
 
 
 def run_length(num_codes: int, step_size: float, batch_size: int) -> int:
@@ -94,7 +147,7 @@ def run_length(num_codes: int, step_size: float, batch_size: int) -> int:
 
 
 def loses_one(num_codes: int, speed: float, step_size: float, batch_size: int, seed: int) -> bool:
-    """Whether codes on a uniform law, in the steady state of a drift, lose the last of them in a run of `run_length`."""
+    """Whether codes on a uniform cloud, in the steady state of a drift, lose the last of them in a run of `run_length`."""
     stream, steps = Stream(Uniform(dim=1), Translation(speed)), run_length(num_codes, step_size, batch_size)
     codes, piece = steady_state(num_codes, speed / step_size), CHUNK // batch_size
     assert codes is not None
@@ -136,6 +189,17 @@ def chains(effort: Effort, seed: int, quick: dict[int, int], full: dict[int, int
     return [(num_codes, seed * 1000 + 10 * i) for num_codes, count in counts.items() for i in range(count)]
 
 
+@claim(
+    key="threshold-of-small-steps",
+    statement="The speed at which a run loses its first code, over v_c, as eta -> 0: the noise takes eta^(2/3) off (K = 2 "
+    "to 8)",
+    source=DERIVED,
+    law=LAW,
+    strength="law",
+    kind=Limit("step size", order=2 / 3),
+    predict=1.0,
+    resolution=0.08,
+)
 def thresholds(effort: Effort, seed: int) -> dict[float, list[float]]:
     """Threshold of a run over v_c, one sample per update, at three step sizes."""
     runs = chains(effort, seed, {2: 4, 4: 2}, {2: 4, 4: 3, 8: 1})
@@ -143,6 +207,17 @@ def thresholds(effort: Effort, seed: int) -> dict[float, list[float]]:
     return {eta: [1 - noise_share(num_codes, eta, 1, one) for num_codes, one in runs] for eta in sizes}
 
 
+@claim(
+    key="threshold-with-noise",
+    statement="The speed at which a run loses its first code, over v_c (1 - c (eta Lambda / B)^(2/3)), as eta -> 0 (K = 2 "
+    "to 8)",
+    source=DERIVED,
+    law=LAW,
+    strength="law",
+    kind=Limit("step size", order=1),
+    predict=1.0,
+    resolution=0.05,
+)
 def noisy_thresholds(effort: Effort, seed: int) -> dict[float, list[float]]:
     """Threshold of a run over the law for a run of that length, one sample per update, at three step sizes."""
     runs = chains(effort, seed, {2: 8, 4: 3}, {2: 8, 4: 8, 8: 6})
@@ -152,88 +227,26 @@ def noisy_thresholds(effort: Effort, seed: int) -> dict[float, list[float]]:
     }
 
 
+@claim(
+    key="noise-falls-with-batches",
+    statement="Step size and batch size lower the threshold by eta / B alone (share taken off at eta = 0.4, B = 8, over "
+    "that at 0.05, 1; K = 2; to a tenth)",
+    source=DERIVED,
+    law=LAW,
+    strength="tolerance",
+    predict=Range(0.9, 1.1),
+)
 def shares_of_batches(effort: Effort, seed: int) -> list[float]:
     """What the noise takes off the threshold of two codes with B = 8, eta = 0.4, over that with B = 1, eta = 0.05."""
     runs = chains(effort, seed, {2: 36}, {2: 128})
     return [noise_share(K, 0.4, 8, one) / noise_share(K, 0.05, 1, one + 1) for K, one in runs]
 
 
-def threshold_of_two(effort: Effort, seed: int) -> float:
-    """36 v_c(2) / (eta sqrt 3)."""
-    return critical_speed(2, 0.05) * 36 / (0.05 * math.sqrt(3))
-
-
-def threshold_of_many(effort: Effort, seed: int) -> list[float]:
-    """v_c(K) over (9/32) eta K^-3 (1 + 0.624 K^-1.5), K = 32 to 512."""
-    return [critical_speed(k, 1.0) * k**3 * 32 / 9 / (1 + 0.624 * k**-1.5) for k in (32, 64, 128, 256, 512)]
-
-
-def survivors_claim(name: str) -> Claim:
-    """The claim for one law."""
-    ways = ", both ways" if len(CLOUDS[name].directions) > 1 else ""
-    return Claim(
-        f"survivors-{name}",
-        f"Survivors of a steady drift, {name} law{ways}: simulated less predicted, over one code or 3 %, up to 50 v_c",
-        DERIVED,
-        LAW,
-        Exact(worst=True),
-        lambda: Range(-1.0, 1.0),
-        lambda effort, seed: excess(name, effort, seed),
-        resolution=2.0,
-    )
-
-
 CLAIMS = [
-    Claim(
-        "threshold-of-two",
-        "Two codes on a uniform law live up to eta sqrt(3) / 36 (ratio)",
-        DERIVED,
-        LAW,
-        Exact(error=1e-12),
-        lambda: 1.0,
-        threshold_of_two,
-        resolution=1e-11,
-    ),
-    Claim(
-        "threshold-of-many",
-        "Many codes on a uniform law live up to (9/32) eta K^-3 (1 + 0.624 K^-1.5) (ratio, K = 32 to 512)",
-        DERIVED,
-        LAW,
-        Exact(worst=True),
-        lambda: Range(0.9999, 1.0001),
-        threshold_of_many,
-        resolution=2e-4,
-    ),
-    Claim(
-        "threshold-of-small-steps",
-        "The speed at which a run loses its first code, over v_c, as eta -> 0: the noise takes eta^(2/3) off (K = 2 to 8)",
-        DERIVED,
-        LAW,
-        Limit("step size", order=2 / 3),
-        lambda: 1.0,
-        thresholds,
-        resolution=0.08,
-    ),
-    Claim(
-        "threshold-with-noise",
-        "The speed at which a run loses its first code, over v_c (1 - c (eta Lambda / B)^(2/3)), as eta -> 0 (K = 2 to 8)",
-        DERIVED,
-        LAW,
-        Limit("step size", order=1),
-        lambda: 1.0,
-        noisy_thresholds,
-        resolution=0.05,
-    ),
-    Claim(
-        "noise-falls-with-batches",
-        "Step size and batch size lower the threshold by eta / B alone (what is taken off at eta = 0.4, B = 8, over "
-        "that at 0.05, 1; K = 2)",
-        DERIVED,
-        LAW,
-        Exact(),
-        lambda: Range(0.9, 1.1),
-        shares_of_batches,
-        resolution=0.2,
-    ),
-    *map(survivors_claim, CLOUDS),
+    threshold_of_two,
+    further_shares,
+    thresholds,
+    noisy_thresholds,
+    shares_of_batches,
+    *map(survivors_of, CLOUDS),
 ]

@@ -11,7 +11,7 @@ face a is the only parameter, and a^(1/(D+1)) the only length that it makes, so 
 
     x_0 = beta_D a^(1/(D+1)),   1 - n / n_0 ~ n_0^(-2 / (D (D+1)))  for large n_0.
 
-The form and its exponents are derived; the constants beta_D are measured, here. On the line x_0 = 0. In three
+The form and its exponents are derived; the constants beta_D are measured, here. In one dimension x_0 = 0. In three
 dimensions the missing share falls as n_0^(-1/6), so slowly that no size within reach is free of it, and that the
 exponent of survivors stays near D/(D+2). It asks for two or more codes to an axis: in eight dimensions, with at
 most that, survivors are fewer than half of n_0 and follow neither form. Numbers that fit the cube, such as 27 in
@@ -19,28 +19,31 @@ three dimensions, live better than others, by up to a tenth: exponents are taken
 
 A run starts with 3 K codes where the law has K, and goes over six widths of the cloud, in legs of one; a code that
 wins nothing in the last tenth of a leg is dead. Twice as many widths lose another 1 to 2 %; 1.5 are far too few.
+The claims of a dimension share their runs, and so their seeds.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import cache
 
 import numpy as np
 from scipy import stats
 
 from vqtheory.assign import nearest
-from vqtheory.claims.statement import Claim, Effort, Exact, Range, Scaling
+from vqtheory.claims.laws.provenance import DERIVED, MEASURED, SEEN
+from vqtheory.claims.statement import Claim, Effort, Exact, Range, Scaling, claim
 from vqtheory.reference import cell_moment
 from vqtheory.rules import VQ
 from vqtheory.simulation.follow import follow
 from vqtheory.streams import Gaussian, Stream, Translation, Uniform
-from vqtheory.theory import critical_speed
+from vqtheory.theory import critical_speed, surviving_codes
+from vqtheory.theory._cube import MEASURED_SHARE
 
 LAW = "collapse in D dimensions"
-DERIVED, MEASURED = "derived here", "form derived, constant or range measured here"
 STEP_SIZE, BATCH, LEGS, EXCESS = 0.5, 64, 6, 3
-BELOW = 0.9  # of the critical speed of K codes: so the law says K on the line too, where noise takes a little
+BELOW = 0.9  # of the critical speed of K codes: so the law says K in one dimension too, where noise takes a little
 SIZES = {1: (4, 9, 13), 2: (12, 41, 130), 3: (12, 61, 180), 4: (12, 61, 240), 8: (16, 54, 131)}  # K: least, quick, full
 FINENESS = {"quick": 1.5, "full": 1.35}  # ratio of neighbouring K
 REPLICATES = 16
@@ -71,8 +74,8 @@ def plain_law(dim: int, lag: float) -> float:
 
 
 def law_with_offset(dim: int, lag: float) -> float:
-    """n; n_0 where the trailing layer is not known."""
-    offset, power = OFFSET.get(dim, 0.0) * lag ** (1 / (dim + 1)), 2 / (dim + 2)
+    """n, in dimensions in which the trailing layer was measured."""
+    offset, power = OFFSET[dim] * lag ** (1 / (dim + 1)), 2 / (dim + 2)
     return plain_law(dim, lag) * ((1 + offset) ** power - offset**power)
 
 
@@ -97,11 +100,104 @@ def counts(dim: int, effort: Effort, seed: int) -> dict[float, list[float]]:
     }
 
 
-def ratios(dim: int, effort: Effort, seed: int) -> list[float]:
-    """Survivors over the law, geometric mean over the sizes."""
-    found = counts(dim, effort, seed)
-    laws = [law_with_offset(dim, speed / STEP_SIZE) for speed in found]
-    return [float(np.exp(np.mean(np.log(np.divide(run, laws))))) for run in zip(*found.values(), strict=True)]
+def over(law: Callable[[int, float], float], dim: int, effort: Effort, seed: int) -> list[float]:
+    """Survivors over a law of dimension and lag, geometric mean over the sizes, of each replicate."""
+    survivors = counts(dim, effort, seed)
+    expected = [law(dim, speed / STEP_SIZE) for speed in survivors]
+    return [float(np.exp(np.mean(np.log(np.divide(run, expected))))) for run in zip(*survivors.values(), strict=True)]
+
+
+def exponent_of(dim: int) -> Claim:
+    """The exponent in 1 to 4 dimensions."""
+    law = -dim / (dim + 2)
+
+    @claim(
+        key=f"cube-exponent-{dim}d",
+        statement=f"In {dim}-D survivors of a drifting cube go as speed^(-D/(D+2)), to {ACCURACY} (exponent)",
+        source=DERIVED,
+        law=LAW,
+        strength="tolerance",
+        kind=Scaling("speed"),
+        predict=Range(law - ACCURACY, law + ACCURACY),
+        resolution=0.1,
+        runs=f"cube-{dim}d",
+        seen=SEEN,
+    )
+    def exponent(effort: Effort, seed: int) -> dict[float, list[float]]:
+        return counts(dim, effort, seed)
+
+    return exponent
+
+
+@claim(
+    key="cube-exponent-8d",
+    statement="In 8-D, with two codes to an axis or fewer, survivors fall faster with speed than the law's -0.8 (exponent)",
+    source=MEASURED,
+    law=LAW,
+    strength="description",
+    kind=Scaling("speed"),
+    predict=Range(-1.1, -0.8),
+    runs="cube-8d",
+    seen=SEEN,
+)
+def exponent_of_few(effort: Effort, seed: int) -> dict[float, list[float]]:
+    """Survivors at each speed, D = 8."""
+    return counts(8, effort, seed)
+
+
+@claim(
+    key="cube-survivors-1d",
+    statement="In 1-D as many codes of a drifting cube survive as the exact law says (ratio, mean over sizes)",
+    source=DERIVED,
+    law=LAW,
+    strength="law",
+    predict=1.0,
+    resolution=0.05,
+    runs="cube-1d",
+    seen=SEEN,
+)
+def over_exact_law(effort: Effort, seed: int) -> list[float]:
+    """Survivors over `surviving_codes`."""
+    return over(lambda dim, lag: surviving_codes(lag, 1.0, dim=dim), 1, effort, seed)
+
+
+def offset_of(dim: int) -> Claim:
+    """The prefactor in 2 to 4 dimensions, with the offset of the trailing face."""
+
+    @claim(
+        key=f"cube-survivors-{dim}d",
+        statement=f"In {dim}-D survivors of a drifting cube over the law with the offset of the trailing face (ratio, mean "
+        "over sizes)",
+        source=MEASURED,
+        law=LAW,
+        strength="description",
+        predict=Range(0.9, 1.1),
+        runs=f"cube-{dim}d",
+        seen=SEEN,
+    )
+    def over_law_with_offset(effort: Effort, seed: int) -> list[float]:
+        return over(law_with_offset, dim, effort, seed)
+
+    return over_law_with_offset
+
+
+def share_of(dim: int) -> Claim:
+    """The share of the law's codes that survive, which `vqtheory predict` quotes."""
+
+    @claim(
+        key=f"cube-share-{dim}d",
+        statement=f"In {dim}-D survivors of a drifting cube over (D+2)/2 (eta M/v)^(D/(D+2)) (ratio, mean over sizes)",
+        source=MEASURED,
+        law=LAW,
+        strength="description",
+        predict=Range(*MEASURED_SHARE[dim]),
+        runs=f"cube-{dim}d",
+        seen=SEEN,
+    )
+    def over_plain_law(effort: Effort, seed: int) -> list[float]:
+        return over(plain_law, dim, effort, seed)
+
+    return over_plain_law
 
 
 def profile(dim: int, size: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -116,6 +212,17 @@ def profile(dim: int, size: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     return np.array([x[group].mean() for group in groups]), cell_moment(dim) / lag_of(dim, size) * volumes ** (1 + 2 / dim)
 
 
+@claim(
+    key="bulk-balance-3d",
+    statement="Between the faces of a drifting 3-D cube (M/a) h^5 rises along the drift with slope 1, to a quarter",
+    source=DERIVED,
+    law=LAW,
+    strength="tolerance",
+    predict=Range(0.75, 1.25),
+    resolution=0.3,
+    runs="cube-3d",
+    seen=SEEN,
+)
 def bulk_slopes(effort: Effort, seed: int) -> list[float]:
     """Slope of (M/a) h^(D+2) between the groups at either face, D = 3."""
     profiles = [profile(3, sizes_of(3, effort)[-1 if effort == "quick" else -2], one) for one in seeds_of(seed)]
@@ -123,9 +230,9 @@ def bulk_slopes(effort: Effort, seed: int) -> list[float]:
 
 
 def pair(dim: int, share: float, seed: int) -> tuple[int, float]:
-    """Two codes on N(0, I) at a share of the line's critical speed: survivors, and |cos| of their angle to the drift.
+    """Two codes on N(0, I) at a share of the critical speed in 1-D: survivors, and |cos| of their angle to the drift.
 
-    They start as the best pair of the standing cloud, in a direction at random.
+    They start as the best pair of the stationary cloud, in a direction at random.
     """
     stream = Stream(Gaussian(dim), Translation(share * critical_speed(2, STEP_SIZE, density=stats.norm())))
     direction = np.random.default_rng(seed).standard_normal((1, dim))
@@ -135,90 +242,44 @@ def pair(dim: int, share: float, seed: int) -> tuple[int, float]:
     return int(np.sum(end.hits > 0.001 * end.hits.sum())), float(abs(apart[0]) / np.linalg.norm(apart))
 
 
+@claim(
+    key="two-codes-any-dimension",
+    statement="Two codes on N(0, I) live up to 0.1023 eta in 2, 3 and 8 dimensions as in one (survivors 3 % off it)",
+    source=DERIVED,
+    law=LAW,
+    strength="law",
+    kind=Exact(worst=True),
+    predict=0.0,
+)
 def pairs_off(effort: Effort, seed: int) -> list[float]:
     """Survivors less two at 3 % below the threshold, and less one at 3 % above, D = 2, 3, 8."""
-    seeds, laws = (
-        range(2 * seed, 2 * seed + 2) if effort == "quick" else range(8 * seed, 8 * seed + 8),
-        ((0.97, 2), (1.03, 1)),
-    )
+    seeds = range(2 * seed, 2 * seed + 2) if effort == "quick" else range(8 * seed, 8 * seed + 8)
+    laws = ((0.97, 2), (1.03, 1))
     return [float(pair(dim, share, one)[0] - law) for dim in (2, 3, 8) for share, law in laws for one in seeds]
 
 
+@claim(
+    key="two-codes-align",
+    statement="Two codes on N(0, I) line up with the drift from any direction (|cos| of the angle, 3 % below the threshold)",
+    source=DERIVED,
+    law=LAW,
+    strength="tolerance",
+    kind=Exact(worst=True),
+    predict=Range(0.99, 1.0),
+)
 def pairs_aligned(effort: Effort, seed: int) -> list[float]:
     """|cos| at 3 % below the threshold, D = 2, 3, 8, from directions at random."""
     seeds = range(2 * seed, 2 * seed + 2) if effort == "quick" else range(8 * seed, 8 * seed + 8)
     return [pair(dim, 0.97, one)[1] for dim in (2, 3, 8) for one in seeds]
 
 
-def of_exponent(dim: int) -> Claim:
-    """The claim of the exponent in D dimensions."""
-    plain, few = -dim / (dim + 2), dim == 8
-    statement = f"In {dim}-D survivors of a drifting cube go as speed^(-D/(D+2)), to {ACCURACY} (exponent)"
-    if few:
-        statement = (
-            "In 8-D, with two codes to an axis or fewer, survivors fall faster with speed than the law's -0.8 (exponent)"
-        )
-    return Claim(
-        f"cube-exponent-{dim}d",
-        statement,
-        MEASURED if few else DERIVED,
-        LAW,
-        Scaling("speed"),
-        lambda: Range(-1.1, plain) if few else Range(plain - ACCURACY, plain + ACCURACY),
-        lambda effort, seed: counts(dim, effort, seed),
-        resolution=0.3 if few else 0.1,
-        runs=f"cube-{dim}d",
-    )
-
-
-def of_ratio(dim: int) -> Claim:
-    """The claim of the prefactor in D dimensions."""
-    what = "the law with the offset of the trailing face" if dim in OFFSET else "(D+2)/2 (eta M/v)^(D/(D+2))"
-    return Claim(
-        f"cube-survivors-{dim}d",
-        f"In {dim}-D survivors of a drifting cube over {what} (ratio, mean over sizes)",
-        DERIVED if dim == 1 else MEASURED,
-        LAW,
-        Exact(),
-        lambda: {1: Range(0.95, 1.0), 8: Range(0.3, 0.5)}.get(dim, Range(0.9, 1.1)),
-        lambda effort, seed: ratios(dim, effort, seed),
-        resolution=0.2,
-        runs=f"cube-{dim}d",
-    )
-
-
 CLAIMS = [
-    *map(of_exponent, SIZES),
-    *map(of_ratio, SIZES),
-    Claim(
-        "bulk-balance-3d",
-        "Between the faces of a drifting 3-D cube (M/a) h^5 rises along the drift with slope 1, to a quarter",
-        DERIVED,
-        LAW,
-        Exact(),
-        lambda: Range(0.75, 1.25),
-        bulk_slopes,
-        resolution=0.3,
-        runs="cube-3d",
-    ),
-    Claim(
-        "two-codes-any-dimension",
-        "Two codes on N(0, I) live up to 0.1023 eta in 2, 3 and 8 dimensions as in one (survivors 3 % off it)",
-        DERIVED,
-        LAW,
-        Exact(worst=True),
-        lambda: Range(0.0, 0.0),
-        pairs_off,
-        resolution=0.0,
-    ),
-    Claim(
-        "two-codes-align",
-        "Two codes on N(0, I) line up with the drift from any direction (|cos| of the angle, 3 % below the threshold)",
-        DERIVED,
-        LAW,
-        Exact(worst=True),
-        lambda: Range(0.99, 1.0),
-        pairs_aligned,
-        resolution=0.01,
-    ),
+    *map(exponent_of, (1, 2, 3, 4)),
+    exponent_of_few,
+    over_exact_law,
+    *map(offset_of, OFFSET),
+    *map(share_of, MEASURED_SHARE),
+    bulk_slopes,
+    pairs_off,
+    pairs_aligned,
 ]

@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 
 from vqtheory.assign import nearest
-from vqtheory.claims.statement import Claim, Effort, Exact, Range
+from vqtheory.claims.laws.provenance import PAPER
+from vqtheory.claims.statement import Effort, Exact, Range, claim
 from vqtheory.protocols import Batches
 from vqtheory.rules import EMA, VQ
 from vqtheory.schedules import harmonic
 
 LAW = "online k-means"
 ROUNDING = Range(0.0, 1e-12)  # a few hundred operations on numbers of order one
-PAPER = "Lu et al., arXiv 2602.18896"
 
 
 def problems(effort: Effort, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -31,6 +31,15 @@ def lloyd_step(codes: np.ndarray, batch: np.ndarray) -> np.ndarray:
     return moved
 
 
+@claim(
+    key="lloyd-by-row-steps",
+    statement="With per-row step 1 / (n_k / B) one VQ step is a Lloyd step (largest difference)",
+    source=PAPER,
+    law=LAW,
+    strength="law",
+    kind=Exact(worst=True),
+    predict=ROUNDING,
+)
 def row_steps(effort: Effort, seed: int) -> list[float]:
     """Distance from a Lloyd step of a VQ step whose rows are divided by n_k / B."""
     distances = []
@@ -42,6 +51,15 @@ def row_steps(effort: Effort, seed: int) -> list[float]:
     return distances
 
 
+@claim(
+    key="lloyd-by-ema",
+    statement="EMA with decay 0 and no smoothing is a Lloyd step (largest difference)",
+    source=PAPER,
+    law=LAW,
+    strength="law",
+    kind=Exact(worst=True),
+    predict=ROUNDING,
+)
 def ema_steps(effort: Effort, seed: int) -> list[float]:
     """Distance from a Lloyd step of an EMA update without memory."""
     rule, distances = EMA(decay=0.0), []
@@ -51,6 +69,15 @@ def ema_steps(effort: Effort, seed: int) -> list[float]:
     return distances
 
 
+@claim(
+    key="macqueen-running-mean",
+    statement="Gain 1/n_k on each code's own count leaves it at the mean of all it has won (largest difference)",
+    source="MacQueen 1967",
+    law=LAW,
+    strength="law",
+    kind=Exact(worst=True),
+    predict=ROUNDING,
+)
 def running_means(effort: Effort, seed: int) -> list[float]:
     """Distance of MacQueen's codes from the mean of all that they have won."""
     rule, distances = VQ(harmonic(1.0), clock="wins"), []
@@ -64,35 +91,4 @@ def running_means(effort: Effort, seed: int) -> list[float]:
     return distances
 
 
-CLAIMS = [
-    Claim(
-        "lloyd-by-row-steps",
-        "With per-row step 1 / (n_k / B) one VQ step is a Lloyd step (largest difference)",
-        PAPER,
-        LAW,
-        Exact(worst=True),
-        lambda: ROUNDING,
-        row_steps,
-        resolution=1e-12,
-    ),
-    Claim(
-        "lloyd-by-ema",
-        "EMA with decay 0 and no smoothing is a Lloyd step (largest difference)",
-        PAPER,
-        LAW,
-        Exact(worst=True),
-        lambda: ROUNDING,
-        ema_steps,
-        resolution=1e-12,
-    ),
-    Claim(
-        "macqueen-running-mean",
-        "Gain 1/n_k on each code's own count leaves it at the mean of all it has won (largest difference)",
-        "MacQueen 1967",
-        LAW,
-        Exact(worst=True),
-        lambda: ROUNDING,
-        running_means,
-        resolution=1e-12,
-    ),
-]
+CLAIMS = [row_steps, ema_steps, running_means]

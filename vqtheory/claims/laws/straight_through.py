@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 
 from vqtheory.assign import nearest
-from vqtheory.claims.statement import Claim, Effort, Exact, Range, Scaling
+from vqtheory.claims.laws.provenance import DERIVED, PAPER
+from vqtheory.claims.statement import Effort, Exact, Range, Scaling, claim
+from vqtheory.reference import lloyd
 from vqtheory.theory import straight_through_gradient
 
 LAW = "straight-through variant"
-DERIVED = "derived here"
 ROUNDING = 1e-12
 ALPHA = 0.7
 
@@ -62,36 +63,55 @@ def total_loss(latents: np.ndarray, codes: np.ndarray, frozen: np.ndarray, decod
 def slopes(latents: np.ndarray, codes: np.ndarray, decoder: Decoder) -> np.ndarray:
     """The gradient [K, D] of the total loss, by a complex step in every coordinate, which leaves nothing but rounding."""
     which, _ = nearest(latents, codes)
-    found = np.empty(codes.shape)
+    gradient = np.empty(codes.shape)
     for index in np.ndindex(*codes.shape):
         moved = codes.astype(complex)
         moved[index] += 1e-30j
-        found[index] = total_loss(latents, moved, codes, decoder, which).imag / 1e-30
-    return found
+        gradient[index] = total_loss(latents, moved, codes, decoder, which).imag / 1e-30
+    return gradient
 
 
+@claim(
+    key="straight-through-chases",
+    statement="In the straight-through variant the codes chase z - dL/dz_q (gradient of the loss itself, relative "
+    "difference)",
+    source=DERIVED,
+    law=LAW,
+    strength="law",
+    kind=Exact(worst=True),
+    predict=Range(0.0, ROUNDING),
+)
 def gradient_errors(effort: Effort, seed: int) -> list[float]:
     """Largest difference of the loss' own gradient from that of codes which chase z - dL/dz_q, relative to its size."""
-    found = []
+    errors = []
     for i in range(4 if effort == "quick" else 40):
         latents, codes, decoder = problem(50, 6, seed * 1000 + i)
         which, _ = nearest(latents, codes)
         # z_q itself, not c_q: the two differ by rounding
         gradient = decoder.gradient(quantize(latents, codes[which], codes[which]))
         chased = straight_through_gradient(latents, codes, gradient, alpha=ALPHA)
-        found.append(float(np.abs(slopes(latents, codes, decoder) - chased).max() / np.abs(chased).max()))
-    return found
+        errors.append(float(np.abs(slopes(latents, codes, decoder) - chased).max() / np.abs(chased).max()))
+    return errors
 
 
+@claim(
+    key="straight-through-forward",
+    statement="Forward the variant leaves the chosen code as it is (largest difference, in units of rounding)",
+    source=PAPER,
+    law=LAW,
+    strength="law",
+    kind=Exact(worst=True),
+    predict=Range(0.0, 8.0),
+)
 def forward_errors(effort: Effort, seed: int) -> list[float]:
     """Largest difference of z_q from c_q, in units of the rounding of the largest number in it."""
-    found = []
+    errors, eps = [], np.finfo(np.float64).eps
     for i in range(4 if effort == "quick" else 40):
         latents, codes, _ = problem(5000, 16, seed * 1000 + i)
         chosen = codes[nearest(latents, codes)[0]]
         largest = max(np.abs(latents).max(), np.abs(codes).max())
-        found.append(float(np.abs(quantize(latents, chosen, chosen) - chosen).max() / (largest * np.finfo(np.float64).eps)))
-    return found
+        errors.append(float(np.abs(quantize(latents, chosen, chosen) - chosen).max() / (largest * eps)))
+    return errors
 
 
 def trained(latents: np.ndarray, codes: np.ndarray, decoder: Decoder, rescale: float, steps: int = 25) -> np.ndarray:
@@ -103,51 +123,28 @@ def trained(latents: np.ndarray, codes: np.ndarray, decoder: Decoder, rescale: f
     return codes
 
 
+@claim(
+    key="straight-through-vanishes",
+    statement="For a mean loss the variant moves trained codes by O(1/N), N the numbers in all latents (exponent)",
+    source=DERIVED,
+    law=LAW,
+    strength="law",
+    kind=Scaling("N"),
+    predict=-1.0,
+    resolution=0.5,
+)
 def displacements(effort: Effort, seed: int) -> dict[float, list[float]]:
     """How far the variant moves codes off the k-means solution they rest at (root mean square), against N; K = 4."""
-    from vqtheory.reference import lloyd
-
     groups, runs = (16, 5) if effort == "quick" else (32, 10)
-    found: dict[float, list[float]] = {}
+    medians: dict[float, list[float]] = {}
     for num_latents in (128, 512, 2048):
         moves = []
         for i in range(groups * runs):
             latents, _, decoder = problem(num_latents, 4, seed * 1000 + i)
             rest = lloyd(latents, 4, restarts=1, seed=seed * 1000 + i).codes
             moves.append(float(np.sqrt(np.mean((trained(latents, rest, decoder, rescale=1.0) - rest) ** 2))))
-        found[latents.size] = list(np.median(np.reshape(moves, (groups, runs)), axis=1))
-    return found
+        medians[latents.size] = list(np.median(np.reshape(moves, (groups, runs)), axis=1))
+    return medians
 
 
-CLAIMS = [
-    Claim(
-        "straight-through-chases",
-        "In the straight-through variant the codes chase z - dL/dz_q (gradient of the loss itself, relative difference)",
-        DERIVED,
-        LAW,
-        Exact(worst=True),
-        lambda: Range(0.0, ROUNDING),
-        gradient_errors,
-        resolution=ROUNDING,
-    ),
-    Claim(
-        "straight-through-forward",
-        "Forward the variant leaves the chosen code as it is (largest difference, in units of rounding)",
-        "Lu et al., arXiv 2602.18896",
-        LAW,
-        Exact(worst=True),
-        lambda: Range(0.0, 8.0),
-        forward_errors,
-        resolution=8.0,
-    ),
-    Claim(
-        "straight-through-vanishes",
-        "For a mean loss the variant moves trained codes by O(1/N), N the numbers in all latents (exponent)",
-        DERIVED,
-        LAW,
-        Scaling("N"),
-        lambda: -1.0,
-        displacements,
-        resolution=0.5,
-    ),
-]
+CLAIMS = [gradient_errors, forward_errors, displacements]
