@@ -66,6 +66,11 @@ def _finish_moves(folder: Path) -> None:
             os.replace(beside, folder / name)
 
 
+def listed(folder: Path) -> set[str]:
+    """Names of the files that the manifest of a folder describes."""
+    return set(_digests(folder))
+
+
 def _digests(folder: Path) -> dict[str, str]:
     try:
         return dict(json.loads((folder / MANIFEST).read_bytes())["files"])

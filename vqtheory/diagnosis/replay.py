@@ -11,10 +11,11 @@ from vqtheory import rules
 from vqtheory._base import check
 from vqtheory._base.randomness import Purpose, generator
 from vqtheory.diagnosis.recording import Recording
+from vqtheory.protocols import Rule
 from vqtheory.simulation.run import Run, simulate
 
 
-def play(recording: Recording, rule: Any, codes: Any, seed: int) -> Run:
+def play(recording: Recording, rule: Rule | None, codes: int | None, seed: int) -> Run:
     """A run of the rule, or of the recording's own, on the probe's motion, from a matched start."""
     stream, latents = recording.stream, recording.latents[0]
     number = check.integer("replayed", "codes", len(recording.codes) if codes is None else codes)
@@ -22,7 +23,7 @@ def play(recording: Recording, rule: Any, codes: Any, seed: int) -> Run:
     start = latents[np.resize(order, number)]  # of equal codes the first alone wins, as in the layer
     rule = own_rule(recording) if rule is None else rule
     return simulate(
-        replace(rule, start="matched") if hasattr(rule, "start") else rule,
+        replace(rule, start="matched") if hasattr(rule, "start") else rule,  # type: ignore[type-var]
         stream,
         codes=start,
         steps=stream.steps - 1,
@@ -44,7 +45,7 @@ def own_rule(recording: Recording) -> Any:
     if isinstance(rule, rules.VQ) and (optimizer == "adam" or (optimizer == "sgd" and recording.weight_decay)):
         return rules.TrainedVQ(rate, optimizer, weight_decay=recording.weight_decay)
     if rule is not None and optimizer == "sgd" and not recording.weight_decay:
-        return replace(rule, step_size=rate)
+        return replace(rule, step_size=rate)  # type: ignore[type-var]
     raise ValueError(
         "The replay needs a rule: replayed(rule=...). No rule of the simulator is known to move codes as "
         f"{'an unnamed rule' if rule is None else repr(rule)} under {optimizer or 'no optimizer'} did, "
