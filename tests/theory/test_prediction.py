@@ -125,9 +125,10 @@ def test_a_row_is_all_that_a_law_needs(call, monkeypatch):
     out = call("--num-codes", "20", "--speed", "0.1", "--rule", "fake")[1]
     assert "A fake: 20 codes, latents that move by 0.1 per update; pace 1.0, width 1.0" in out
     assert "a larger pace         at least 2" in out
-    assert "has no use for --dim. Its options: --num-codes, --speed, --pace, --width" in call(
-        "--num-codes", "20", "--speed", "0.1", "--rule", "fake", "--dim", "2"
-    )[2]
+    assert (
+        "has no use for --dim. Its options: --num-codes, --speed, --pace, --width"
+        in call("--num-codes", "20", "--speed", "0.1", "--rule", "fake", "--dim", "2")[2]
+    )
 
     probe = np.linspace(0, 1, 1001)[:, None] + 0.1 * np.arange(3)[:, None, None]
     diagnosis = vq.diagnose(probe, np.concatenate([np.linspace(0, 1, 10), [50, 60]])[:, None], rule=Fake())
@@ -211,7 +212,10 @@ def test_weight_decay_is_left_out_and_it_says_so():
 
 REFUSED = [
     (["--rule", "evm"], "did you mean 'ema'"),
-    (["--rule", "Gaussian(dim=1)"], "The 'rule' parameter of predict must be a rule such as VQ(step_size=0.05), or its name."),
+    (
+        ["--rule", "Gaussian(dim=1)"],
+        "'rule' parameter of predict must be a rule such as VQ(step_size=0.05), or its name.",
+    ),
     (["--decay", "0.9"], "The rule 'vq' has no use for --decay. Its options: --num-codes, --speed, --step-size"),
     (["--speed", "fast"], "The 'speed' parameter of predict must be a number > 0. Got 'fast'."),
     (["--num-codes", "1.5"], "The 'num_codes' parameter of predict must be an int >= 1. Got 1.5."),

@@ -116,7 +116,7 @@ def diagnose(
     >>> print(diagnosis.forecast)
     The drift was too fast: in updates 1 to 100 the latents moved by 0.001 per update, 288 times the critical speed of
     16 codes; going on so would leave 2. By the laws 2 of 16 are alive now.
-    >>> diagnosis.cures[1].value, str(diagnosis.cures[1])
+    >>> diagnosis.cures[2].value, str(diagnosis.cures[2])
     (2, 'a smaller codebook, at most 2 codes')
     """
     recording = recording_of(source, codes, parse(rule) if isinstance(rule, str) else rule, every, batch_size)

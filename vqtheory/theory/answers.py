@@ -22,6 +22,7 @@ from vqtheory.theory.speed import critical_speed, required_step_size, surviving_
 MOST_CELLS = 0.003  # Adam's rate in cells of the cloud: here simulated thresholds are a tenth to a sixth below the law
 MOST_STEP = 4.0  # of NSVQ, above which the gain of a batch can be 2 or more, and diverges
 FEW_LAYERS = 2.0  # of codes to an axis; below, no code is behind another
+_CARRIED = "The kernel carries all codes, most of them crowded and unused. They come back into use after the drift."
 
 
 @dataclass(frozen=True)
@@ -82,19 +83,19 @@ class Prediction:
     def _fate(self) -> list[str]:
         """What becomes of the codes, and what would keep all."""
         if self.carried:
-            return [
-                "The kernel carries all codes, most of them crowded and unused. They come back into use after the drift."
-            ]
+            return [_CARRIED]
         if self.survivors == self.asked["num_codes"]:
             return ["All codes live."]
-        saves = f"What would keep all {self.asked['num_codes']:,} alive, each by itself:"
-        parts = [(saves, [cure for cure in self.cures if cure.reachable])]
-        parts += [("What would not help:", [cure for cure in self.cures if not cure.reachable])]
-        return [
-            "\n".join([heading, *(f"  {cure.change:<20}  {cure.extent}" for cure in cures)])
-            for heading, cures in parts
-            if cures
-        ]
+        saving = f"What would keep all {self.asked['num_codes']:,} alive, each by itself:"
+        useful = [cure for cure in self.cures if cure.reachable]
+        useless = [cure for cure in self.cures if not cure.reachable]
+        return [*_listed(saving, useful), *_listed("What would not help:", useless)]
+
+
+def _listed(heading: str, cures: list[Cure]) -> list[str]:
+    """A heading, and one line for each cure; nothing where there are none."""
+    lines = [f"  {cure.change:<20}  {cure.extent}" for cure in cures]
+    return ["\n".join([heading, *lines])] if lines else []
 
 
 def no_prediction(reason: str) -> Prediction:
@@ -148,7 +149,7 @@ def _plain_validity(num_codes: int, dim: int, steps: int | None) -> str:
         low, high = MEASURED_SHARE[near]
         return f"{scaling}. In simulations {low:g} to {high:g} of so many codes survive in {near} dimensions."
     if steps is None:
-        noise = "The noise of samples lowers the critical speed of a run: predict says by how much, with steps and batch_size."
+        noise = "The noise of samples lowers the critical speed of a run: with steps, predict says by how much."
         return f"Exact for the mean motion. {noise}"
     return "The mean motion is exact, the noise of samples asymptotic for a small step size."
 

@@ -11,7 +11,6 @@ from vqtheory._base import check
 from vqtheory._base.config import parse
 from vqtheory.protocols import Rule
 from vqtheory.rules.base import declared
-from vqtheory.streams.sources import Source
 from vqtheory.theory import answers
 from vqtheory.theory.answers import Prediction, no_prediction
 
@@ -93,7 +92,7 @@ def predict(
     speed: float,
     width: float | None = None,
     dim: int | None = None,
-    density: Source | Any = None,
+    density: Any = None,
     direction: int | None = None,
     batch_size: int | None = None,
     steps: int | None = None,

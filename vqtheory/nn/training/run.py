@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from vqtheory._base.config import text
+from vqtheory._base.folder import CHECKPOINT as SIMULATED
 from vqtheory._base.folder import CONFIG, HISTORY, replace_together, verified
 from vqtheory.diagnosis.recording import Recording
 from vqtheory.nn.models.vqvae import VQVAE
@@ -118,7 +119,7 @@ class TrainingRun:
     @classmethod
     def load(cls, folder: str | Path) -> TrainingRun:
         """Read a saved run; raises `ValueError` naming the file that is missing, damaged or altered."""
-        if (Path(folder) / CHECKPOINT).exists():
+        if (Path(folder) / SIMULATED).exists():
             raise ValueError(f"{folder} is a simulation, not a training: vqtheory show and vqtheory resume read it.")
         names = (CONFIG, HISTORY, CHECKPOINT, MONITOR)
         config, table, state, seen = verified(Path(folder), names).values()
