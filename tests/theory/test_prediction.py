@@ -69,6 +69,11 @@ def test_a_keyword_takes_the_place_of_the_rule_s_own():
     assert predict(rules.VQ(0.9), num_codes=8, speed=1e-5, step_size=0.1) == predict(rules.VQ(0.1), num_codes=8, speed=1e-5)
 
 
+def test_a_kernel_without_strength_is_plain_vq():
+    kernel = predict(rules.NSVQ(0.05, strength=0.0), num_codes=8, speed=1e-5)
+    assert kernel.critical_speed == theory.critical_speed(8, 0.05)
+
+
 def test_momentum_is_a_longer_step():
     """Critical speed and survivors of eta / (1 - mu); the cure is in the optimizer's own unit."""
     momentum = predict(rules.TrainedVQ(0.01, "sgd", momentum=0.5), num_codes=8, speed=4e-5, batch_size=64)

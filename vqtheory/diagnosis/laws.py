@@ -155,7 +155,7 @@ def kernel_cures(recording: Recording, i: int) -> tuple[Cure, ...]:
 
 def _reach(recording: Recording, i: int, step_size: float, bandwidth: float, strength: float | None = None) -> float:
     """The speed up to which the kernel carries a code behind the probe; 0 where so large a step diverges."""
-    if step_size > MOST_STEP:
+    if step_size > MOST_STEP or strength == 0:
         return 0.0
     probe = recording.latents[i].astype(np.float64)
     return float(capture_speed(step_size, bandwidth, strength, source=probe, direction=recording.motion.direction[i]))

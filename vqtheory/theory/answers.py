@@ -149,13 +149,15 @@ def _plain_validity(num_codes: int, dim: int, steps: int | None) -> str:
         low, high = MEASURED_SHARE[near]
         return f"{scaling}. In simulations {low:g} to {high:g} of so many codes survive in {near} dimensions."
     if steps is None:
-        noise = "The noise of samples lowers the critical speed of a run: with steps, predict says by how much."
+        noise = "In a run the noise of samples lowers the critical speed: predict(..., steps=...) says by how much."
         return f"Exact for the mean motion. {noise}"
     return "The mean motion is exact, the noise of samples asymptotic for a small step size."
 
 
 def _reach(step_size: float, bandwidth: float, strength: float | None, width: float, dim: int) -> float:
     """The capture speed of a cube of this width."""
+    if strength == 0:
+        return 0.0
     return width * capture_speed(step_size, bandwidth / width, strength, source=Uniform(dim))
 
 
