@@ -17,6 +17,7 @@ import tyro
 from vqtheory.cli.diagnose import diagnose
 from vqtheory.cli.doctor import doctor
 from vqtheory.cli.evaluate import compare, evaluate
+from vqtheory.cli.options import say
 from vqtheory.cli.predict import predict
 from vqtheory.cli.simulate import resume, show, simulate
 from vqtheory.cli.train import train
@@ -60,7 +61,7 @@ def _open_streams() -> None:
 def _call(arguments: list[str]) -> None:
     try:
         if arguments == ["--version"]:
-            print(f"vqtheory {version('vqtheory')}")
+            say(f"vqtheory {version('vqtheory')}")
         else:
             tyro.extras.subcommand_cli_from_dict(COMMANDS, prog="vqtheory", description=_about(arguments), args=arguments)
     finally:

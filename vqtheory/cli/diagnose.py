@@ -7,7 +7,7 @@ from typing import Annotated
 
 import tyro
 
-from vqtheory.cli.options import option, picture_file, read, torch_module
+from vqtheory.cli.options import option, picture_file, read, say, torch_module
 
 
 def diagnose(
@@ -50,5 +50,5 @@ def diagnose(
         text += f"\n\nReplay. {torch_module('training.replay').replay(source)}"
     target.parent.mkdir(parents=True, exist_ok=True)
     diagnosis.plot().savefig(target, dpi=150)
-    print(text)
-    print(f"\nPicture: {target}")
+    say(text)
+    say(f"\nPicture: {target}")

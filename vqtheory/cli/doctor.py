@@ -11,6 +11,8 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 
+from vqtheory.cli.options import say
+
 PACKAGES = ("vqtheory", "numpy", "scipy", "numba", "llvmlite", "matplotlib", "polars", "scikit-learn", "joblib", "torch")
 Finding = tuple[str, str, str]  # what was looked at, what is there, and what will go wrong, or ""
 _ROOM = 2**28  # bytes that a run with its pictures and compiled kernels should find on the disk
@@ -23,9 +25,9 @@ def doctor() -> None:
     """
     problems = []
     for name, state, problem in findings():
-        print(f"{name:<14} {state}")
+        say(f"{name:<14} {state}")
         problems += [problem] if problem else []
-    print(f"\n{problems[0] if problems else 'Nothing is wrong here.'}")
+    say(f"\n{problems[0] if problems else 'Nothing is wrong here.'}")
     if problems:
         raise SystemExit(1)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from vqtheory.cli.options import number, option, read
+from vqtheory.cli.options import number, option, read, say
 
 
 def predict(
@@ -55,4 +55,4 @@ def predict(
     texts |= {"bandwidth": bandwidth, "strength": strength, "batch_size": batch_size, "width": width, "dim": dim}
     texts |= {"direction": direction, "steps": steps}
     numbers: dict[str, Any] = {name: number(text) for name, text in texts.items() if text is not None}
-    print(theory.predict(rule, **numbers, density=None if density is None else read("stream", density)))
+    say(theory.predict(rule, **numbers, density=None if density is None else read("stream", density)))
