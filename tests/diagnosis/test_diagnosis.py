@@ -384,3 +384,12 @@ def test_picture(dim):
     assert "What would help" in law.get_title(loc="left")
     assert len(used.lines) == 3
     assert speed.get_ylabel() == "per update"
+
+
+def test_plain_vq_under_adam_has_the_law_of_a_trained_codebook():
+    probe, codes = drifting(speed=1e-6), grid(64)
+    plain = Recording.of(probe, codes, rules.VQ(), every=100, batch_size=1024)
+    under_adam = dataclasses.replace(plain, optimizer="adam", rates=np.full(20, 1e-5))
+    trained = diagnose(probe, codes, rule=rules.TrainedVQ(step_size=1e-5), every=100, batch_size=1024)
+    assert not np.isnan(trained.predicted).any()
+    assert diagnose(under_adam).laws == trained.laws

@@ -20,7 +20,7 @@ import numpy as np
 from vqtheory.diagnosis.recording import Recording, values
 from vqtheory.protocols import Rule
 from vqtheory.rules import VQ
-from vqtheory.rules.base import declared, projects
+from vqtheory.rules.base import declared, projects, under
 from vqtheory.theory.answers import MOST_STEP
 from vqtheory.theory.capture import capture_speed
 from vqtheory.theory.cures import BANDWIDTH, CODES, LEARNING_RATE, SPEED, Cure, fewer, kernel, slower
@@ -75,7 +75,7 @@ def _mover(recording: Recording) -> Rule | None:
     rule, optimizer, rate = recording.rule, recording.optimizer, float(recording.rates[-1])
     if rule is None or optimizer is None or declared(rule, "step_size") is None:  # a rule of averages needs no optimizer
         return rule
-    return None if math.isnan(rate) else declared(rule, "under")(optimizer, rate)
+    return None if math.isnan(rate) else under(rule, optimizer, rate)
 
 
 def _is_stepped_by_adam(recording: Recording) -> bool:
