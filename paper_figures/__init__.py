@@ -1,6 +1,7 @@
 """One file per figure: each a pure function of a results table.
 
-Draw them from the checkout: ``python -m paper_figures``; simulations that are missing are run first.
+Draw them from the checkout: ``python -m paper_figures``; simulations that are missing are run first. What is drawn of a
+law has the group id "law", and a test holds it against the law.
 """
 
 FIGURES = (

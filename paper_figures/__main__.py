@@ -4,38 +4,38 @@ from __future__ import annotations
 
 import importlib
 from pathlib import Path
+from typing import Annotated
 
 import matplotlib
-import tyro
 
 from paper_figures import FIGURES
 from paper_figures.style import RC, save
+from simulations import command
 from simulations.tables import RESULTS, table
+
+PROGRAM = "python -m paper_figures"
+NAMES = f"Which figures: {', '.join(FIGURES)}. By default all of these."
 
 
 def main(
-    names: tyro.conf.Positional[tuple[str, ...]] = FIGURES,
-    /,
+    names: Annotated[command.Names, command.names(NAMES)] = (),
     fast: bool = False,
     results: Path = RESULTS,
 ) -> None:
     """Draw figures from the tables of the simulations, which are run first where they are missing.
 
     Args:
-        names: Which figures; all by default.
         fast: From smaller simulations, to see that it works.
-        results: The folder of the tables; the pictures go to its folder `figures`.
+        results: The folder of the tables; the pictures go to a folder named figures beside them.
     """
     matplotlib.use("Agg")
     matplotlib.rcParams.update(RC)  # type: ignore[arg-type]
     folder = results / ("fast" if fast else "full") / "figures"
-    for name in names:
-        if name not in FIGURES:
-            raise SystemExit(f"There is no figure {name!r}; there are {', '.join(FIGURES)}.")
+    for name in command.known(PROGRAM, names, FIGURES) or FIGURES:
         figure = importlib.import_module(f"paper_figures.{name}")
         save(folder / f"{name}{figure.SUFFIX}", figure.draw(table(figure.TABLE, fast, results)))
     print(f"The pictures are in {folder.resolve()}")
 
 
 if __name__ == "__main__":
-    tyro.cli(main, prog="python -m paper_figures")
+    command.run(main, PROGRAM)

@@ -9,8 +9,12 @@ import matplotlib.pyplot as plt
 import polars as pl
 from matplotlib.axes import Axes
 
+from simulations.lineup import LINEUP
+
 TABLE, SUFFIX = "benchmarks", ".png"
+OURS = "#1f77b4"
 PEERS = {"compiled loop": "#1f77b4", "scikit-learn": "#e08e1b", "NumPy loop": "#8856a7", "torch": "#c0392b", "bound": "0.6"}
+TASK = ("case", "codes", "dim", "batch")  # what is timed
 LAYER = "at 16,384 latents and 8,192 codes in 64 dimensions"
 
 
@@ -31,14 +35,13 @@ def draw(table: pl.DataFrame) -> Callable[[Path], None]:
 
 def draw_ratios(axes: Axes, rows: pl.DataFrame) -> None:
     """Our rate over each peer's."""
-    about = rows.select("case", "codes", "dim", "batch").unique(maintain_order=True).rows()
-    places = {each: place for place, each in enumerate(about)}
+    tasks = rows.select(TASK).unique(maintain_order=True).rows()
     for peer, color in PEERS.items():
         of_peer = rows.filter(peer=peer)
-        at = [places[each] for each in of_peer.select("case", "codes", "dim", "batch").iter_rows()]
-        axes.plot(of_peer["ratio"], at, "o", color=color, label=f"over {peer}")
+        places = [tasks.index(task) for task in of_peer.select(TASK).iter_rows()]
+        axes.plot(of_peer["ratio"], places, "o", color=color, label=f"over {peer}")
     axes.axvline(1, color="0.8", lw=1, zorder=0)
-    names = [f"{case}, {codes:,} x {dim}" + ("" if size == 1 else f", batch {size:,}") for case, codes, dim, size in about]
+    names = [f"{case}, {codes:,} x {dim}" + ("" if size == 1 else f", batch {size:,}") for case, codes, dim, size in tasks]
     axes.set(xscale="log", yticks=range(len(names)), yticklabels=names, xlabel="our rate over the peer's")
     axes.invert_yaxis()
     axes.legend(loc="lower left", fontsize=8)
@@ -47,7 +50,7 @@ def draw_ratios(axes: Axes, rows: pl.DataFrame) -> None:
 def draw_layer(axes: Axes, rows: pl.DataFrame) -> None:
     """Time of a forward and a backward pass, and the memory beside the layer's own, as text."""
     rows = rows.sort("seconds")
-    colors = ["#1f77b4" if case in ("VQ", "EMA", "NSVQ", "NSVQ softmax") else "0.7" for case in rows["case"]]
+    colors = [OURS if case in LINEUP else "0.7" for case in rows["case"]]
     axes.barh(rows["case"], rows["seconds"], color=colors)
     for place, (seconds, megabytes) in enumerate(rows.select("seconds", "megabytes").iter_rows()):
         axes.text(seconds, place, f" {megabytes:,.0f} MB", va="center", fontsize=8)

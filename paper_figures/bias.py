@@ -11,12 +11,12 @@ import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.ticker import NullLocator
 
-from paper_figures.style import COLORS
+from simulations.lineup import LINEUP
 from vqtheory.claims.laws.bias import FORMS, NUM_CODES
 from vqtheory.claims.statement import mean_interval
 
 TABLE, SUFFIX = "bias", ".png"
-HUES = dict(zip(FORMS, (COLORS["NSVQ"], COLORS["NSVQ softmax"]), strict=True))
+HUES = {"gaussian": LINEUP["NSVQ"].color, "softmax": LINEUP["NSVQ softmax"].color}
 LAWS = {
     "gaussian": r"$|H^{-1}\,\kappa f\sigma^2 e^{-r^2/2\sigma^2}|$",
     "softmax": r"$|H^{-1}\,(\tau/4) f \kappa K \ln 2|$, $\tau=\sigma^2$",
@@ -47,7 +47,7 @@ def draw(table: pl.DataFrame) -> Callable[[Path], None]:
 def draw_distances(axes: Axes, form: str, computed: pl.DataFrame, simulated: pl.DataFrame) -> None:
     """Fixed points as small dots, first order as a line, simulations with their intervals."""
     color, widths = HUES[form], computed["bandwidth"]
-    axes.plot(widths, computed["first order"], color=color, lw=1.2, label=f"{form}: {LAWS[form]}")
+    axes.plot(widths, computed["first order"], color=color, lw=1.2, gid="law", label=f"{form}: {LAWS[form]}")
     axes.plot(widths, computed["distance"], "o", ms=3, color=color, label="fixed point")
     for (width,), runs in simulated.group_by("bandwidth"):
         mean, (low, high) = mean_interval(runs["simulated"])
@@ -62,5 +62,5 @@ def draw_slopes(axes: Axes, form: str, computed: pl.DataFrame) -> None:
     middle, slopes = np.exp((log_width[1:] + log_width[:-1]) / 2), np.diff(np.log(computed["distance"])) / np.diff(log_width)
     gaussian = form == "gaussian"
     law = 2 + (0.5 / NUM_CODES / middle) ** 2 * gaussian
-    axes.plot(middle, law, color=HUES[form], lw=1.2, label=r"$2+r^2/\sigma^2$" if gaussian else "2")
+    axes.plot(middle, law, color=HUES[form], lw=1.2, gid="law", label=r"$2+r^2/\sigma^2$" if gaussian else "2")
     axes.plot(middle, slopes, "o", ms=3, color=HUES[form], label=f"{form}, fixed point")

@@ -39,9 +39,9 @@ def draw_survivors(axes: Axes, runs: pl.DataFrame) -> None:
         lag, color = of_dim["speed"].to_numpy() / STEP_SIZE, HUES[dim]
         axes.plot(lag, of_dim["survivors"], "o", ms=3, mew=0, zorder=3, color=color, label=fitted(dim, of_dim))
         line = np.geomspace(lag.min() / 1.5, lag.max() * 1.5, 50)
-        axes.plot(line, [plain_law(dim, a) for a in line], "--", color=color, lw=0.8)
+        axes.plot(line, [plain_law(dim, a) for a in line], "--", color=color, lw=0.8, gid="law")
         if dim in OFFSET:
-            axes.plot(line, [law_with_offset(dim, a) for a in line], color=color, lw=1.2)
+            axes.plot(line, [law_with_offset(dim, a) for a in line], color=color, lw=1.2, gid="law")
     axes.set(xscale="log", yscale="log", xlabel=r"speed / step size, $v/\eta$ (widths)", ylabel="survivors")
     axes.legend(title="fitted exponent and its interval, the law's", fontsize=7.5, title_fontsize=7.5, loc="upper right")
     axes.set_ylim(top=6 * axes.get_ylim()[1])
@@ -49,8 +49,8 @@ def draw_survivors(axes: Axes, runs: pl.DataFrame) -> None:
 
 def fitted(dim: int, of_dim: pl.DataFrame) -> str:
     """The exponent as the claim measures it."""
-    found = {speed: rows["survivors"].to_list() for (speed,), rows in of_dim.sort("seed").group_by("speed")}
-    exponent, (low, high), _ = estimate(Scaling("speed"), found)
+    counts = {speed: rows["survivors"].to_list() for (speed,), rows in of_dim.sort("seed").group_by("speed")}
+    exponent, (low, high), _ = estimate(Scaling("speed"), counts)
     return f"D = {dim}: {-exponent:.3f} [{-high:.3f}, {-low:.3f}], {dim / (dim + 2):.3f}"
 
 
@@ -66,8 +66,8 @@ def draw_ratios(axes: Axes, runs: pl.DataFrame) -> None:
         if dim in OFFSET:
             line = np.geomspace(lag.min(), lag.max(), 50)
             ratio = [law_with_offset(dim, a) / plain_law(dim, a) for a in line]
-            axes.plot([plain_law(dim, a) for a in line], ratio, color=HUES[dim], lw=1.6, alpha=0.6)
-    axes.axhline(1, color="black", lw=0.8, ls="--")
+            axes.plot([plain_law(dim, a) for a in line], ratio, color=HUES[dim], lw=1.6, alpha=0.6, gid="law")
+    axes.axhline(1, color="black", lw=0.8, ls="--", gid="law")
     axes.set(xscale="log", ylim=(0, 1.1), xlim=(3.5, 700), ylabel="survivors / $n_0$")
     axes.set_xlabel(r"the law's number, $n_0=\frac{D+2}{2}(\eta M/v)^{D/(D+2)}$")
 
@@ -78,6 +78,6 @@ def draw_balance(axes: Axes, profiles: pl.DataFrame) -> None:
         groups = of_dim.with_columns(pl.col("x").rank("ordinal").over("seed").alias("group"))
         means = groups.group_by("group").agg(pl.col("x", "balance").mean()).sort("group")
         axes.plot(means["x"], means["balance"], "o-", ms=3.5, lw=0.8, color=HUES[dim], label=f"D = {dim}")
-    axes.plot([0, 1], [0, 1], "k--", lw=0.8, label="law")
+    axes.plot([0, 1], [0, 1], "k--", lw=0.8, label="law", gid="law")
     axes.set(xlabel="$x$ along the drift, from the trailing face", ylabel=r"$(M\eta/v)\,h^{D+2}$, $h$ size of a cell")
     axes.legend(loc="upper left")

@@ -1,4 +1,4 @@
-"""Every rule on patches of a photograph that drifts and then stands: living codes, perplexity, distortion."""
+"""Every rule on patches of a photograph that drifts and is then stationary: codes alive, perplexity, distortion."""
 
 from __future__ import annotations
 
@@ -8,23 +8,16 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import polars as pl
 from matplotlib.axes import Axes
-from matplotlib.lines import Line2D
 
-from paper_figures.style import COLORS
-from simulations.drift import BATCH, CODES, RULES
+from paper_figures.style import lines_of, stacked
+from simulations.drift import BATCH, CODES
+from simulations.lineup import LINEUP, in_order
 
 TABLE, SUFFIX = "drift", ".png"
 MEASURES = {
-    f"living codes of {CODES}": CODES - pl.col("dead"),
+    f"codes alive, of {CODES}": CODES - pl.col("dead"),
     "perplexity": pl.col("perplexity"),
     "distortion / best Lloyd": pl.col("ratio"),
-}
-STYLES = {
-    "NSVQ softmax": "--",
-    "NSVQ propagate": (0, (4, 1, 1, 1)),
-    "SimVQ without bias": "--",
-    "EMA": "--",
-    "CosineVQ": ":",
 }
 WORST = 30  # the top of the axis of distortions: one code that is left behind may have any
 
@@ -56,7 +49,7 @@ def draw(table: pl.DataFrame) -> Callable[[Path], None]:
         "While the encoder drifts (shaded) VQ and EMA lose codes for good. NSVQ crowds its codes and has them all back\n"
         "afterwards (softmax: after slow drifts). NSVQ propagate and TransVQ follow a shift, and lose codes where it shrinks"
     )
-    figure.legend(handles=legend(), loc="outside lower center", ncol=5)
+    figure.legend(handles=lines_of(in_order(table["rule"])), loc="outside lower center", ncol=5)
     return lambda path: figure.savefig(path)
 
 
@@ -68,16 +61,11 @@ def title(drift: str, speed: float) -> str:
 def draw_panel(axes: Axes, table: pl.DataFrame, value: pl.Expr) -> None:
     """One measure for all rules: the median over the seeds, and their range."""
     table = table.with_columns(value=value).drop_nulls("value")
-    found = pl.col("value")
-    summary = table.group_by("rule", "step").agg(median=found.median(), low=found.min(), high=found.max()).sort("step")
+    spread = pl.col("value")
+    summary = table.group_by("rule", "step").agg(median=spread.median(), low=spread.min(), high=spread.max()).sort("step")
     axes.axvspan(0, table["drifting"][0], color="0.93", lw=0, zorder=0)
-    for rule in RULES:
-        of_rule = summary.filter(rule=rule)
-        axes.fill_between(of_rule["step"], of_rule["low"], of_rule["high"], color=COLORS[rule], alpha=0.13, lw=0)
-        axes.plot(of_rule["step"], of_rule["median"], color=COLORS[rule], ls=STYLES.get(rule, "-"), lw=1.5)
+    for rule in stacked(in_order(summary["rule"])):
+        of_rule, entry = summary.filter(rule=rule), LINEUP[rule]
+        axes.fill_between(of_rule["step"], of_rule["low"], of_rule["high"], color=entry.color, alpha=0.13, lw=0)
+        axes.plot(of_rule["step"], of_rule["median"], **entry.line, lw=1.5)
     axes.margins(x=0.02)
-
-
-def legend() -> list[Line2D]:
-    """The rules' lines."""
-    return [Line2D([], [], color=COLORS[rule], ls=STYLES.get(rule, "-"), label=rule) for rule in RULES]

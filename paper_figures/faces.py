@@ -12,7 +12,7 @@ import polars as pl
 from matplotlib.axes import Axes
 from PIL import Image
 
-from paper_figures.style import COLORS
+from simulations.lineup import LINEUP
 
 TABLE, SUFFIX = "faces", ".png"
 SHOWN = {"VQ quick": "VQ", "EMA": "EMA", "NSVQ quick": "NSVQ", "TransVQ quick": "TransVQ"}  # labels of trainings, and rules
@@ -41,12 +41,12 @@ def draw(table: pl.DataFrame) -> Callable[[Path], None]:
 def draw_lines(axes: Axes, table: pl.DataFrame, column: str, value: pl.Expr) -> None:
     """One measure over the updates for all rules: the median over the seeds, and their range."""
     rows = table.select("label", "seed", column).explode(column).unnest(column).with_columns(value=value).drop_nulls("value")
-    found = pl.col("value")
-    summary = rows.group_by("label", "step").agg(median=found.median(), low=found.min(), high=found.max()).sort("step")
+    spread = pl.col("value")
+    summary = rows.group_by("label", "step").agg(median=spread.median(), low=spread.min(), high=spread.max()).sort("step")
     for label, rule in SHOWN.items():
-        of_rule = summary.filter(pl.col("step") > 0, label=label)
-        axes.fill_between(of_rule["step"], of_rule["low"], of_rule["high"], color=COLORS[rule], alpha=0.15, lw=0)
-        axes.plot(of_rule["step"], of_rule["median"], color=COLORS[rule], label=rule)
+        of_rule, color = summary.filter(pl.col("step") > 0, label=label), LINEUP[rule].color
+        axes.fill_between(of_rule["step"], of_rule["low"], of_rule["high"], color=color, alpha=0.15, lw=0)
+        axes.plot(of_rule["step"], of_rule["median"], color=color, label=rule)
     if column == "history":
         axes.legend(loc="center right")
 
@@ -59,7 +59,8 @@ def draw_pictures(rows: np.ndarray, table: pl.DataFrame) -> None:
     for label, rule in SHOWN.items():
         if label in first:
             row = first[label]
-            strips += [(row["reconstructions"], f"{rule}: {row['used']:,.0f} codes, {row['psnr']:.1f} dB", COLORS[rule])]
+            title = f"{rule}: {row['used']:,.0f} codes, {row['psnr']:.1f} dB"
+            strips.append((row["reconstructions"], title, LINEUP[rule].color))
     for axes in rows:
         axes.set_axis_off()
     for axes, (content, title, color) in zip(rows, strips, strict=False):

@@ -41,10 +41,10 @@ def draw(table: pl.DataFrame) -> Callable[[Path], None]:
     figure, (scatter, ratios) = plt.subplots(1, 2, figsize=(10, 4.4), layout="constrained")
     draw_scatter(scatter, rows)
     draw_ratios(ratios, rows)
-    found = agreement(rows, next(iter(PREDICTIONS)))
+    law = agreement(rows, next(iter(PREDICTIONS)))
     figure.suptitle(
-        f"Codes that 99 % of the latents are given, VQ under SGD: predicted over observed {found.ratio:.2f} "
-        f"[{found.low:.2f}, {found.high:.2f}], rank correlation {found.rank:.2f}"
+        f"Codes that 99 % of the latents are given, VQ under SGD: predicted over observed {law.ratio:.2f} "
+        f"[{law.low:.2f}, {law.high:.2f}], rank correlation {law.rank:.2f}"
     )
     return lambda path: figure.savefig(path)
 
@@ -52,8 +52,8 @@ def draw(table: pl.DataFrame) -> Callable[[Path], None]:
 def draw_scatter(axes: Axes, rows: pl.DataFrame) -> None:
     """The law, and the replay, against what was observed."""
     line = np.array([1, 1000])
-    axes.fill_between(line, line / 2, 2 * line, color="0.93", lw=0)
-    axes.plot(line, line, color="0.6", lw=1)
+    axes.fill_between(line, line / 2, 2 * line, color="0.93", lw=0, gid="law")
+    axes.plot(line, line, color="0.6", lw=1, gid="law")
     for name, color, marker in list(zip(PREDICTIONS, COLORS, MARKERS, strict=True))[:2]:
         axes.plot(rows["carrying"], rows[name], marker, color=color, alpha=0.7, label=name)
     axes.set(xscale="log", yscale="log", xlim=(1.5, 300), ylim=(1.5, 300), xlabel="observed", ylabel="predicted")
@@ -65,10 +65,10 @@ def draw_ratios(axes: Axes, rows: pl.DataFrame) -> None:
     axes.axvspan(0.5, 2, color="0.93", lw=0)
     axes.axvline(1, color="0.6", lw=1)
     for place, (name, color) in enumerate(zip(PREDICTIONS, COLORS, strict=True)):
-        found = agreement(rows, name)
+        mean = agreement(rows, name)
         axes.plot(rows[name] / rows["carrying"], np.full(len(rows), place), ".", color=color, alpha=0.6)
-        axes.plot([found.low, found.high], [place + 0.2] * 2, color=color, lw=2)
-        axes.plot(found.ratio, place + 0.2, "|", color=color, ms=10, mew=2)
+        axes.plot([mean.low, mean.high], [place + 0.2] * 2, color=color, lw=2)
+        axes.plot(mean.ratio, place + 0.2, "|", color=color, ms=10, mew=2)
     axes.set(xscale="log", yticks=range(len(PREDICTIONS)), yticklabels=PREDICTIONS, xlabel="predicted / observed")
     axes.invert_yaxis()
 
@@ -78,10 +78,16 @@ def agreement(rows: pl.DataFrame, name: str) -> Agreement:
     predicted, observed = rows[name].to_numpy(), rows["carrying"].to_numpy()
     logs = np.log(predicted / observed)
     reach = stats.t.ppf(0.975, len(logs) - 1) * stats.sem(logs)
-    drawn = np.random.default_rng(0).integers(len(logs), size=(1000, len(logs)))
-    ranks = [stats.spearmanr(predicted[each], observed[each]).statistic for each in drawn]
-    rank_low, rank_high = np.nanquantile(ranks, [0.025, 0.975])
-    rank = stats.spearmanr(predicted, observed).statistic
+    resamples = np.random.default_rng(0).integers(len(logs), size=(1000, len(logs)))
+    rank_low, rank_high = np.nanquantile(rank_correlation(predicted[resamples], observed[resamples]), [0.025, 0.975])
+    rank = rank_correlation(predicted, observed)
     mean, low, high = np.exp(logs.mean() + reach * np.array([0, -1, 1]))
     within = np.mean(np.abs(logs) <= np.log(2))
     return Agreement(*map(float, (mean, low, high, within, rank, rank_low, rank_high)))
+
+
+def rank_correlation(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Spearman's, along the last axis."""
+    a, b = (stats.rankdata(values, axis=-1) for values in (a, b))
+    a, b = (ranks - ranks.mean(axis=-1, keepdims=True) for ranks in (a, b))
+    return np.sum(a * b, axis=-1) / np.sqrt(np.sum(a**2, axis=-1) * np.sum(b**2, axis=-1))

@@ -9,7 +9,7 @@ import matplotlib.pyplot as plt
 import polars as pl
 
 from paper_figures.faces import strip
-from paper_figures.style import COLORS
+from simulations.lineup import LINEUP
 
 TABLE, SUFFIX = "faces", ".png"
 SHOWN = {"EMA": "EMA"} | {f"{rule}{rate}": rule for rule in ("VQ", "NSVQ", "TransVQ") for rate in ("", " quick")}
@@ -21,7 +21,7 @@ def draw(table: pl.DataFrame) -> Callable[[Path], None]:
     rows = [table.row(by_predicate=_first(label), named=True) for label in SHOWN]
     figure, grid = plt.subplots(len(rows) + 1, 1, figsize=(7.2, 8.4), layout="constrained")
     titles = [f"{row['label']}: {row['used']:,.0f} of {row['codes']:,} codes, {row['psnr']:.1f} dB" for row in rows]
-    colors = [COLORS[rule] for rule in SHOWN.values()]
+    colors = [LINEUP[rule].color for rule in SHOWN.values()]
     pictures = [rows[0]["originals"], *(row["reconstructions"] for row in rows)]
     for axes, content, title, color in zip(grid, pictures, ["test images", *titles], ["black", *colors], strict=True):
         axes.imshow(strip(content, FACES), interpolation="lanczos")

@@ -9,7 +9,7 @@ import matplotlib.pyplot as plt
 import polars as pl
 from matplotlib.axes import Axes
 
-from paper_figures.style import COLORS
+from simulations.lineup import LINEUP
 
 TABLE, SUFFIX = "faces", ".png"
 PLAIN = (pl.col("group") == "size") | ((pl.col("group") == "rules") & (pl.col("label") == "VQ"))
@@ -33,13 +33,12 @@ def draw_panel(axes: Axes, rows: pl.DataFrame, column: str, label: str) -> None:
         "used on the test images": pl.col("usage"),
         "that hold 99 % of the latents": pl.col("carrying") / pl.col("codes"),
     }
-    for (name, share), style in zip(shares.items(), ("o-", "s--"), strict=True):
-        each = rows.with_columns(share=share)
-        medians = each.group_by(column).agg(pl.col("share").median()).sort(column)
-        axes.plot(each[column], each["share"], style[0], color=COLORS["VQ"], mfc="w" if "s" in style else None)
-        axes.plot(
-            medians[column], medians["share"], style, color=COLORS["VQ"], mfc="w" if "s" in style else None, label=name
-        )
+    color = LINEUP["VQ"].color
+    for (name, share), marker, line, face in zip(shares.items(), "os", ("-", "--"), (color, "w"), strict=True):
+        trainings = rows.with_columns(share=share)
+        medians = trainings.group_by(column).agg(pl.col("share").median()).sort(column)
+        axes.plot(trainings[column], trainings["share"], marker, color=color, mfc=face)
+        axes.plot(medians[column], medians["share"], marker + line, color=color, mfc=face, label=name)
     ticks = rows[column].unique().sort()
     axes.set(xscale="log", xticks=ticks, xticklabels=[f"{value:,}" for value in ticks], xlabel=label)
     axes.minorticks_off()

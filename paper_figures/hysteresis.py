@@ -10,8 +10,8 @@ import numpy as np
 import polars as pl
 from matplotlib.axes import Axes
 
-from paper_figures.style import COLORS
-from simulations.hysteresis import CODES, CRITICAL, FASTEST, RULES, STANDING, STEP_SIZE, speed
+from simulations.hysteresis import CODES, CRITICAL, FASTEST, REST, STEP_SIZE, speed
+from simulations.lineup import LINEUP, in_order
 from vqtheory.theory import surviving_codes
 
 TABLE, SUFFIX = "hysteresis", ".png"
@@ -35,15 +35,15 @@ def draw(table: pl.DataFrame) -> Callable[[Path], None]:
 
 def draw_usage(axes: Axes, table: pl.DataFrame) -> None:
     """The mean of the runs with their range, and the mean motion."""
-    for rule in RULES:
-        runs, color = summary(table, rule), COLORS[rule]
+    for rule in in_order(table["rule"]):
+        runs, color = summary(table, rule), LINEUP[rule].color
         axes.fill_between(runs["time"], runs["low"], runs["high"], color=color, alpha=0.25, lw=0)
         axes.plot(runs["time"], runs["mean"], color=color, lw=1.6, label=rule)
         fluid = table.filter(pl.col("run").is_null(), rule=rule)
         axes.plot(fluid["time"], fluid["alive"], color="k", lw=0.9, ls=":", label="mean motion" if rule == "NSVQ" else None)
-    axes.axvspan(1, 1 + STANDING, color="0.95", zorder=0)
-    axes.annotate("encoder stands,\nkernel shrinks", (1.02, 0.6), color="0.4", fontsize=8)
-    axes.set(ylabel=f"codes in use of {CODES}", ylim=(0, CODES + 1), xlim=(0, 1 + STANDING))
+    axes.axvspan(1, 1 + REST, color="0.95", zorder=0)
+    axes.annotate("encoder stationary,\nkernel shrinks", (1.02, 0.6), color="0.4", fontsize=8)
+    axes.set(ylabel=f"codes in use, of {CODES}", ylim=(0, CODES + 1), xlim=(0, 1 + REST))
     axes.tick_params(labelbottom=False)
     axes.legend(loc="center right", bbox_to_anchor=(1, 0.62))
 
@@ -57,17 +57,18 @@ def summary(table: pl.DataFrame, rule: str) -> pl.DataFrame:
 
 def draw_speed(axes: Axes) -> None:
     """v(t) over the speed that all codes can follow."""
-    times = np.linspace(0, 1 + STANDING, 300)
-    axes.fill_between(times, [speed(t, 1) for t in times], color="0.8", lw=0)
-    axes.axhline(1, color="0.4", lw=0.8, ls="--")
+    times = np.linspace(0, 1 + REST, 300)
+    axes.fill_between(times, [speed(t, 1) for t in times], color="0.8", lw=0, gid="law")
+    axes.axhline(1, color="0.4", lw=0.8, ls="--", gid="law")
     axes.set(xlabel="time / duration of the drift", ylabel=f"$v\\,/\\,v_c({CODES})$")
 
 
 def draw_loop(axes: Axes, table: pl.DataFrame) -> None:
-    """Plain VQ against the current speed, with the number of codes that can live at it."""
+    """Plain VQ against the current speed, with the number of codes that can stay alive at it."""
     speeds = np.geomspace(SLOWEST, FASTEST, 2000)
-    axes.plot(speeds, surviving_codes(speeds * CRITICAL, STEP_SIZE, num_codes=CODES), color="k", lw=1, label="can live")
-    runs, color = summary(table, "VQ").filter(pl.col("speed") >= SLOWEST), COLORS["VQ"]
+    can_live = surviving_codes(speeds * CRITICAL, STEP_SIZE, num_codes=CODES)
+    axes.plot(speeds, can_live, color="k", lw=1, label="can stay alive", gid="law")
+    runs, color = summary(table, "VQ").filter(pl.col("speed") >= SLOWEST), LINEUP["VQ"].color
     for part, marker, label in (
         (pl.col("time") <= 0.5, ">", "VQ, speeding up"),
         (pl.col("time") > 0.5, "<", "slowing down"),

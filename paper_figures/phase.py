@@ -9,38 +9,46 @@ import matplotlib.pyplot as plt
 import numpy as np
 import polars as pl
 from matplotlib.axes import Axes
+from matplotlib.collections import QuadMesh
 
-from simulations.phase import ADAM_BATCH, ADAM_RATE, BANDWIDTH, DECAY, MAP_RATE, RATE, SPEEDS, WIDTHS, boundary
+from simulations.lineup import in_order
+from simulations.phase import ADAM_BATCH, ADAM_RATE, BANDWIDTH, DECAY, MAP_RATE, RATE, WIDTHS, boundary
 
 TABLE, SUFFIX = "phase", ".png"
+COLUMNS = 3
 SETTINGS = {
-    "VQ": rf"VQ, $\eta$ = {RATE:g}",
-    "EMA": rf"EMA, $\gamma$ = {DECAY:g}",
-    "VQ with Adam": f"VQ trained by Adam, rate {ADAM_RATE:g}, {ADAM_BATCH} latents",
-    "NSVQ": rf"NSVQ, $\eta$ = {RATE:g}, bandwidth {BANDWIDTH:g}, after the drift",
-    "TransVQ": f"TransVQ, Adam, rate {MAP_RATE:g}",
-    "SimVQ": f"SimVQ, Adam, rate {MAP_RATE:g}",
+    "VQ": rf", $\eta$ = {RATE:g}",
+    "EMA": rf", $\gamma$ = {DECAY:g}",
+    "VQ with Adam": f", rate {ADAM_RATE:g}, {ADAM_BATCH} latents",
+    "NSVQ": rf", $\eta$ = {RATE:g}, bandwidth {BANDWIDTH:g}, after the drift",
+    "TransVQ": f", Adam, rate {MAP_RATE:g}",
+    "SimVQ": f", Adam, rate {MAP_RATE:g}",
 }
 
 
 def draw(table: pl.DataFrame) -> Callable[[Path], None]:
     """One panel per rule."""
-    figure, axes = plt.subplots(2, 3, figsize=(11.5, 6.2), layout="constrained", sharey=True)
-    for panel, rule in zip(axes.flat, SPEEDS, strict=True):
-        mesh = draw_rule(panel, table.filter(rule=rule), rule)
-    for panel in axes[:, 0]:
-        panel.set_ylabel("codes")
-    for panel in axes[1]:
-        panel.set_xlabel("speed of the drift, widths per update")
-    figure.colorbar(mesh, ax=axes, label="share of the codes that are alive", shrink=0.7)
+    rules = in_order(table["rule"])
+    rows = -(-len(rules) // COLUMNS)
+    size = (11.5, 3.1 * rows)
+    figure, grid = plt.subplots(rows, COLUMNS, figsize=size, layout="constrained", sharey=True, squeeze=False)
+    for axes, rule in zip(grid.flat, rules, strict=False):
+        mesh = draw_rule(axes, table.filter(rule=rule), rule)
+    for axes in grid.flat[len(rules) :]:
+        axes.set_axis_off()
+    for axes in grid[:, 0]:
+        axes.set_ylabel("codes")
+    for axes in grid[-1]:
+        axes.set_xlabel("speed of the drift, widths per update")
+    figure.colorbar(mesh, ax=grid, label="share of the codes that are alive", shrink=0.7)
     figure.suptitle(
-        f"Codebooks that lose codes, and when: a uniform cloud on the line moves by {WIDTHS:g} widths. "
+        f"Codebooks that lose codes, and when: a uniform cloud in one dimension moves by {WIDTHS:g} widths. "
         "White: the predicted critical speed, nothing fitted"
     )
     return lambda path: figure.savefig(path)
 
 
-def draw_rule(axes: Axes, table: pl.DataFrame, rule: str):
+def draw_rule(axes: Axes, table: pl.DataFrame, rule: str) -> QuadMesh:
     """The share that is alive as colour, the law as a line."""
     grid = table.with_columns(share=pl.col("alive") / pl.col("codes")).pivot(on="codes", index="speed", values="share")
     grid = grid.sort("speed")
@@ -48,9 +56,15 @@ def draw_rule(axes: Axes, table: pl.DataFrame, rule: str):
     shares = grid.drop("speed").to_numpy().T
     mesh = axes.pcolormesh(edges(speeds), edges(codes), shares, cmap="cividis", vmin=0, vmax=1)
     many = np.arange(codes[0], codes[-1] + 1)
-    axes.plot(boundary(rule, many), many, color="black", lw=4)
-    axes.plot(boundary(rule, many), many, color="white", lw=1.2)
-    axes.set(xscale="log", yscale="log", title=SETTINGS[rule], xlim=edges(speeds)[[0, -1]], ylim=edges(codes)[[0, -1]])
+    for color, width in (("black", 4), ("white", 1.2)):
+        axes.plot(boundary(rule, many), many, color=color, lw=width, gid="law")
+    axes.set(
+        xscale="log",
+        yscale="log",
+        title=f"{rule}{SETTINGS.get(rule, '')}",
+        xlim=edges(speeds)[[0, -1]],
+        ylim=edges(codes)[[0, -1]],
+    )
     axes.set_yticks(codes, codes)
     axes.minorticks_off()
     return mesh

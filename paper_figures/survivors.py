@@ -1,4 +1,4 @@
-"""The collapse law on the line: survivors against speed for six laws, and the threshold against the step size."""
+"""The collapse law in one dimension: survivors against speed for six distributions, thresholds against step size."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ import numpy as np
 import polars as pl
 from matplotlib.axes import Axes
 
-from simulations.survivors import STEP_SIZES, noisy_share
-from vqtheory.claims.laws.collapse import CLOUDS
+from vqtheory.claims.laws.collapse import CLOUDS, noisy_share
 from vqtheory.theory import critical_speed
 
 TABLE, SUFFIX = "survivors", ".png"
@@ -25,15 +24,15 @@ def draw(table: pl.DataFrame) -> Callable[[Path], None]:
     figure = plt.figure(figsize=(11.5, 5.2), layout="constrained")
     ((left, right),) = figure.subfigures(1, 2, squeeze=False, width_ratios=[1.9, 1])
     grid = left.subplots(2, 3, sharex=True, sharey=True)
-    drifting = table.drop_nulls("law")
+    drifting = table.drop_nulls("distribution")
     for axes, name in zip(grid.flat, CLOUDS, strict=True):
-        draw_survivors(axes, drifting.filter(law=name), name)
+        draw_survivors(axes, drifting.filter(distribution=name), name)
     left.supxlabel(r"speed of the drift  $v\,/\,\eta\,\mathrm{sd}$", fontsize=9)
     left.supylabel("codes left alive", fontsize=9)
     draw_thresholds(right.subplots(), table.drop_nulls("step_size"))
     figure.suptitle(
-        "A steady drift leaves plain VQ with as many codes as have a steady state, whatever the law and the way it moves;\n"
-        "the noise of single samples lowers the threshold by a share that vanishes with the step size"
+        "A steady drift leaves plain VQ with as many codes as have a steady state, whatever the distribution and its\n"
+        "direction; the noise of single samples lowers the threshold by a share that vanishes with the step size"
     )
     return lambda path: figure.savefig(path)
 
@@ -62,23 +61,24 @@ def draw_law(axes: Axes, name: str, way: int, most: int, color: str) -> None:
     """K codes up to v_c(K)."""
     source, counts = CLOUDS[name].source, np.arange(most, 1, -1)
     lags = critical_speed(counts, 1.0, density=source, direction=way) / float(source.distribution().std())
-    axes.step([*lags, 2 * lags[-1]], [*counts, 1], where="pre", color=color, lw=1, alpha=0.8)
+    axes.step([*lags, 2 * lags[-1]], [*counts, 1], where="pre", color=color, lw=1, alpha=0.8, gid="law")
 
 
 def draw_thresholds(axes: Axes, table: pl.DataFrame) -> None:
     """Measured threshold over v_c, and the law for a run of that length."""
+    least, most = table["step_size"].to_numpy().min() / 2, table["step_size"].to_numpy().max()
     for num_codes in table["num_codes"].unique(maintain_order=True).to_list():
         color, of_size = SHADES[num_codes], table.filter(num_codes=num_codes)
-        etas = np.geomspace(min(STEP_SIZES[2]) / 2, max(STEP_SIZES[2]), 40).tolist()
-        axes.plot(etas, [1 - noisy_share(num_codes, eta, 1) for eta in etas], color=color, lw=1.2)
+        etas = np.geomspace(least, most, 40).tolist()
+        axes.plot(etas, [1 - noisy_share(num_codes, eta, 1) for eta in etas], color=color, lw=1.2, gid="law")
         means = of_size.group_by("step_size").agg(
             (1 - pl.col("share")).mean().alias("mean"), pl.col("share").std().alias("spread")
         )
         axes.errorbar(
             means["step_size"], means["mean"], means["spread"], fmt="o", color=color, ms=4.5, lw=1, label=f"K = {num_codes}"
         )
-    axes.axhline(1, color="0.7", lw=0.8)
-    axes.annotate("mean motion", (min(STEP_SIZES[2]) / 2, 1.003), color="0.4", fontsize=8)
+    axes.axhline(1, color="0.7", lw=0.8, gid="law")
+    axes.annotate("mean motion", (least, 1.003), color="0.4", fontsize=8)
     axes.set(
         xscale="log",
         xlabel=r"step size $\eta$, one sample per update",

@@ -9,11 +9,10 @@ import matplotlib.pyplot as plt
 import polars as pl
 from matplotlib.axes import Axes
 
-from paper_figures.style import COLORS
-from simulations.tangent import CODES, POINTS, STEP_SIZE
+from simulations.lineup import LINEUP, in_order
+from simulations.tangent import CODES, POINTS
 
 TABLE, SUFFIX = "tangent", ".png"
-HUES = COLORS | {"TransVQ without positions": "#86c9a0"}
 ROUNDING = 1e-14  # below it nothing is left to see
 
 
@@ -32,8 +31,8 @@ def draw(table: pl.DataFrame) -> Callable[[Path], None]:
 
 def draw_spectra(axes: Axes, table: pl.DataFrame) -> None:
     """The geometric mean over the seeds, and each seed faintly."""
-    for rule in STEP_SIZE:
-        of_rule, color = table.filter(rule=rule), HUES[rule]
+    for rule in in_order(table["rule"]):
+        of_rule, color = table.filter(rule=rule), LINEUP[rule].color
         for _, one in of_rule.group_by("seed"):
             axes.plot(one["rank"], one["eigenvalue"], color=color, lw=0.6, alpha=0.5)
         mean = of_rule.group_by("rank").agg(pl.col("eigenvalue").log().mean().exp()).sort("rank")
@@ -46,13 +45,13 @@ def draw_spectra(axes: Axes, table: pl.DataFrame) -> None:
 def draw_residuals(axes: Axes, table: pl.DataFrame) -> None:
     """The geometric mean of |G| over the seeds, and each seed faintly; what is below rounding is drawn at rounding."""
     table = table.with_columns(pl.col("residual", "pulled").clip(ROUNDING))
-    for rule in STEP_SIZE:
-        of_rule, color = table.filter(rule=rule), HUES[rule]
+    for rule in in_order(table["rule"]):
+        of_rule, color = table.filter(rule=rule), LINEUP[rule].color
         for _, one in of_rule.group_by("seed"):
             axes.plot(one["update"], one["residual"], color=color, lw=0.6, alpha=0.5)
         mean = of_rule.group_by("update").agg(pl.col("residual", "pulled").log().mean().exp()).sort("update")
         axes.plot(mean["update"], mean["residual"], color=color, lw=1.8)
-        if rule.startswith("SimVQ"):
+        if LINEUP[rule].family == "SimVQ":
             axes.plot(mean["update"], mean["pulled"], color=color, lw=1.2, ls=":")
     end = int(table.select(pl.col("update").max()).item())
     label(axes, end, dict(table.filter(update=end).group_by("rule").agg(pl.col("ratio").mean()).rows()))
@@ -66,5 +65,5 @@ def label(axes: Axes, end: int, ratios: dict[str, float]) -> None:
     heights = {"SimVQ without bias": 5, "SimVQ": 0.12, "TransVQ without positions": 2.5e-3, "TransVQ": 4 * ROUNDING}
     for rule, height in heights.items():
         text = f"{rule}\n{ratios[rule]:.2f} x best Lloyd"
-        axes.annotate(text, (end * 1.3, height), color=HUES[rule], va="center", annotation_clip=False, fontsize=8)
-    axes.text(1, 1e-7, "dotted: $|J^TG|$ of SimVQ\nwith and without bias", color=HUES["SimVQ"], fontsize=8)
+        axes.annotate(text, (end * 1.3, height), color=LINEUP[rule].color, va="center", annotation_clip=False, fontsize=8)
+    axes.text(1, 1e-7, "dotted: $|J^TG|$ of SimVQ\nwith and without bias", color=LINEUP["SimVQ"].color, fontsize=8)

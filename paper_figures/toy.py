@@ -12,25 +12,26 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 import vqtheory as vq
-from paper_figures.style import COLORS
+from simulations.lineup import LINEUP, in_order
 from simulations.toy import DRIFTING, POINTS, STEPS, drifts
 from vqtheory.streams import Latents, Stream
 
 TABLE, SUFFIX = "toy", ".png"
-RULES = ("VQ", "EMA", "NSVQ", "TransVQ")
 
 
 def draw(table: pl.DataFrame, drift: str = "translating", step_size: float = 4.0) -> Callable[[Path], None]:
     """Rows: rules; columns: updates."""
     steps = [nearest_record(table, step) for step in (0, DRIFTING // 2, DRIFTING, STEPS // 2, STEPS)]
-    figure, grid = plt.subplots(len(RULES), len(steps), figsize=(11, 6.4), sharex=True, sharey=True, layout="constrained")
-    for row, rule in zip(grid, RULES, strict=True):
+    rules = in_order(table["rule"])
+    size = (11, 1.6 * len(rules))
+    figure, grid = plt.subplots(len(rules), len(steps), figsize=size, sharex=True, sharey=True, layout="constrained")
+    for row, rule in zip(grid, rules, strict=True):
         for axes, step in zip(row, steps, strict=True):
             draw_panel(axes, *moment(table, rule, drift, step_size, step))
-        row[0].set_ylabel(rule, fontsize=11, color=COLORS[rule])
+        row[0].set_ylabel(rule, fontsize=11, color=LINEUP[rule].color)
     for axes, step in zip(grid[0], steps, strict=True):
         axes.set_title(f"update {step}{', drifting' if 0 < step < DRIFTING else ''}", fontsize=9)
-    figure.suptitle(f"The encoder's output {moves(drift)} until update {DRIFTING}, then stands still")
+    figure.suptitle(f"The encoder's output {moves(drift)} until update {DRIFTING} and is stationary afterwards")
     figure.legend(handles=legend(), loc="outside lower center", ncol=3)
     return lambda path: figure.savefig(path)
 
@@ -55,7 +56,7 @@ def moment(table: pl.DataFrame, rule: str, drift: str, step_size: float, step: i
 
 
 def draw_panel(axes: Axes, points: np.ndarray, codes: np.ndarray) -> None:
-    """The cloud, its living codes and its dead ones."""
+    """The cloud, the codes that are alive and the dead ones."""
     alive = vq.measure.cells(points, codes).hits > 0
     axes.plot(*points[::4].T, ".", ms=1, color="0.82", zorder=0)
     axes.plot(*codes[~alive].T, "x", ms=5, mew=1.3, color="#c0392b")

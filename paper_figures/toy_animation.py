@@ -9,7 +9,8 @@ import matplotlib.pyplot as plt
 import polars as pl
 from matplotlib.animation import FuncAnimation, PillowWriter
 
-from paper_figures.toy import RULES, draw_panel, moment
+from paper_figures.toy import draw_panel, moment
+from simulations.lineup import in_order
 from simulations.toy import DRIFTING
 
 TABLE, SUFFIX = "toy", ".gif"
@@ -18,15 +19,15 @@ LIMITS = {"xlim": (-4.0, 11.0), "ylim": (-4.0, 4.0)}
 
 def draw(table: pl.DataFrame) -> Callable[[Path], None]:
     """Four panels, a frame for each second record."""
-    steps = sorted(table["step"].unique().to_list())[::2]
+    steps, rules = sorted(table["step"].unique().to_list())[::2], in_order(table["rule"])
     figure, grid = plt.subplots(2, 2, figsize=(7, 4.4), sharex=True, sharey=True, layout="constrained")
 
     def frame(step: int) -> list:
-        for axes, rule in zip(grid.flat, RULES, strict=True):
+        for axes, rule in zip(grid.flat, rules, strict=True):
             axes.clear()
             draw_panel(axes, *moment(table, rule, "translating", 4.0, step))
             axes.set(title=rule, **LIMITS)
-        return [figure.suptitle(f"update {step}: the encoder {'drifts' if step < DRIFTING else 'stands still'}")]
+        return [figure.suptitle(f"update {step}: the encoder {'drifts' if step < DRIFTING else 'is stationary'}")]
 
     animation = FuncAnimation(figure, frame, frames=steps)
     return lambda path: animation.save(path, writer=PillowWriter(fps=8), dpi=80)

@@ -1,35 +1,36 @@
-"""Living codes and distortion of the toy against the update: three drifts, two step sizes, all seeds."""
+"""Codes alive and distortion of the toy against the update: three drifts, two step sizes, all seeds."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import polars as pl
 from matplotlib.axes import Axes
 
-from paper_figures.style import COLORS
-from paper_figures.toy import RULES
-from simulations.toy import CODES, DRIFTING
+from simulations.lineup import LINEUP, in_order
+from simulations.toy import BATCH, CODES, DRIFTING
 
 TABLE, SUFFIX = "toy", ".png"
 
 
 def draw(table: pl.DataFrame) -> Callable[[Path], None]:
-    """Rows: living codes and distortion at step size 4, then at 1; columns: drifts."""
-    drifts = table["drift"].unique(maintain_order=True).to_list()
-    figure, grid = plt.subplots(4, len(drifts), figsize=(10, 9), sharex=True, sharey="row", layout="constrained")
-    rows = [(step_size, column) for step_size in (4.0, 1.0) for column in ("alive", "ratio")]
+    """Rows: codes alive and distortion at each step size; columns: drifts."""
+    drifts, step_sizes = (table[name].unique(maintain_order=True).to_list() for name in ("drift", "step_size"))
+    rows = list(product(step_sizes, ("alive", "ratio")))
+    size = (10, 2.25 * len(rows))
+    figure, grid = plt.subplots(len(rows), len(drifts), figsize=size, sharex=True, sharey="row", layout="constrained")
     for axes_row, (step_size, column) in zip(grid, rows, strict=True):
         for axes, drift in zip(axes_row, drifts, strict=True):
             draw_panel(axes, table.filter(drift=drift, step_size=step_size), column)
-        label = f"living codes of {CODES}" if column == "alive" else "distortion / best Lloyd"
+        label = f"codes alive, of {CODES}" if column == "alive" else "distortion / best Lloyd"
         axes_row[0].set_ylabel(f"{label}\nstep size {step_size:g}")
     for axes, drift in zip(grid[0], drifts, strict=True):
         axes.set_title(drift)
     for axes in grid[-1]:
-        axes.set_xlabel("updates of batch 128")
+        axes.set_xlabel(f"updates of batch {BATCH}")
     grid[0, 0].legend(loc="lower right")
     figure.suptitle("Drift in the shaded third: the median of all seeds, and their range")
     return lambda path: figure.savefig(path)
@@ -42,8 +43,11 @@ def draw_panel(axes: Axes, table: pl.DataFrame, column: str) -> None:
         value.median().alias("median"), value.min().alias("low"), value.max().alias("high")
     )
     axes.axvspan(0, DRIFTING, color="0.94", zorder=0)
-    for rule in RULES:
+    for rule in in_order(summary["rule"]):
         of_rule = summary.filter(rule=rule).sort("step")
-        axes.fill_between(of_rule["step"], of_rule["low"], of_rule["high"], color=COLORS[rule], alpha=0.2, lw=0)
-        axes.plot(of_rule["step"], of_rule["median"], color=COLORS[rule], label=rule)
-    axes.set_ylim(0, CODES + 1) if column == "alive" else axes.set_yscale("log")
+        axes.fill_between(of_rule["step"], of_rule["low"], of_rule["high"], color=LINEUP[rule].color, alpha=0.2, lw=0)
+        axes.plot(of_rule["step"], of_rule["median"], color=LINEUP[rule].color, label=rule)
+    if column == "alive":
+        axes.set_ylim(0, CODES + 1)
+    else:
+        axes.set_yscale("log")

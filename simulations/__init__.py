@@ -3,7 +3,7 @@
 Run them from the checkout: ``python -m simulations``, or one: ``python -m simulations toy``.
 """
 
-STUDIES = {  # whose tables come along, in paper_figures/data: they take hours, data of one's own, or an idle machine
+STUDIES = {  # whose tables are bundled, in paper_figures/data: they take hours, data of your own, or an idle machine
     "faces": "python -m simulations faces",
     "benchmarks": "python -m simulations.benchmarks",
     "claims": "python -m simulations.claims",

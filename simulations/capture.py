@@ -26,7 +26,7 @@ def run(fast: bool = False) -> pl.DataFrame:
 
 
 def largest(num_codes: int, bandwidth: float, seed: int) -> list[dict]:
-    """The largest speed that is recovered, and the law's."""
+    """The largest speed after which all codes are in use again, and what the law predicts for it."""
     law = capture.law(num_codes, bandwidth)
     speed = law * capture.on_the_line(num_codes, bandwidth, seed)
     return [{"codes": num_codes, "bandwidth": bandwidth, "seed": seed, "speed": speed, "law": law}]

@@ -1,8 +1,8 @@
 """Survivors of a drifting cube in one to eight dimensions, and the force balance inside it.
 
-The runs are those of the claims (`vqtheory.claims.dimensions`): plain vector quantization, three times as many codes
-at the start as the law leaves, six widths of drift. One row per dimension, size of the law and seed; and one per
-group of codes along the drift, of the largest size, in two to four dimensions.
+The claims (`vqtheory.claims.laws.dimensions`) use the same runs: plain vector quantization, three times as many codes at
+the start as the law leaves, six widths of drift. One row per dimension, number of codes by the law, and seed; and one
+per group of codes along the drift, of the largest such number, in two to four dimensions.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """A drifting encoder on patches of a photograph: which rule keeps its codes, and which gets them back.
 
 The photograph grows brighter (every patch is shifted by one vector) or loses contrast (the cloud of
-patches shrinks about its mean) over the first quarter of a run of 6,000 updates of batch 128, and then
-stands still (Lu et al., arXiv 2602.18896: drift, not the start, makes codes die). One row per drift,
+patches shrinks about its mean) over the first quarter of a run of 6,000 updates of batch 128, and is then
+stationary (Lu et al., arXiv 2602.18896: drift, not the start, makes codes die). One row per drift,
 speed, rule, seed and record: the history of the run, and the distortion over the best of 20 Lloyd runs.
 
 Every rule has the step size 2, the largest at which a code that wins whole batches does not diverge; EMA
@@ -14,8 +14,8 @@ drift. A map is given the mean and the spread of the other rules' first codes, n
 CosineVQ sees directions only: its codes and its distortion are on the unit sphere, and it has no ratio to
 the best Lloyd run.
 
-What comes out (living codes of 64 at the end, medians of five seeds): at the speeds 1e-4, 1e-3, 1e-2 and
-3e-2 VQ keeps 63, 35, 6, 4 and EMA 64, 31, 2, 1, and neither gets one back while the encoder stands. NSVQ
+What comes out (codes alive of 64 at the end, medians of five seeds): at the speeds 1e-4, 1e-3, 1e-2 and
+3e-2 VQ keeps 63, 35, 6, 4 and EMA 64, 31, 2, 1, and neither gets one back while the encoder is stationary. NSVQ
 crowds: 7 or 8 are chosen during the drift, even the slowest, and all 64 after it. Its softmax form, whose
 pull is weaker, ends with 64, 64, 44, 15, its propagate form with 64 throughout. TransVQ has 64, 64, 63,
 50, at the last speed anything from 9 to 62. Where the cloud shrinks only NSVQ, gaussian and softmax, has
@@ -29,18 +29,19 @@ from __future__ import annotations
 import math
 from functools import cache
 from itertools import product
-from typing import Any
 
 import numpy as np
 import polars as pl
 
 import vqtheory as vq
+from simulations.lineup import in_order
 from simulations.tables import run_all
+from vqtheory.protocols import Rule
 from vqtheory.rules import EMA, NSVQ, VQ, CosineVQ, SimVQ, TransVQ
+from vqtheory.rules.base import projects
 from vqtheory.schedules import exponential
 from vqtheory.streams import Patches, Scaling, Stream, Translation
 
-RULES = ("VQ", "EMA", "NSVQ", "NSVQ softmax", "NSVQ propagate", "TransVQ", "SimVQ", "SimVQ without bias", "CosineVQ")
 CODES, BATCH, STEP_SIZE = 64, 128, 2.0
 STEPS, STEPS_FAST, DRIFTING = 6000, 1200, 0.25  # updates, and the share of them in which the encoder drifts
 RECORDS = 60
@@ -55,7 +56,7 @@ def run(fast: bool = False) -> pl.DataFrame:
     brighter, fainter = (BRIGHTER_FAST, FAINTER_FAST) if fast else (BRIGHTER, FAINTER)
     drifts = [*product(["brighter"], brighter), *product(["fainter"], fainter)]
     steps, seeds = (STEPS_FAST, SEEDS_FAST) if fast else (STEPS, SEEDS)
-    tasks = [(*drift, rule, seed, steps) for drift, rule, seed in product(drifts, RULES, range(seeds))]
+    tasks = [(*drift, rule, seed, steps) for drift, rule, seed in product(drifts, in_order(rules(steps)), range(seeds))]
     return run_all(simulate, tasks, "drift")
 
 
@@ -66,7 +67,7 @@ def simulate(drift: str, speed: float, rule: str, seed: int, steps: int) -> list
     rows = []
 
     def on_record(step: int, codes: np.ndarray, row: dict) -> None:
-        ratio = None if rule == "CosineVQ" else over_best(stream.at(step, seed), codes)
+        ratio = None if projects(follower) else over_best(stream, step, seed, codes)
         history = {column: row[column] for column in ("used", "perplexity", "distortion", "dead")}
         rows.append({"step": step, "ratio": ratio} | history)
 
@@ -79,7 +80,7 @@ def simulate(drift: str, speed: float, rule: str, seed: int, steps: int) -> list
 
 
 def drifting(steps: int) -> int:
-    """The update at which the encoder comes to a stand."""
+    """The update at which the encoder comes to rest."""
     return int(DRIFTING * steps)
 
 
@@ -90,27 +91,28 @@ def motion(drift: str, speed: float, steps: int) -> Translation | Scaling:
     return Scaling(-speed, limit=math.exp(-speed * drifting(steps)))
 
 
-def rules(steps: int) -> dict[str, Any]:
+def rules(steps: int) -> dict[str, Rule]:
     """The rules, with what shrinks after the drift made to."""
-    begin, standing = drifting(steps), steps - drifting(steps)
-    bandwidth = exponential(spread() * math.sqrt(Patches().dim), half_life=standing / 30, begin=begin)
+    begin, rest = drifting(steps), steps - drifting(steps)
+    bandwidth = exponential(spread() * math.sqrt(Patches().dim), half_life=rest / 30, begin=begin)
     return {
         "VQ": VQ(STEP_SIZE),
         "EMA": EMA(decay=1 - STEP_SIZE / CODES),
         "NSVQ": NSVQ(STEP_SIZE, bandwidth),
         "NSVQ softmax": NSVQ(STEP_SIZE, bandwidth, form="softmax"),
         "NSVQ propagate": NSVQ(STEP_SIZE, bandwidth, form="propagate"),
-        "TransVQ": TransVQ(exponential(4e-3, half_life=standing / 6, begin=begin), width=64),
+        "TransVQ": TransVQ(exponential(4e-3, half_life=rest / 6, begin=begin), width=64),
         "SimVQ": SimVQ(STEP_SIZE / 2),
         "SimVQ without bias": SimVQ(STEP_SIZE, bias=False),
         "CosineVQ": CosineVQ(STEP_SIZE),
     }
 
 
-def over_best(law: Any, codes: np.ndarray) -> float:
-    """Distortion of codes on fresh patches, over that of the best Lloyd codes, which would drift along."""
-    fresh = law.sample(200 * len(codes))
-    return vq.measure.distortion(fresh, codes) / (best_lloyd() * float(law.now.factor[0]) ** 2)
+def over_best(stream: Stream, step: int, seed: int, codes: np.ndarray) -> float:
+    """Distortion of codes on fresh patches, over the distortion of the best Lloyd codes, which would drift along."""
+    patches = stream.at(step, seed)
+    least = best_lloyd() * float(patches.now.factor[0]) ** 2
+    return vq.measure.distortion(patches.sample(200 * len(codes)), codes) / least
 
 
 @cache
@@ -128,5 +130,5 @@ def spread() -> float:
 @cache
 def best_lloyd() -> float:
     """The distortion, before the drift, of the best of 20 Lloyd runs."""
-    found, fresh = np.split(windows(), 2)
-    return vq.measure.distortion(fresh, vq.reference.lloyd(found, CODES, restarts=20).codes)
+    known, fresh = np.split(windows(), 2)
+    return vq.measure.distortion(fresh, vq.reference.lloyd(known, CODES, restarts=20).codes)

@@ -46,16 +46,19 @@ from tqdm import tqdm
 
 from simulations.tables import RESULTS, path_of, write
 from vqtheory import Diagnosis, diagnose, measure
+from vqtheory.protocols import Rule
 from vqtheory.rules import EMA, NSVQ, VQ, CosineVQ, SimVQ, TransVQ
 from vqtheory.schedules import exponential
 
 if TYPE_CHECKING:
     from vqtheory.nn.training.config import TrainingConfig
+    from vqtheory.nn.training.run import TrainingRun
 
 STEPS, STEPS_FAST, RECORDS = 2000, 8, 40
+IMAGES_FAST = 64  # of the test; all of them otherwise
 QUICK = {"VQ": 0.04, "NSVQ": 0.04, "TransVQ": 2e-3}  # rates of Adam, which has 5e-4 for all else
 NARROWING = exponential(2.0, half_life=200)  # NSVQ's kernel
-RULES: dict[str, Any] = {"VQ": VQ(), "EMA": EMA(), "NSVQ": NSVQ(form="softmax", bandwidth=NARROWING), "TransVQ": TransVQ()}
+RULES: dict[str, Rule] = {"VQ": VQ(), "EMA": EMA(), "NSVQ": NSVQ(form="softmax", bandwidth=NARROWING), "TransVQ": TransVQ()}
 STARTS = RULES | {"SimVQ": SimVQ(), "CosineVQ": CosineVQ()}
 GAUSSIAN, PROPAGATE = NSVQ(form="gaussian", bandwidth=NARROWING), NSVQ(form="propagate", bandwidth=NARROWING)
 FORMS: dict[str, dict[str, Any]] = {
@@ -76,7 +79,7 @@ PICTURES = ("rules", "published")  # groups of which reconstructions are kept
 KEY = ("group", "label", "config")  # of a row
 METRICS = ("used", "usage", "perplexity", "distortion", "relative_distortion", "psnr", "ssim")
 HISTORY = ("step", "used", "perplexity", "distortion", "reconstruction")
-LOOKS = ("step", "used", "speed", "moved", "spread", "dimension", "distortion")
+PROBES = ("step", "used", "speed", "moved", "spread", "dimension", "distortion")
 
 
 class Point(NamedTuple):
@@ -93,7 +96,7 @@ class Point(NamedTuple):
         return f"{self.group}-{self.label}-{self.seed}".replace(" ", "-")
 
     def training(self, fast: bool) -> TrainingConfig:
-        """What it is in full; a fast one is of a few updates on small images."""
+        """Its configuration; a fast one is of a few updates on small images."""
         from vqtheory.nn.training.config import TrainingConfig
 
         small = {"steps": STEPS_FAST, "records": 2, "probe_every": 4, "size": 16, "batch_size": 4} if fast else {}
@@ -121,10 +124,15 @@ def points() -> list[Point]:
         *(Point("sgd", label, 0, options) for label, options in sgd),
         *(Point("size", f"{dim} dimensions", 0, {"dim": dim, "codes": 512}) for dim in DIMS),
         *(Point("size", f"{codes} codes", 0, {"codes": codes}) for codes in SIZES),
-        *(Point("published", label, 0, {"rule": replace(rule, start="published")}) for label, rule in STARTS.items()),
+        *(Point("published", label, 0, {"rule": published(rule)}) for label, rule in STARTS.items()),
         *forms[4:],
         *(Point("rules", label, seed, slow[label]) for label in ("VQ", "NSVQ") for seed in (1, 2)),
     ]
+
+
+def published(rule: Rule) -> Rule:
+    """The rule from the start of its own paper."""
+    return replace(rule, start="published")  # type: ignore[type-var]
 
 
 def run(fast: bool = False, results: Path = RESULTS, minutes: float | None = None, anew: bool = False) -> pl.DataFrame:
@@ -150,7 +158,7 @@ def run(fast: bool = False, results: Path = RESULTS, minutes: float | None = Non
 
 
 def table_path(fast: bool, results: Path = RESULTS) -> Path:
-    """Where the table is: with the project, if it is of the whole study."""
+    """Where the table is; the table of the whole study is bundled with the project."""
     return folder_of(fast, results).with_suffix(".parquet") if fast else path_of("faces", fast)
 
 
@@ -164,7 +172,7 @@ def chosen(fast: bool) -> list[Point]:
     return [point for point in points() if not fast or (point.group == "rules" and point.seed == 0)]
 
 
-def told(table: pl.DataFrame, fast: bool, results: Path) -> str:
+def progress(table: pl.DataFrame, fast: bool, results: Path) -> str:
     """How far the study is."""
     left = len(chosen(fast)) - len(table)
     return f"{table_path(fast, results)}: {len(table)} trainings" + (f"; {left} are left, run it again" if left else "")
@@ -178,7 +186,8 @@ def _check_data(fast: bool) -> None:
     if not fast and not Path(os.environ.get("VQTHEORY_DATA", "none"), "train.parquet").is_file():
         raise SystemExit(
             "The face study needs faces: set VQTHEORY_DATA to a folder with train.parquet and test.parquet, each with a "
-            "column image as data sets of the Hugging Face hub have it. docs/faces.md says which the table is of."
+            "column image as data sets of the Hugging Face hub have it. docs/faces.md says where those of the bundled table "
+            "are from."
         )
 
 
@@ -187,13 +196,13 @@ def finish(point: Point, folder: Path, fast: bool, until: float) -> dict[str, An
     if time.time() > until:
         return None
     began = time.monotonic()
-    with _one_thread():
-        row = describe(point, _trained(point, folder / point.name, fast))
+    with one_thread():
+        row = describe(point, _trained(point, folder / point.name, fast), IMAGES_FAST if fast else None)
     return row | {"seconds": time.monotonic() - began, "made": made()}
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
+def one_thread() -> Iterator[None]:
     """A training for each core, and the same bits however many there are."""
     import torch
 
@@ -205,8 +214,8 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def _trained(point: Point, folder: Path, fast: bool) -> Any:
-    """A training that is finished, gone on with, or begun; one of other settings is begun again."""
+def _trained(point: Point, folder: Path, fast: bool) -> TrainingRun:
+    """The training, which goes on where it was stopped; one of other settings is begun again."""
     from vqtheory.nn.training.loop import resume, train
     from vqtheory.nn.training.run import TrainingRun
 
@@ -217,38 +226,38 @@ def _trained(point: Point, folder: Path, fast: bool) -> Any:
     return train(wanted, save=folder, progress=False)
 
 
-def describe(point: Point, trained: Any) -> dict[str, Any]:
-    """What became of a training."""
+def describe(point: Point, trained: TrainingRun, images: int | None) -> dict[str, Any]:
+    """What became of a training, on so many test images."""
     from vqtheory.nn.evaluation.measure import evaluate
 
-    found, config = evaluate(trained, progress=False), trained.config
+    evaluation, config = evaluate(trained, images=images, progress=False), trained.config
     diagnosis = diagnose(trained)
     row: dict[str, Any] = {"group": point.group, "label": point.label, "seed": point.seed, "config": repr(config)}
     row |= {"codes": config.codes, "dim": config.dim, "steps": trained.step}
-    row |= {metric: found[metric] for metric in METRICS}
+    row |= {metric: evaluation[metric] for metric in METRICS}
     row |= {"alive": int(diagnosis.alive.sum()), "carrying": diagnosis.carrying, "predicted": float(diagnosis.predicted[-1])}
     row |= {"replayed": replayed(diagnosis)} if point.group == "sgd" else {}
     row |= {"history": trained.history.select(HISTORY).to_dicts()}
-    row |= {"looks": diagnosis.recording.table.select(LOOKS).to_dicts()}
+    row |= {"looks": diagnosis.recording.table.select(PROBES).to_dicts()}
     row |= {"law": [float(law.survivors) for law in diagnosis.laws], "excess": diagnosis.excess.tolist()}
     if point.group in PICTURES and point.seed == 0:
-        row |= {"originals": png(found.originals), "reconstructions": png(found.reconstructions)}
+        row |= {"originals": png(evaluation.originals), "reconstructions": png(evaluation.reconstructions)}
     return row
 
 
 def replayed(diagnosis: Diagnosis) -> list[int]:
     """How many codes have 99 of 100 latents in the end, where the simulator's rule follows the probe's motion alone.
 
-    The motion as it was, then its shape as in the end, growing and moving as a whole, then moving as a whole without
-    growing: what is the drift of the law, and what is left out of it?
+    Three motions: as recorded; growing and moving as a whole, with the last shape; moving as a whole, with the last
+    shape and size. The law knows of the second and third, and the difference to the first is what it leaves out.
     """
-    seen, rows = diagnosis.recording, []
-    shape = seen.latents[-1] - seen.latents[-1].mean(axis=0)
-    means, sizes = seen.latents.mean(axis=1, keepdims=True), seen.motion.spread[:, None, None] / seen.motion.spread[-1]
-    for latents in (seen.latents, means + sizes * shape, means + shape):
-        run = Diagnosis(replace(seen, latents=latents.astype(np.float32))).replayed()
-        rows.append(measure.carrying(run.hits))
-    return rows
+    recording = diagnosis.recording
+    shape = recording.latents[-1] - recording.latents[-1].mean(axis=0)
+    means = recording.latents.mean(axis=1, keepdims=True)
+    sizes = recording.motion.spread[:, None, None] / recording.motion.spread[-1]
+    motions = (recording.latents, means + sizes * shape, means + shape)
+    runs = [Diagnosis(replace(recording, latents=latents.astype(np.float32))).replayed() for latents in motions]
+    return [measure.carrying(run.hits) for run in runs]
 
 
 def png(images: np.ndarray) -> bytes:

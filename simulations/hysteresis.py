@@ -1,9 +1,9 @@
 """A drift that speeds up and slows down again: lost codes do not come back to plain VQ, and do to NSVQ.
 
-A uniform cloud on the line moves by v(t) = V sin^2(pi t / T) per update until T, V being 20 times what 16 codes can
-follow, slowly enough for codes to fall out as the law says, and then stands. NSVQ's kernel is half as wide as the
-cloud, and shrinks once it stands. A row per rule, run and record: the codes alive,
-in runs and by the mean motion (run null).
+A uniform cloud in one dimension moves by v(t) = V sin^2(pi t / T) per update until T, V being 20 times what 16 codes
+can follow, slowly enough for codes to fall out as the law says, and is then stationary. NSVQ's kernel is half as wide
+as the cloud, and shrinks once the drift is over. A row per rule, run and record: the codes alive, in runs and by the
+mean motion (run null).
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import numpy as np
 import polars as pl
 
 import vqtheory as vq
+from simulations.lineup import in_order
 from simulations.tables import run_all
 from vqtheory.claims.laws.collapse import living
 from vqtheory.claims.laws.stationary import optimum
@@ -31,9 +32,8 @@ FASTEST = 20  # v_c
 UNIT = round(CODES**3 / STEP_SIZE)  # updates
 PERIOD, PERIOD_FAST = 24 * UNIT, 3 * UNIT
 SEEDS, SEEDS_FAST = 8, 1
-STANDING = 0.5  # of T, after the drift
+REST = 0.5  # of T, after the drift
 RECORDS = 120
-RULES = ("VQ", "NSVQ")
 
 
 @dataclass(frozen=True, repr=False)
@@ -53,15 +53,15 @@ def speed(t: float, period: int) -> float:
     return FASTEST * math.sin(math.pi * min(t / period, 1)) ** 2
 
 
-def rule_of(name: str, period: int) -> VQ | NSVQ:
-    """A rule, with what shrinks after the drift made to."""
-    return VQ(STEP_SIZE) if name == "VQ" else NSVQ(STEP_SIZE, exponential(0.5, period / 40, begin=period))
+def rules(period: int) -> dict[str, VQ | NSVQ]:
+    """The rules, with what shrinks after the drift made to."""
+    return {"VQ": VQ(STEP_SIZE), "NSVQ": NSVQ(STEP_SIZE, exponential(0.5, period / 40, begin=period))}
 
 
 def run(fast: bool = False) -> pl.DataFrame:
     """The table."""
     period, seeds = (PERIOD_FAST, SEEDS_FAST) if fast else (PERIOD, SEEDS)
-    return run_all(simulate, product(RULES, [None, *range(seeds)], [period]), "hysteresis")
+    return run_all(simulate, product(in_order(rules(period)), [None, *range(seeds)], [period]), "hysteresis")
 
 
 def simulate(name: str, seed: int | None, period: int) -> list[dict]:
@@ -76,10 +76,10 @@ def simulate(name: str, seed: int | None, period: int) -> list[dict]:
 def by_mean_motion(name: str, period: int) -> list[tuple[float, int]]:
     """Update and codes alive, by the mean-field equations."""
     motion = mean_motion(
-        rule_of(name, period),
+        rules(period)[name],
         Uniform(dim=1),
         optimum(CODES),
-        (1 + STANDING) * period,
+        (1 + REST) * period,
         speed=lambda t: CRITICAL * speed(t, period),
         records=RECORDS,
     )
@@ -88,13 +88,13 @@ def by_mean_motion(name: str, period: int) -> list[tuple[float, int]]:
 
 def by_samples(name: str, seed: int, period: int) -> list[tuple[float, int]]:
     """Update and codes alive, in a run."""
-    stream, found = Stream(Uniform(dim=1), Swell(period)), list[tuple[float, int]]()
+    stream, alive = Stream(Uniform(dim=1), Swell(period)), list[tuple[float, int]]()
 
     def on_record(step: int, codes: np.ndarray, row: dict) -> None:
-        found.append((step, living(stream, codes, step)))
+        alive.append((step, living(stream, codes, step)))
 
     vq.simulate(
-        rule_of(name, period), stream, codes=optimum(CODES), steps=int((1 + STANDING) * period), batch_size=BATCH,
+        rules(period)[name], stream, codes=optimum(CODES), steps=int((1 + REST) * period), batch_size=BATCH,
         seed=seed, records=RECORDS, progress=False, on_record=on_record,
     )  # fmt: skip
-    return found
+    return alive

@@ -10,17 +10,21 @@ from itertools import product
 
 import polars as pl
 
+from simulations.lineup import in_order
 from simulations.tables import run_all
 from simulations.toy import DRIFTING, POINTS, RATE, drifts, follow, rules
 from vqtheory.streams import Latents, Stream
 
 LOG_FACTOR = RATE * DRIFTING  # the toy's
+STEP_SIZE = 4.0
+RATES, RATES_FAST = (0.06, 0.03, 0.02, 0.015, 0.01, 0.0075, 0.005), (0.06, 0.03, 0.01)
+SEEDS, SEEDS_FAST = 5, 1
 
 
 def run(fast: bool = False) -> pl.DataFrame:
     """One row per rule, rate and seed: codes alive and distortion over the best Lloyd at the end."""
-    rates = (0.06, 0.03, 0.01) if fast else (0.06, 0.03, 0.02, 0.015, 0.01, 0.0075, 0.005)
-    return run_all(simulate, product(("VQ", "EMA", "NSVQ", "TransVQ"), rates, range(1 if fast else 5)), "shrinking")
+    rates, seeds = (RATES_FAST, SEEDS_FAST) if fast else (RATES, SEEDS)
+    return run_all(simulate, product(in_order(rules(STEP_SIZE)), rates, range(seeds)), "shrinking")
 
 
 def simulate(rule: str, rate: float, seed: int) -> list[dict]:
@@ -28,5 +32,5 @@ def simulate(rule: str, rate: float, seed: int) -> list[dict]:
     drifting = math.ceil(LOG_FACTOR / rate)
     steps = 3 * drifting
     stream = Stream(Latents(POINTS), drifts(drifting, rate)["shrinking"])
-    last = follow(rules(4.0, drifting, steps)[rule], stream, steps, seed, records=1)[-1]
+    last = follow(rules(STEP_SIZE, drifting, steps)[rule], stream, steps, seed, records=1)[-1]
     return [{"rule": rule, "rate": rate, "seed": seed, "alive": last["alive"], "ratio": last["ratio"]}]

@@ -1,9 +1,9 @@
-"""How many codes survive a steady drift on the line, against its speed; and what a finite step size takes off a threshold.
+"""Survivors of a steady drift in one dimension against its speed; and what a finite step size takes off a threshold.
 
-Six laws, the asymmetric ones in both directions, at speeds from 2.5 to 300 times what 24 codes can follow. A row per
-law, direction, speed and seed: the codes left alive, and how many the law says, for the run's length and without the
-noise of samples. Then a row per number of codes, step size and seed: the share that the noise takes off the speed at
-which a run loses its first code, and that share by the law. Experiments and definitions are those of the claims.
+Six distributions, the asymmetric ones in both directions, at speeds from 2.5 to 300 times what 24 codes can follow. A
+row per distribution, direction, speed and seed: the codes left alive, and how many the law says, for the run's length
+and without the noise of samples. Then a row per number of codes, step size and seed: the share that the noise takes off
+the speed at which a run loses its first code, and the same share by the law. The claims use the same experiments.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ def run(fast: bool = False) -> pl.DataFrame:
 
 
 def drift(name: str, direction: int, num_codes: int, factor: float, seed: int) -> list[dict]:
-    """One steady drift; its speed in units of eta times the law's deviation."""
+    """One steady drift; its speed in units of eta times the distribution's deviation."""
     cloud = CLOUDS[name]
-    found = survivors(cloud, direction, num_codes, factor, seed)
-    speed = found.speed / float(cloud.source.distribution().std())
-    return [{"law": name, "direction": direction, "seed": seed} | found._asdict() | {"speed": speed}]
+    counts = survivors(cloud, direction, num_codes, factor, seed)
+    speed = counts.speed / float(cloud.source.distribution().std())
+    return [{"distribution": name, "direction": direction, "seed": seed} | counts._asdict() | {"speed": speed}]
 
 
 def threshold(num_codes: int, step_size: float, seed: int) -> list[dict]:

@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Iterable
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 from joblib import Parallel, delayed
@@ -28,7 +27,7 @@ def path_of(name: str, fast: bool, results: Path = RESULTS) -> Path:
 
 
 def table(name: str, fast: bool = False, results: Path = RESULTS, anew: bool = False) -> pl.DataFrame:
-    """The table of an experiment; its simulations are run if it is not there yet. That of a study comes along."""
+    """The table of an experiment; its simulations are run if it is not there yet. The table of a study is bundled."""
     path = path_of(name, fast, results)
     if name in STUDIES and not path.is_file():
         raise SystemExit(f"{path} is missing; {STUDIES[name]} makes it.")
@@ -43,7 +42,7 @@ def table(name: str, fast: bool = False, results: Path = RESULTS, anew: bool = F
 
 
 def write(path: Path, frame: pl.DataFrame, seconds: float, also: tuple[str, ...] = ()) -> None:
-    """Write a table with its record, under a temporary name that is then renamed; `also` names packages of its own."""
+    """Write a table with its record, under a temporary name that is then renamed; `also` names further packages."""
     packages = {name: version(name) for name in ("vqtheory", "numpy", "numba", "scipy", *also)}
     command = ["python", "-m", Path(sys.argv[0]).parent.name, *sys.argv[1:]]
     record = {"command": " ".join(command), "seconds": f"{seconds:.1f}", "python": platform.python_version(), **packages}
@@ -53,7 +52,7 @@ def write(path: Path, frame: pl.DataFrame, seconds: float, also: tuple[str, ...]
     beside.replace(path)
 
 
-def run_all(function: Callable[..., list[dict]], tasks: Iterable[tuple[Any, ...]], what: str) -> pl.DataFrame:
+def run_all(function: Callable[..., list[dict]], tasks: Iterable[tuple], what: str) -> pl.DataFrame:
     """The rows of `function` for all tasks, on all cores, in the order of the tasks."""
     tasks = list(tasks)
     parts = Parallel(n_jobs=-1, return_as="generator")(delayed(function)(*task) for task in tasks)

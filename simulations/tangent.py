@@ -1,7 +1,7 @@
 """What each map rule can move, and where it comes to rest: the spectrum of its tangent kernel, and |G| in a run.
 
-The points are fixed, 160 from a normal law in the plane; 16 codes are trained on all of them at every update by
-gradient descent, C = T_theta(C_0), with the kernel Theta = J J^T and G_k = p_k (c_k - m_k). A rule rests where
+The points are fixed, 160 from a normal distribution in the plane; 16 codes are trained on all of them at every update
+by gradient descent, C = T_theta(C_0), with the kernel Theta = J J^T and G_k = p_k (c_k - m_k). A rule rests where
 J^T G = 0. That is a k-means solution, G = 0, where all 32 eigenvalues of Theta are positive, as for TransVQ with
 positions; without them most are so small that the same number of updates does not get there; SimVQ has as many
 as parameters, 6 or 4. One row per rule, seed and rank of an eigenvalue, and one per rule, seed and update.
@@ -10,11 +10,11 @@ as parameters, 6 or 4. One row per rule, seed and rank of an eigenvalue, and one
 from __future__ import annotations
 
 from itertools import product
-from typing import Any
 
 import numpy as np
 import polars as pl
 
+from simulations.lineup import in_order
 from simulations.tables import run_all
 from vqtheory import Batches
 from vqtheory.measure import cells
@@ -26,51 +26,49 @@ CODES, POINTS = 16, 160
 UPDATES, UPDATES_FAST = 100_000, 10_000
 SEEDS, SEEDS_FAST = 5, 2
 RECORDS = 60
-STEP_SIZE = {"TransVQ": 0.1, "TransVQ without positions": 0.02, "SimVQ": 0.5, "SimVQ without bias": 0.5}
-
-
-def rules() -> dict[str, Any]:
-    """The rules, each with a step that its kernel's largest eigenvalue can stand."""
-    return {
-        "TransVQ": TransVQ(STEP_SIZE["TransVQ"], width=32, optimizer="sgd"),
-        "TransVQ without positions": TransVQ(
-            STEP_SIZE["TransVQ without positions"], width=32, positions=False, optimizer="sgd"
-        ),
-        "SimVQ": SimVQ(STEP_SIZE["SimVQ"]),
-        "SimVQ without bias": SimVQ(STEP_SIZE["SimVQ without bias"], bias=False),
-    }
+RULES: dict[str, TransVQ | SimVQ] = {  # each with a step that its kernel's largest eigenvalue can stand
+    "TransVQ": TransVQ(0.1, width=32, optimizer="sgd"),
+    "TransVQ without positions": TransVQ(0.02, width=32, positions=False, optimizer="sgd"),
+    "SimVQ": SimVQ(0.5),
+    "SimVQ without bias": SimVQ(0.5, bias=False),
+}
 
 
 def run(fast: bool = False) -> pl.DataFrame:
     """The table; eigenvalues relative to the largest, and null where a row is of the other kind."""
     seeds, updates = (SEEDS_FAST, UPDATES_FAST) if fast else (SEEDS, UPDATES)
-    return run_all(simulate, product(STEP_SIZE, range(seeds), [updates]), "tangent")
+    return run_all(simulate, product(in_order(RULES), range(seeds), [updates]), "tangent")
 
 
 def simulate(name: str, seed: int, updates: int) -> list[dict]:
     """The spectrum at the start of one run, and its residuals."""
     points = np.random.default_rng(seed).normal(size=(POINTS, 2))
-    rule = rules()[name]
-    state = rule.init(points[:CODES], seed)
-    eigenvalues = tangent_kernel(rule, state).eigenvalues
-    assert eigenvalues is not None
-    task, spectrum = {"rule": name, "seed": seed}, np.maximum(eigenvalues[::-1], 0) / eigenvalues[-1]
-    rows = [task | {"rank": rank + 1, "eigenvalue": float(value)} for rank, value in enumerate(spectrum)]
-    return rows + [task | {"rank": None, "eigenvalue": None} | row for row in descend(rule, state, points, updates)]
+    task = {"rule": name, "seed": seed}
+    spectrum = enumerate(eigenvalues(RULES[name], points, seed), start=1)
+    rows = [task | {"rank": rank, "eigenvalue": float(value)} for rank, value in spectrum]
+    residuals = descend(RULES[name], points, seed, updates)
+    return rows + [task | {"rank": None, "eigenvalue": None} | row for row in residuals]
 
 
-def descend(rule: Any, state: Any, points: np.ndarray, updates: int) -> list[dict]:
+def eigenvalues(rule: TransVQ | SimVQ, points: np.ndarray, seed: int) -> np.ndarray:
+    """Those of the tangent kernel at the start, over the largest, in descending order."""
+    ascending = tangent_kernel(rule, rule.init(points[:CODES], seed)).eigenvalues
+    assert ascending is not None
+    return np.maximum(ascending[::-1], 0) / ascending[-1]
+
+
+def descend(rule: TransVQ | SimVQ, points: np.ndarray, seed: int, updates: int) -> list[dict]:
     """|G|, |J^T G| and the distortion over the best of 30 Lloyd runs, at updates evenly spaced on a log axis."""
     best = lloyd(points, CODES, restarts=30, seed=0).distortion
-    rows, done = [], 0
+    state, rows, done = rule.init(points[:CODES], seed), [], 0
     for update in np.unique(np.geomspace(1, updates, RECORDS).astype(int)).tolist():
         while done < update:
             size = min(1000, update - done)
             state, _ = rule.advance(state, Batches(np.broadcast_to(points, (size, *points.shape))))
             done += size
-        found = cells(points, state.codes)
-        gradient = found.hits[:, None] / len(points) * (found.codes - found.centroids)
+        won = cells(points, state.codes)
+        gradient = won.hits[:, None] / len(points) * (won.codes - won.centroids)
         pulled = float(np.linalg.norm(rule.pullback(state, gradient)))
-        residual, ratio = float(np.linalg.norm(gradient)), found.distortion / best
+        residual, ratio = float(np.linalg.norm(gradient)), won.distortion / best
         rows.append({"update": update, "residual": residual, "pulled": pulled, "ratio": ratio})
     return rows

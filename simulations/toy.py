@@ -1,9 +1,9 @@
 """The paper's toy: 16 codes in the plane, and an encoder whose output translates, shrinks or expands.
 
-A cloud of 4,000 points drifts over the first third of 200 updates of batch 128 and then stands
-still (Lu et al., arXiv 2602.18896, the 2-D figure). One row per record: which codes are alive, that
-is nearest to one of the points where they are at that update, and the distortion over the best of
-30 Lloyd runs on them.
+A cloud of 4,000 points drifts over the first third of 200 updates of batch 128 and is then stationary
+(Lu et al., arXiv 2602.18896, the 2-D figure). One row per record: how many codes are alive, that is
+nearest to one of the points where they are at that update, and the distortion over the best of 30
+Lloyd runs on them.
 """
 
 from __future__ import annotations
@@ -11,23 +11,27 @@ from __future__ import annotations
 import math
 from functools import cache
 from itertools import product
-from typing import Any
 
 import numpy as np
 import polars as pl
 
 import vqtheory as vq
+from simulations.lineup import in_order
 from simulations.tables import run_all
+from vqtheory.protocols import Rule
 from vqtheory.rules import EMA, NSVQ, VQ, TransVQ
 from vqtheory.schedules import exponential
 from vqtheory.streams import Latents, Scaling, Stream, Translation
 
 CODES, STEPS, BATCH, DRIFTING = 16, 200, 128, 66
+STEP_SIZES = (4.0, 1.0)
+SEEDS, SEEDS_FAST = 5, 1
+RECORDS, RECORDS_FAST = 100, 50
 SPEED, RATE = 0.1, 0.03  # standard deviations, and logarithms of the factor, per update
 POINTS = np.random.default_rng(7).normal(size=(4000, 2))
 
 
-def drifts(drifting: int = DRIFTING, rate: float = RATE) -> dict[str, Any]:
+def drifts(drifting: int = DRIFTING, rate: float = RATE) -> dict[str, Translation | Scaling]:
     """The encoder's three ways to drift."""
     return {
         "translating": Translation(speed=SPEED, limit=SPEED * drifting),
@@ -36,7 +40,7 @@ def drifts(drifting: int = DRIFTING, rate: float = RATE) -> dict[str, Any]:
     }
 
 
-def rules(step_size: float, drifting: int = DRIFTING, steps: int = STEPS) -> dict[str, Any]:
+def rules(step_size: float, drifting: int = DRIFTING, steps: int = STEPS) -> dict[str, Rule]:
     """The rules at one step size; EMA at the decay that moves a code of average mass as far.
 
     The bandwidth of NSVQ shrinks after the drift, by eleven halvings, to below a thousandth of the
@@ -53,9 +57,9 @@ def rules(step_size: float, drifting: int = DRIFTING, steps: int = STEPS) -> dic
 
 def run(fast: bool = False) -> pl.DataFrame:
     """The table, one row per rule, drift, step size, seed and record."""
-    seeds = range(1 if fast else 5)
-    tasks = product(("VQ", "EMA", "NSVQ", "TransVQ"), drifts(), (4.0, 1.0), seeds, [50 if fast else 100])
-    return run_all(simulate, list(tasks), "toy")
+    seeds, records = (SEEDS_FAST, RECORDS_FAST) if fast else (SEEDS, RECORDS)
+    tasks = product(in_order(rules(1.0)), drifts(), STEP_SIZES, range(seeds), [records])
+    return run_all(simulate, tasks, "toy")
 
 
 def simulate(rule: str, drift: str, step_size: float, seed: int, records: int) -> list[dict]:
@@ -65,20 +69,22 @@ def simulate(rule: str, drift: str, step_size: float, seed: int, records: int) -
     return [task | row for row in follow(rules(step_size)[rule], stream, STEPS, seed, records, keep_codes=seed == 0)]
 
 
-def follow(rule: Any, stream: Stream, steps: int, seed: int, records: int, keep_codes: bool = False) -> list[dict]:
+def follow(rule: Rule, stream: Stream, steps: int, seed: int, records: int, keep_codes: bool = False) -> list[dict]:
     """What becomes of the codes, record by record."""
     rows = []
 
     def on_record(step: int, codes: np.ndarray, row: dict) -> None:
         points = stream.at(step, seed).support
         assert points is not None
-        found = vq.measure.cells(points, codes)
-        least = best_lloyd() * spread(points) / spread(POINTS)  # all three drifts keep the cloud's shape
-        kept = codes.ravel().tolist() if keep_codes else None
-        rows.append({"step": step, "alive": int((found.hits > 0).sum()), "ratio": found.distortion / least, "codes": kept})
+        cells = vq.measure.cells(points, codes)
+        ratio = cells.distortion / (best_lloyd() * spread(points) / spread(POINTS))  # all drifts keep the cloud's shape
+        alive = int((cells.hits > 0).sum())
+        rows.append({"step": step, "alive": alive, "ratio": ratio, "codes": codes.ravel().tolist() if keep_codes else None})
 
-    options: dict[str, Any] = {"records": records, "progress": False, "on_record": on_record}
-    vq.simulate(rule, stream, codes=CODES, steps=steps, batch_size=BATCH, seed=seed, **options)
+    vq.simulate(
+        rule, stream, codes=CODES, steps=steps, batch_size=BATCH,
+        seed=seed, records=records, progress=False, on_record=on_record,
+    )  # fmt: skip
     return rows
 
 

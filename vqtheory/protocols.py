@@ -120,6 +120,15 @@ class Finite(Protocol):
 
 
 @runtime_checkable
+class Reads(Protocol):
+    """A stream that reads files: a saved run keeps their SHA-256, and refuses others under the same names."""
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Their paths, as the stream was given them."""
+
+
+@runtime_checkable
 class Loop(Protocol[LoopState]):
     """A closed loop: an encoder that is trained through the quantizer as the codebook learns; one update at a time."""
 

@@ -6,29 +6,32 @@ import importlib
 import platform
 import time
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import polars as pl
 import tyro
 from tqdm import tqdm
 
+from simulations import command
 from simulations.benchmarks import SECTIONS
 from simulations.tables import write
 
+PROGRAM = "python -m simulations.benchmarks"
+NAMES = f"Which sections: {', '.join(SECTIONS)}. By default all of these."
 MODULES = {"online": "simulator", "batch": "simulator", "kernels": "simulator"}
 
 
-def main(names: tyro.conf.Positional[tuple[str, ...]] = SECTIONS, /, save: Path | None = None) -> None:
+def main(
+    names: Annotated[command.Names, command.names(NAMES)] = (),
+    save: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None,
+) -> None:
     """Compare speed and memory with named peers; on an idle machine, in ten minutes or so.
 
     Args:
-        names: Which sections: online, batch, kernels, layer, scale, start; all by default.
         save: A .parquet file for the table; paper_figures/data/benchmarks.parquet is the one that is drawn.
     """
     began, rows = time.monotonic(), []
-    for name in names:
-        if name not in SECTIONS:
-            raise SystemExit(f"There is no section {name!r}; there are {', '.join(SECTIONS)}.")
+    for name in command.known(PROGRAM, names, SECTIONS) or SECTIONS:
         module = importlib.import_module(f"simulations.benchmarks.{MODULES.get(name, name)}")
         rows += list(tqdm(getattr(module, name)(), desc=name, unit=" rows"))
     table = pl.DataFrame(rows, infer_schema_length=None).with_columns(machine=pl.lit(machine()))
@@ -52,4 +55,4 @@ def machine() -> str:
 
 
 if __name__ == "__main__":
-    tyro.cli(main, prog="python -m simulations.benchmarks")
+    command.run(main, PROGRAM)

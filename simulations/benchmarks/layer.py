@@ -9,9 +9,13 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from statistics import median
-from typing import Any
+from typing import TYPE_CHECKING
 
 from simulations.benchmarks.timing import added_memory, elsewhere
+from vqtheory.rules import EMA, NSVQ, VQ, Rule
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 DIM, THREADS = 64, 2
 SIZES = ((4096, 1024), (16384, 8192), (16384, 65536))  # latents, codes
@@ -19,16 +23,16 @@ DENSE = 2**28  # latents times codes, above which the dense peers do not fit int
 Pass = Callable[[], object]
 
 
-def layer() -> Iterator[dict[str, Any]]:
+def layer() -> Iterator[dict]:
     """A row for each case and size; each in a process of its own."""
     for num_latents, num_codes in SIZES:
-        about = {"section": "layer", "codes": num_codes, "dim": DIM, "batch": num_latents}
+        task = {"section": "layer", "codes": num_codes, "dim": DIM, "batch": num_latents}
         for case in CASES:
             if case in DENSE_CASES and num_latents * num_codes > DENSE:
                 continue
             call = f"from simulations.benchmarks import layer; print(layer.{{}}({case!r}, {num_latents}, {num_codes}))"
             seconds, memory = elsewhere(call.format("seconds")), elsewhere(call.format("memory"))
-            yield about | {"case": case, "seconds": seconds, "megabytes": memory / 1e6}
+            yield task | {"case": case, "seconds": seconds, "megabytes": memory / 1e6}
 
 
 def seconds(case: str, num_latents: int, num_codes: int) -> float:
@@ -58,17 +62,17 @@ def prepared(case: str, num_latents: int, num_codes: int) -> Pass:
     return CASES[case](torch.randn(1, num_latents, DIM), num_codes)
 
 
-def ours(rule: Any) -> Callable[[Any, int], Pass]:
-    """`VectorQuantize` in training; the codes start at latents of their own law."""
+def ours(rule: Rule) -> Callable[[Tensor, int], Pass]:
+    """`VectorQuantize` in training; the codes start at fresh latents."""
 
-    def prepare(latents: Any, num_codes: int) -> Pass:
+    def prepare(latents: Tensor, num_codes: int) -> Pass:
         import torch
 
         from vqtheory.nn import VectorQuantize
 
         layer, z = VectorQuantize(DIM, num_codes, rule), latents.requires_grad_()
         layer.initialize(torch.randn(num_codes, DIM))
-        moved = torch.zeros_like(latents) if getattr(rule, "needs_displacement", False) else None
+        moved = torch.zeros_like(latents) if rule.needs_displacement else None
 
         def step() -> None:
             quantized, _, loss, _ = layer(z, displacement=moved)
@@ -79,7 +83,7 @@ def ours(rule: Any) -> Callable[[Any, int], Pass]:
     return prepare
 
 
-def dense_nsvq(latents: Any, num_codes: int) -> Pass:
+def dense_nsvq(latents: Tensor, num_codes: int) -> Pass:
     """The loss as published: squares, weights and their products are [N, K], kept for the backward pass."""
     import torch
 
@@ -97,7 +101,7 @@ def dense_nsvq(latents: Any, num_codes: int) -> Pass:
     return step
 
 
-def dense_vq(latents: Any, num_codes: int) -> Pass:
+def dense_vq(latents: Tensor, num_codes: int) -> Pass:
     """Common code: squares by the product, the chosen codes by a one-hot matrix."""
     import torch
 
@@ -113,7 +117,7 @@ def dense_vq(latents: Any, num_codes: int) -> Pass:
     return step
 
 
-def lucidrains(latents: Any, num_codes: int) -> Pass:
+def lucidrains(latents: Tensor, num_codes: int) -> Pass:
     """vector-quantize-pytorch with its defaults: codes by EMA."""
     from vector_quantize_pytorch import VectorQuantize  # type: ignore[import-untyped]
 
@@ -126,14 +130,14 @@ def lucidrains(latents: Any, num_codes: int) -> Pass:
     return step
 
 
-def _cases() -> dict[str, Callable[[Any, int], Pass]]:
-    from vqtheory.rules import EMA, NSVQ, VQ
-
-    rules = {"VQ": VQ(), "EMA": EMA(), "NSVQ": NSVQ(bandwidth=WIDTH), "NSVQ softmax": NSVQ(bandwidth=WIDTH, form="softmax")}
-    peers = {"dense NSVQ": dense_nsvq, "dense VQ": dense_vq, "lucidrains EMA": lucidrains}
-    return {case: ours(rule) for case, rule in rules.items()} | peers
-
-
 WIDTH = 3.0  # of NSVQ's kernel
-CASES = _cases()
+CASES: dict[str, Callable[[Tensor, int], Pass]] = {
+    "VQ": ours(VQ()),
+    "EMA": ours(EMA()),
+    "NSVQ": ours(NSVQ(bandwidth=WIDTH)),
+    "NSVQ softmax": ours(NSVQ(bandwidth=WIDTH, form="softmax")),
+    "dense NSVQ": dense_nsvq,
+    "dense VQ": dense_vq,
+    "lucidrains EMA": lucidrains,
+}
 DENSE_CASES = ("dense NSVQ", "dense VQ", "lucidrains EMA")

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from itertools import product
 from statistics import median
-from typing import Any
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
 import vqtheory as vq
 from simulations.benchmarks.timing import added_memory, elsewhere
+from vqtheory.protocols import Rule, State
 from vqtheory.rules import EMA, NSVQ, VQ
 
 DIM, SIZES = 256, tuple(2**power for power in (10, 12, 14, 16, 18))
-CASES: dict[str, tuple[Any, int]] = {
+CASES: dict[str, tuple[Rule, int]] = {
     "VQ, one sample per update": (VQ(), 1),
     "VQ, 1,024 samples per update": (VQ(), 1024),
     "EMA, 1,024 samples per update": (EMA(), 1024),
@@ -24,22 +25,22 @@ CASES: dict[str, tuple[Any, int]] = {
 WORK = 2**34  # products of a latent's coordinate and a code's in a call of `advance`
 
 
-def scale() -> Iterator[dict[str, Any]]:
+def scale() -> Iterator[dict]:
     """A row for each rule and number of codes: microseconds per sample, and memory in units of the codebook's."""
-    for (case, (_, size)), num_codes in ((each, number) for each in CASES.items() for number in SIZES):
+    for (case, (_, size)), num_codes in product(CASES.items(), SIZES):
         call = f"from simulations.benchmarks import scale; print(scale.{{}}({case!r}, {num_codes}))"
-        about = {"section": "scale", "case": case, "codes": num_codes, "dim": DIM, "batch": size}
+        task = {"section": "scale", "case": case, "codes": num_codes, "dim": DIM, "batch": size}
         seconds, memory = elsewhere(call.format("seconds")), elsewhere(call.format("memory"))
-        yield about | {"microseconds": 1e6 * seconds, "codebooks": memory / (4 * num_codes * DIM), "megabytes": memory / 1e6}
+        yield task | {"microseconds": 1e6 * seconds, "codebooks": memory / (4 * num_codes * DIM), "megabytes": memory / 1e6}
 
 
-def prepared(case: str, num_codes: int) -> tuple[Any, Any, vq.Batches]:
+def prepared(case: str, num_codes: int) -> tuple[Rule, State, vq.Batches]:
     """A rule, its state, and batches for one call."""
     rule, size = CASES[case]
     random = np.random.default_rng(0)
     steps = max(1, min(4096, WORK // (num_codes * DIM)) // size)
     codes = random.random((num_codes, DIM), dtype=np.float32)
-    return rule, rule.init(codes), vq.Batches(random.random((steps, size, DIM), dtype=np.float32))
+    return rule, rule.init(codes, seed=0), vq.Batches(random.random((steps, size, DIM), dtype=np.float32))
 
 
 def seconds(case: str, num_codes: int) -> float:
@@ -56,7 +57,7 @@ def seconds(case: str, num_codes: int) -> float:
 
 def memory(case: str, num_codes: int) -> float:
     """The most that a call has beside the state and the latents that it is given, the new codes included, bytes."""
-    rule, *arguments = prepared(case, 1024)
-    rule.advance(*arguments)  # compiles, and loads what products need
-    rule, *arguments = prepared(case, num_codes)
-    return added_memory(lambda: rule.advance(*arguments))
+    rule, state, batches = prepared(case, 1024)
+    rule.advance(state, batches)  # compiles, and loads what products need
+    rule, state, batches = prepared(case, num_codes)
+    return added_memory(lambda: rule.advance(state, batches))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -11,6 +10,7 @@ from threadpoolctl import threadpool_limits
 import vqtheory as vq
 from simulations.benchmarks import peers
 from simulations.benchmarks.timing import product, rates
+from vqtheory.protocols import Rule
 from vqtheory.rules import EMA, NSVQ, VQ, TransVQ
 
 SHAPES = ((16, 2), (256, 8), (1024, 64), (8192, 64))  # K, D
@@ -26,9 +26,9 @@ def latents(num_codes: int, dim: int, batch_size: int = 1, work: float | None = 
     return random.random((steps, batch_size, dim), dtype=np.float32), random.random((num_codes, dim), dtype=np.float32)
 
 
-def advancing(rule: Any, x: np.ndarray, codes: np.ndarray) -> Callable[[], int]:
+def advancing(rule: Rule, x: np.ndarray, codes: np.ndarray) -> Callable[[], int]:
     """`advance` alone, latents at hand."""
-    state, batches = rule.init(codes), vq.Batches(x)
+    state, batches = rule.init(codes, seed=0), vq.Batches(x)
 
     def run() -> int:
         rule.advance(state, batches)
@@ -37,7 +37,7 @@ def advancing(rule: Any, x: np.ndarray, codes: np.ndarray) -> Callable[[], int]:
     return run
 
 
-def online() -> Iterator[dict[str, Any]]:
+def online() -> Iterator[dict]:
     """One sample per update, each beside its peers and the bound."""
     for num_codes, dim in SHAPES:
         x, codes = latents(num_codes, dim)
@@ -52,7 +52,7 @@ def online() -> Iterator[dict[str, Any]]:
         yield from compared("online", "VQ", num_codes, dim, 1, one_thread(competitors))
 
 
-def batch() -> Iterator[dict[str, Any]]:
+def batch() -> Iterator[dict]:
     """max(1024, K) samples per update."""
     for num_codes, dim in SHAPES:
         size = max(1024, num_codes)
@@ -66,20 +66,20 @@ def batch() -> Iterator[dict[str, Any]]:
             yield from compared("batch", name, num_codes, dim, size, one_thread(competitors))
 
 
-def kernels() -> Iterator[dict[str, Any]]:
+def kernels() -> Iterator[dict]:
     """NSVQ with a wide kernel and with one narrower than the spacing of the codes, beside the plain loop."""
     for num_codes, dim in SHAPES[1:]:
         x, codes = latents(num_codes, dim)
         spacing = float(np.sqrt(vq.measure.distortion(x[:1000, 0], codes)))
-        for about, width in (("wide", 10 * np.sqrt(dim)), ("narrow", spacing / 20)):
-            name = f"NSVQ, {about} kernel"
+        for kernel, width in (("wide", 10 * np.sqrt(dim)), ("narrow", spacing / 20)):
+            name = f"NSVQ, {kernel} kernel"
             rule = NSVQ(STEP_SIZE, bandwidth=float(width))
             competitors = {name: advancing(rule, x, codes), "compiled loop": peers.compiled_loop(x[:, 0], codes)}
             yield from compared("kernels", name, num_codes, dim, 1, one_thread(competitors))
     yield from transformers()
 
 
-def transformers() -> Iterator[dict[str, Any]]:
+def transformers() -> Iterator[dict]:
     """A step of TransVQ beside one of the layer in torch with the same map: assignment, both passes and Adam in both."""
     for num_codes, dim, width, size in TRANSFORMERS:
         random = np.random.default_rng(0)
@@ -114,9 +114,9 @@ def one_thread(competitors: dict[str, Callable[[], int]]) -> dict[str, float]:
     """Rates on one thread, torch's own included."""
     threads = _torch_threads(1)
     with threadpool_limits(1):
-        found = rates(competitors)
+        measured = rates(competitors)
     _torch_threads(threads)
-    return found
+    return measured
 
 
 def _torch_threads(number: int) -> int:
@@ -129,14 +129,12 @@ def _torch_threads(number: int) -> int:
     return before
 
 
-def compared(
-    section: str, name: str, num_codes: int, dim: int, size: int, found: dict[str, float]
-) -> Iterator[dict[str, Any]]:
+def compared(section: str, name: str, num_codes: int, dim: int, size: int, rate_of: dict[str, float]) -> Iterator[dict]:
     """A row for each peer: million samples per second of ours and of the peer's, and the ratio."""
-    about = {"section": section, "case": name, "codes": num_codes, "dim": dim, "batch": size}
-    operations = found.pop("product", None)
+    task = {"section": section, "case": name, "codes": num_codes, "dim": dim, "batch": size}
+    operations = rate_of.pop("product", None)
     if operations is not None:
-        found["bound"] = operations / (2 * num_codes * dim)
-    ours = found.pop(name)
-    for peer, rate in found.items():
-        yield about | {"peer": peer, "ours": ours / 1e6, "theirs": rate / 1e6, "ratio": ours / rate}
+        rate_of["bound"] = operations / (2 * num_codes * dim)
+    ours = rate_of.pop(name)
+    for peer, rate in rate_of.items():
+        yield task | {"peer": peer, "ours": ours / 1e6, "theirs": rate / 1e6, "ratio": ours / rate}

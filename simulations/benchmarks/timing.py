@@ -19,13 +19,13 @@ def rates(competitors: dict[str, Callable[[], int]], repetitions: int | None = N
     """Samples per second of each, medians of several turns; a first turn that compiles is not counted."""
     for run in competitors.values():
         run()
-    found: dict[str, list[float]] = {name: [] for name in competitors}
+    turns: dict[str, list[float]] = {name: [] for name in competitors}
     for _ in range(repetitions or REPETITIONS):
         for name, run in competitors.items():
             began = time.perf_counter()
             samples = run()
-            found[name].append(samples / (time.perf_counter() - began))
-    return {name: median(values) for name, values in found.items()}
+            turns[name].append(samples / (time.perf_counter() - began))
+    return {name: median(values) for name, values in turns.items()}
 
 
 def product() -> Callable[[], int]:
@@ -58,5 +58,5 @@ def added_memory(run: Callable[[], object]) -> int:
 
 
 def _status(name: str) -> int:
-    line = next(each for each in Path("/proc/self/status").read_text().splitlines() if each.startswith(name))
+    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(name))
     return 1024 * int(line.split()[1])

@@ -1,20 +1,13 @@
-"""Claims on the collapse law in one dimension: the quick ones hold, laws that are wrong do not, and the figures draw."""
+"""Claims on the collapse law in one dimension: the quick ones hold, and laws that are wrong do not."""
 
 from dataclasses import replace
 
-import joblib
-import matplotlib
 import numpy as np
 import pytest
 
-import paper_figures.hysteresis
-import paper_figures.survivors
-from simulations import hysteresis
-from simulations import survivors as speeds
 from vqtheory.claims import Limit, Range, all_claims
 from vqtheory.claims.laws import collapse, transients
 from vqtheory.streams import Scaling, Stream, Translation, Uniform
-from vqtheory.theory import critical_speed
 
 CHEAP = [
     "threshold-of-two",
@@ -83,40 +76,3 @@ def test_the_runs_that_show_hysteresis_refute_that_there_is_none():
     claim = replace(transients.left_of_plain, experiment=lambda effort, seed: surplus)
     assert claim.verify().outcome == "holds"
     assert replace(claim, predict=Range(6.0, 11.0)).verify().outcome == "refuted"  # all 16 codes back
-
-
-def test_the_swell_moves_at_its_speed_and_stops():
-    drift, period = hysteresis.Swell(1000), 1000
-    shift = drift.motion(0, 1200, 1, seed=0).shift[:, 0] / critical_speed(hysteresis.CODES, hysteresis.STEP_SIZE)
-    speed = [hysteresis.speed(t + 0.5, period) for t in range(1199)]
-    np.testing.assert_allclose(np.diff(shift), speed, rtol=1e-5, atol=1e-4)
-    assert shift[-1] == pytest.approx(hysteresis.FASTEST * period / 2)
-
-
-@pytest.fixture(scope="module")
-def tables():
-    """Both tables, tiny; in threads, which see what is patched here."""
-    with pytest.MonkeyPatch.context() as patch, joblib.parallel_config(backend="threading"):
-        patch.setattr(speeds, "CODES_FAST", 6)
-        patch.setattr(speeds, "FACTORS_FAST", np.array([10.0]))
-        patch.setattr(speeds, "STEP_SIZES_FAST", {2: (0.2,)})
-        patch.setattr(hysteresis, "PERIOD_FAST", 2**13)
-        patch.setattr(hysteresis, "RECORDS", 30)
-        yield {"survivors": speeds.run(fast=True), "hysteresis": hysteresis.run(fast=True)}
-
-
-def test_the_tables_agree_with_the_laws(tables):
-    drifting = tables["survivors"].drop_nulls("law")
-    assert len(drifting) == sum(len(cloud.directions) for cloud in collapse.CLOUDS.values())
-    assert (drifting["simulated"] - drifting["fluid"]).abs().max() <= 1
-    assert tables["survivors"].drop_nulls("step_size")["share"].is_between(0.05, 0.5).all()
-    ends = tables["hysteresis"].group_by("rule", "run").tail(1)
-    assert (ends.filter(rule="NSVQ")["alive"] > ends.filter(rule="VQ")["alive"]).all()
-
-
-@pytest.mark.parametrize("figure", [paper_figures.survivors, paper_figures.hysteresis])
-def test_figures_draw(tables, figure, tmp_path):
-    matplotlib.use("Agg")
-    path = tmp_path / f"figure{figure.SUFFIX}"
-    figure.draw(tables[figure.TABLE])(path)
-    assert path.stat().st_size > 10_000

@@ -1,16 +1,11 @@
-"""The collapse law in D dimensions: its arithmetic, a claim that holds and a wrong one that does not, and the figure."""
+"""The collapse law in D dimensions: its arithmetic, a claim that holds and a wrong one that does not."""
 
 from dataclasses import replace
 from pathlib import Path
 
-import joblib
-import matplotlib
 import numpy as np
-import polars as pl
 import pytest
 
-import paper_figures.dimensions
-from simulations import dimensions as experiment
 from vqtheory.claims import all_claims
 from vqtheory.claims.laws import dimensions
 from vqtheory.claims.table import table
@@ -76,17 +71,3 @@ def test_a_wrong_exponent_is_refuted_by_the_same_runs():
     right = all_claims()["cube-exponent-4d"]
     for wrong in (-0.5, -0.8):
         assert replace(right, predict=wrong).verify("quick", seed=1).outcome == "refuted"
-
-
-def test_the_figure_draws(monkeypatch, tmp_path):
-    monkeypatch.setattr(experiment, "SIZES", dict.fromkeys(dimensions.SIZES))
-    monkeypatch.setattr(experiment, "sizes_of", lambda dim, effort: [12, 16])
-    with joblib.parallel_config(backend="threading"):
-        found = experiment.run(fast=True)
-    assert len(found.drop_nulls("survivors")) == 2 * experiment.SEEDS_FAST * len(dimensions.SIZES)
-    assert set(found.drop_nulls("x")["dim"]) == set(dimensions.OFFSET)
-    assert found.drop_nulls("x").select(pl.col("x").is_between(0, 1).all()).item()
-    matplotlib.use("Agg")
-    path = tmp_path / "figure.png"
-    paper_figures.dimensions.draw(found)(path)
-    assert path.stat().st_size > 10_000

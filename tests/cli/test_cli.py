@@ -2,6 +2,7 @@
 
 import inspect
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -437,3 +438,49 @@ def test_cures():
     assert summary.cure(rules.NSVQ(step_size=3.0, strength=2.0)).endswith("than 3.0, or its strength smaller than 2.0.")
     assert "drift slower" in summary.cure(rules.EMA())
     assert summary.cure(rules.VQ()) == "Make its step_size smaller than 0.05."
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("V" * 100_000, "Cannot read a configuration of 100,000 characters: at most 10,000 are read."),
+        ("VQ(" + "1+" * 3000 + "1)", "it is nested too deep."),
+        ("-" * 5000 + "1", "it is nested too deep."),
+        ("VQ('\ud800')", "surrogates not allowed."),
+        ("VQ(1" + "0" * 400 + ")", "must be a number > 0. Got 10000"),
+        ("VQ(step_size=1e999)", "must be a number > 0. Got inf."),
+    ],
+    ids=["long", "sum", "signs", "surrogate", "digits", "infinite"],
+)
+def test_no_configuration_ends_otherwise_than_in_a_sentence(text, sentence):
+    with pytest.raises(ValueError, match=re.escape(sentence)) as error:
+        parse(text)
+    assert len(str(error.value)) < 600
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no device that is always full")
+def test_streams_that_are_closed_or_full(tmp_path):
+    """Every way in which the last line cannot be said, in one shell."""
+    script = f"""
+    v() {{ {shlex.quote(sys.executable)} -m vqtheory "$@"; }}
+    v predict --num-codes 4 --speed 1e-3 > /dev/full; echo "$?"
+    v predict --num-codes 4 --speed 1e-3 >&-; echo "$?"
+    v predict --num-codes 0 --speed 1e-3 2>&-; echo "$?"
+    v predict --num-codes 0 --speed 1e-3 2> /dev/full; echo "$?"
+    PYTHONIOENCODING=ascii v --help > /dev/null; echo "$?"
+    """
+    done = subprocess.run(["bash", "-c", script], cwd=tmp_path, capture_output=True, text=True)
+    assert done.stdout.split() == ["2", "0", "2", "2", "0"]
+    assert done.stderr == "vqtheory: No space left on device: standard output\n"
+
+
+def test_the_doctor_ends_with_the_first_thing_that_will_go_wrong(call, monkeypatch):
+    monkeypatch.delenv("VQTHEORY_DATA", raising=False)
+    status, out, _ = call("doctor")
+    assert status == 0
+    assert re.search(rf"^numpy +{re.escape(np.__version__)}$", out, re.MULTILINE)
+    assert out.endswith("\n\nNothing is wrong here.\n")
+    monkeypatch.setenv("VQTHEORY_DATA", "nowhere")
+    status, out, _ = call("doctor")
+    assert status == 1
+    assert out.endswith("\n\nVQTHEORY_DATA names a folder without nowhere/train.parquet.\n")

@@ -3,6 +3,7 @@
 import copy
 
 import pytest
+import table
 
 torch = pytest.importorskip("torch")
 
@@ -10,10 +11,6 @@ from torch import nn  # noqa: E402
 from torch.nn.functional import l1_loss, mse_loss  # noqa: E402
 
 from vqtheory.nn import TamingQuantizer, VectorQuantize  # noqa: E402
-from vqtheory.rules import NSVQ, TransVQ  # noqa: E402
-
-RULES = {"vq": "vq", "nsvq": NSVQ(bandwidth=0.1), "ema": "ema", "transvq": TransVQ(width=16), "simvq": "simvq"}
-RULES |= {"cosine": "cosine"}
 
 
 def randn(*shape, seed=0):
@@ -51,9 +48,9 @@ class TestDiffusers:
                 lookup_from_codebook=True,
             )
 
-    @pytest.mark.parametrize("rule", RULES)
+    @pytest.mark.parametrize("rule", table.PLAIN_LAYER, ids=repr)
     def test_a_model_trains(self, model, rule):
-        model.quantize = TamingQuantizer(VectorQuantize(4, 32, RULES[rule]))
+        model.quantize = TamingQuantizer(VectorQuantize(4, 32, rule))
         images, optimizer, errors = smooth_images(4, 3, 16), torch.optim.Adam(model.parameters(), lr=2e-3), []
         model(images)
         start = model.quantize.quantizer.codebook.clone()
@@ -146,9 +143,9 @@ class TestLucidrains:
                 errors.append(error.item())
         return errors
 
-    @pytest.mark.parametrize("rule", RULES)
+    @pytest.mark.parametrize("rule", table.PLAIN_LAYER, ids=repr)
     def test_it_trains(self, rule):
-        errors = self.train(lambda **given: VectorQuantize(rule=RULES[rule], **given))
+        errors = self.train(lambda **given: VectorQuantize(rule=rule, **given))
         assert errors[-1] < 0.8 * errors[0]
 
     def test_as_theirs_does(self, lucidrains):

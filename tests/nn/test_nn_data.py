@@ -199,3 +199,98 @@ def test_hidden_files_are_left_out(tmp_path):
     Path(tmp_path / ".cache").mkdir()
     (tmp_path / ".cache" / "x.png").write_bytes(b"not an image")
     assert len(load(tmp_path, size=8).train) == 2
+
+
+class TestSides:
+    @pytest.mark.parametrize(
+        ("train", "test"),
+        [
+            ("train_0.parquet", "test_0.parquet"),
+            ("train-00000-of-00001.parquet", "test-00000-of-00001.parquet"),
+            ("faces_train.parquet", "faces.test.parquet"),
+            ("training/a.parquet", "testing/a.parquet"),
+            ("data/Train/a.parquet", "data/TEST/a.parquet"),
+            ("trainA/a.parquet", "testA/a.parquet"),
+            ("trainset.parquet", "validation_1.parquet"),
+            ("train/test-pattern.parquet", "dev/a.parquet"),  # the folder decides
+            ("rest.parquet", "test.parquet"),  # beside a test all else is trained on
+            ("latest/contest.parquet", "eval/a.parquet"),  # no words of their own
+        ],
+    )
+    def test_are_told_by_the_names_that_people_use(self, tmp_path, train, test):
+        images = pictures(10)
+        parquet_of(images[:7], tmp_path / train)
+        parquet_of(images[7:], tmp_path / test)
+        loaded = load(tmp_path, size=8)
+        decoded = np.array([np.asarray(Image.open(io.BytesIO(image))) for image in images])
+        np.testing.assert_array_equal(loaded.train, decoded[:7])
+        np.testing.assert_array_equal(loaded.test, decoded[7:])
+
+
+class TestPixels:
+    def saved(self, tmp_path, image, suffix="png", **options):
+        for name in "ab":
+            image.save(tmp_path / f"{name}.{suffix}", **options)
+        return load(tmp_path, size=8).train[0]
+
+    def test_sixteen_bits_are_scaled(self, tmp_path):
+        ramp = np.linspace(0, 65535, 64).astype(np.uint16).reshape(8, 8)
+        for suffix in ("png", "tif"):
+            (tmp_path / suffix).mkdir()
+            values = self.saved(tmp_path / suffix, Image.fromarray(ramp), suffix)
+            np.testing.assert_array_equal(values[..., 0], np.rint(ramp / 257))
+
+    def test_thirty_two_bits_are_refused(self, tmp_path):
+        for values in (np.ones((8, 8), np.float32), np.ones((8, 8), np.int32)):
+            with pytest.raises(ValueError, match=r"a\.tif' as an image: its pixels have 32 bits \(mode [FI]\)"):
+                self.saved(tmp_path, Image.fromarray(values), "tif")
+
+    def test_photographs_are_turned_upright(self, tmp_path):
+        image = Image.fromarray(np.arange(192, dtype=np.uint8).reshape(8, 8, 3))
+        exif = Image.Exif()
+        exif[0x0112] = 6  # to be turned by a quarter
+        turned = self.saved(tmp_path, image, exif=exif)
+        np.testing.assert_array_equal(turned, np.rot90(np.asarray(image), -1))
+
+    def test_what_is_transparent_is_white(self, tmp_path):
+        values = np.full((8, 8, 4), 9, np.uint8)
+        values[:4, :, 3], values[4:, :, 3] = 0, 255
+        seen = self.saved(tmp_path, Image.fromarray(values))
+        assert (seen[:4] == 255).all()
+        assert (seen[4:] == 9).all()
+
+    def test_bombs_are_refused(self, tmp_path, monkeypatch):
+        (tmp_path / "png").mkdir()
+        monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 50)
+        with pytest.raises(ValueError, match=r"a\.png' as an image: Image size \(64 pixels\) exceeds limit of 50"):
+            self.saved(tmp_path / "png", Image.new("RGB", (8, 8)))
+        monkeypatch.setattr(data, "_MOST_BYTES", 100)
+        with pytest.raises(ValueError, match=r"it unpacks to \d+ bytes, and at most 100 are read"):
+            load(zip_of(pictures(2), tmp_path / "images.zip"), size=8)
+
+
+class TestPlaces:
+    def test_names_that_a_shell_would_expand(self, tmp_path):
+        assert len(load(parquet_of(pictures(3), tmp_path / "faces [1].parquet"), size=8).train) == 2
+
+    def test_suffixes_in_any_case(self, tmp_path):
+        assert len(load(zip_of(pictures(3), tmp_path / "faces.ZIP"), size=8).train) == 2
+        (tmp_path / "a.parquet").unlink(missing_ok=True)
+        assert len(load(parquet_of(pictures(4), tmp_path / "t" / "a.PARQUET").parent, size=8).train) == 3
+
+    def test_folders_behind_links_and_links_in_a_circle(self, tmp_path):
+        folder_of(pictures(3), tmp_path / "elsewhere")
+        (tmp_path / "set").mkdir()
+        (tmp_path / "set" / "linked").symlink_to(tmp_path / "elsewhere")
+        (tmp_path / "elsewhere" / "up").symlink_to(tmp_path / "set")
+        assert len(load(tmp_path / "set", size=8).train) == 2
+
+    def test_a_table_beside_the_images(self, tmp_path):
+        folder_of(pictures(3), tmp_path)
+        pl.DataFrame({"name": ["a"], "age": [3]}).write_parquet(tmp_path / "labels.parquet")
+        assert len(load(tmp_path, size=8).train) == 2
+
+    def test_a_home(self, tmp_path, monkeypatch):
+        monkeypatch.setenv("HOME", str(tmp_path))
+        folder_of(pictures(3), tmp_path / "faces")
+        assert len(load("~/faces", size=8).train) == 2

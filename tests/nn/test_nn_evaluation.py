@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+import table
 from PIL import Image
 from scipy.linalg import sqrtm
 from scipy.ndimage import gaussian_filter
@@ -29,7 +30,6 @@ from vqtheory.nn.training.data import load  # noqa: E402
 from vqtheory.nn.training.loop import resume, train  # noqa: E402
 from vqtheory.nn.training.run import TrainingRun  # noqa: E402
 
-RULES = ["vq", "ema", "NSVQ(bandwidth=0.5, form='propagate')", "TransVQ(width=8)", "simvq", "cosine"]
 METRICS = ["images", "latents", "used", "usage", "perplexity", "distortion", "relative_distortion"]
 METRICS += ["psnr", "ssim", "ms_ssim", "rfid", "lpips"]
 
@@ -162,7 +162,7 @@ def ssim_of(x, y):
 
 
 class TestMetrics:
-    @pytest.mark.parametrize(("rule", "codebook_dim"), [*((rule, None) for rule in RULES), ("vq", 2)])
+    @pytest.mark.parametrize(("rule", "codebook_dim"), [*((rule, None) for rule in table.LAYER), ("vq", 2)])
     def test_against_numpy(self, tiny, rule, codebook_dim):
         run = train(tiny, rule=rule, codebook_dim=codebook_dim, progress=False)
         found, (z, codes, chosen, back), x = value(run), there_and_back(run), images_of(run)
@@ -251,7 +251,7 @@ class TestImages:
 
 
 class TestExactness:
-    @pytest.mark.parametrize("rule", RULES)
+    @pytest.mark.parametrize("rule", table.LAYER, ids=repr)
     def test_nothing_is_changed(self, tiny, rule):
         run = train(tiny, rule=rule, progress=False)
         before = {name: value.clone() for name, value in run.model.state_dict().items()}

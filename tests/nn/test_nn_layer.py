@@ -8,6 +8,7 @@ import textwrap
 
 import numpy as np
 import pytest
+import table
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -15,12 +16,13 @@ torch = pytest.importorskip("torch")
 
 from vqtheory.assign import nearest  # noqa: E402
 from vqtheory.nn import VectorQuantize, step_size  # noqa: E402
-from vqtheory.nn.codebooks.table import RULES  # noqa: E402
+from vqtheory.nn.codebooks import RULES  # noqa: E402
 from vqtheory.nn.estimators import ESTIMATORS  # noqa: E402
 from vqtheory.nn.ops import search  # noqa: E402
 from vqtheory.nn.ops.attraction import attract, propagate  # noqa: E402
 from vqtheory.nn.ops.search import assign  # noqa: E402
-from vqtheory.rules import NSVQ, TransVQ  # noqa: E402
+from vqtheory.rules import NSVQ  # noqa: E402
+from vqtheory.rules.base import projects  # noqa: E402
 from vqtheory.schedules import exponential  # noqa: E402
 
 
@@ -29,7 +31,6 @@ def latents(*shape, seed=0):
 
 
 def layer(rule="vq", **options):
-    rule = TransVQ(width=8) if rule == "transvq" else rule
     return VectorQuantize(4, 8, rule, **options)
 
 
@@ -75,10 +76,16 @@ def assert_same_under_autocast(rule, z):
         assert torch.equal(plain, inside)
 
 
+def test_a_name_stands_for_the_rule_with_its_defaults():
+    assert {type(rule) for rule in table.PLAIN_LAYER} == set(RULES.values())
+    for name, rule in RULES.items():
+        assert VectorQuantize(4, 8, name).rule == rule()
+
+
 SOFTMAX, PROPAGATE = (NSVQ(form=form) for form in ("softmax", "propagate"))
 
 
-@pytest.mark.parametrize("rule", [*RULES, SOFTMAX], ids=str)
+@pytest.mark.parametrize("rule", [*table.PLAIN_LAYER, SOFTMAX], ids=repr)
 class TestEveryRule:
     def test_shapes_and_what_is_returned(self, rule):
         for shape, places in (((2, 6, 4), (2, 6)), ((2, 4, 3, 2), (2, 3, 2))):
@@ -119,11 +126,11 @@ class TestEveryRule:
         z = latents(1, 20, 4, seed=1).requires_grad_()
         quantized, _, loss, _ = model(z)
         quantized.sum().backward(retain_graph=True)
-        if rule != "cosine":  # which looks at directions
+        if not projects(rule):  # as cosine, which sees directions
             torch.testing.assert_close(z.grad, torch.ones_like(z))
         z.grad = None
         loss.backward()
-        if rule != "cosine":
+        if not projects(rule):
             torch.testing.assert_close(z.grad, 0.5 * 2 * (z - quantized).detach() / z.numel(), rtol=1e-4, atol=1e-7)
 
     def test_global_randomness_is_left_alone(self, rule):
@@ -194,11 +201,11 @@ def in_blocks_of(size, monkeypatch):
     monkeypatch.setattr(search, "_LEAST", size)
 
 
-@pytest.mark.parametrize("rule", [*RULES, SOFTMAX, PROPAGATE], ids=str)
+@pytest.mark.parametrize("rule", [*table.LAYER, SOFTMAX], ids=repr)
 def test_no_array_of_latents_by_codes_is_made(rule, monkeypatch):
     """Of no operator in the forward and backward pass: a one-hot matrix would be one as well."""
     in_blocks_of(16, monkeypatch)
-    model, z = VectorQuantize(4, 512, TransVQ(width=8) if rule == "transvq" else rule), latents(1, 2048, 4)
+    model, z = VectorQuantize(4, 512, rule), latents(1, 2048, 4)
     model.initialize(z[0])
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
         output = model(z.requires_grad_(), displacement=torch.ones_like(z))

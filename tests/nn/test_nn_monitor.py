@@ -8,6 +8,7 @@ import warnings
 
 import numpy as np
 import pytest
+import table
 
 torch = pytest.importorskip("torch")
 
@@ -60,7 +61,7 @@ def same(one, other):
 
 
 class TestSeeing:
-    @pytest.mark.parametrize("rule", ["vq", "ema", "nsvq", "transvq", "simvq", "cosine"])
+    @pytest.mark.parametrize("rule", table.PLAIN_LAYER, ids=repr)
     def test_changes_nothing(self, rule):
         """The same bits with a monitor and without, running statistics and random numbers included."""
         models = [Model(VectorQuantize(4, 8, rule)) for _ in range(2)]
@@ -296,8 +297,8 @@ class TestOthers:
         assert recording.hits.sum(axis=1).tolist() == [64] * 3
         assert recording.latents.shape == (3, 64, 4)
         moving = np.random.default_rng(0).random((3, 64, 4)) + np.arange(3)[:, None, None]
-        found = vq.diagnose(dataclasses.replace(recording, latents=moving))
-        assert "that of EMA is known on the line only" in found.forecast
+        diagnosis = vq.diagnose(dataclasses.replace(recording, latents=moving))
+        assert "The law of EMA is known in one dimension only" in diagnosis.forecast.validity
 
     @pytest.mark.parametrize("part", [nn.Linear(3, 3), nn.Identity()])
     def test_no_codebook(self, part):

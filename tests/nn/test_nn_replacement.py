@@ -8,6 +8,7 @@ import textwrap
 from dataclasses import replace
 
 import pytest
+import table
 
 torch = pytest.importorskip("torch")
 
@@ -17,7 +18,6 @@ from vqtheory.nn.training.config import TrainingConfig  # noqa: E402
 from vqtheory.nn.training.loop import resume, train  # noqa: E402
 from vqtheory.nn.training.run import TrainingRun  # noqa: E402
 
-RULES = ["vq", "ema", "nsvq", "cosine"]
 ALIVE, DEAD = slice(0, 3), slice(3, 8)
 
 
@@ -46,7 +46,7 @@ def update(layer, optimizer, seed=0):
 
 
 class TestWhatItDoes:
-    @pytest.mark.parametrize("rule", RULES)
+    @pytest.mark.parametrize("rule", table.WITH_ROWS, ids=repr)
     def test_dead_codes_come_to_life_on_latents_of_the_batch(self, rule):
         layer, optimizer = collapsed(rule)
         replacement = Replacement(layer, optimizer, every=3)
@@ -61,13 +61,13 @@ class TestWhatItDoes:
         assert not torch.allclose(layer.codebook[DEAD], dead)
         assert (update(layer, optimizer, 2).info.hits[DEAD] > 0).all()
 
-    @pytest.mark.parametrize("rule", RULES)
+    @pytest.mark.parametrize("rule", table.WITH_ROWS, ids=repr)
     def test_without_it_they_stay_dead(self, rule):
         layer, optimizer = collapsed(rule)
         for seed in range(20):
             assert int(update(layer, optimizer, seed).info.hits[DEAD].sum()) == 0
 
-    @pytest.mark.parametrize("rule", RULES)
+    @pytest.mark.parametrize("rule", table.WITH_ROWS, ids=repr)
     def test_until_it_is_due_nothing_changes(self, rule):
         one, two = collapsed(rule), collapsed(rule)
         one[0].load_state_dict(two[0].state_dict())

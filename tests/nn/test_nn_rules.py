@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import table
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -9,31 +10,17 @@ torch = pytest.importorskip("torch")
 
 from vqtheory import Batches  # noqa: E402
 from vqtheory.nn import VectorQuantize, step_size  # noqa: E402
-from vqtheory.rules import EMA, NSVQ, VQ, CosineVQ, SimVQ, TransVQ  # noqa: E402
-from vqtheory.schedules import exponential  # noqa: E402
 
 ETA = 0.25
-RULES = [
-    VQ(ETA),
-    EMA(0.9),
-    EMA(0.9, smoothing=1e-3),
-    NSVQ(ETA, bandwidth=exponential(1.0, half_life=2)),
-    NSVQ(ETA, bandwidth=0.7, form="softmax"),
-    NSVQ(ETA, bandwidth=0.7, form="propagate"),
-    TransVQ(ETA, width=8, heads=2, depth=2, optimizer="sgd"),
-    SimVQ(ETA),
-    SimVQ(ETA, bias=False),
-    CosineVQ(ETA),
-]
 TOLERANCE = {torch.float64: 1e-10, torch.float32: 1e-5}
 
 
 @pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
-@pytest.mark.parametrize("rule", RULES, ids=repr)
+@pytest.mark.parametrize("rule", table.UNDER_SGD, ids=repr)
 @given(dim=st.integers(2, 6), num_codes=st.integers(2, 12), batch_size=st.integers(1, 20), seed=st.integers(0, 999))
 @settings(max_examples=10)
 def test_sgd_at_the_matching_rate_is_the_simulator(rule, dtype, dim, num_codes, batch_size, seed):
-    random = np.random.default_rng(seed)
+    rule, random = rule.under("sgd", ETA) or rule, np.random.default_rng(seed)  # EMA has no step size
     codes, moved = random.normal(size=(num_codes, dim)), 0.1 * random.normal(size=(3, batch_size, dim))
     x = random.normal(size=(3, batch_size, dim))
     layer = VectorQuantize(dim, num_codes, rule, commitment_weight=0.0).to(dtype)

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import table
 from PIL import Image
 
 torch = pytest.importorskip("torch")
@@ -27,7 +28,7 @@ from vqtheory.nn.training.run import TrainingRun, parameters  # noqa: E402
 from vqtheory.protocols import Batches  # noqa: E402
 from vqtheory.schedules import exponential  # noqa: E402
 
-RULES = ["vq", "ema", "nsvq", "NSVQ(bandwidth=0.5, form='propagate')", "TransVQ(width=8)", "simvq", "cosine"]
+TWO_PROCESSES = table.LAYER[:4]  # gradients, statistics of EMA, a kernel, and displacements
 
 
 @pytest.fixture(scope="module")
@@ -128,7 +129,7 @@ class TestConfig:
 
 
 class TestExactness:
-    @pytest.mark.parametrize("rule", RULES)
+    @pytest.mark.parametrize("rule", table.LAYER, ids=repr)
     def test_stopped_and_resumed_is_as_if_not_stopped(self, tiny, tmp_path, monkeypatch, rule):
         monkeypatch.setattr("vqtheory.nn.training.loop._SECONDS_BETWEEN_CHECKPOINTS", 0.0)
         whole = run(tiny, rule=rule, lr_decay=0.9, clip=1.0)
@@ -191,7 +192,7 @@ class TestExactness:
             from vqtheory.nn.training import train
             torch.set_default_dtype(torch.float64)
             torch.distributed.init_process_group("gloo", f"file://{tmp_path}/meet", rank=int(sys.argv[1]), world_size=2)
-            for i, rule in enumerate({RULES[:4]!r}):
+            for i, rule in enumerate({list(map(repr, TWO_PROCESSES))!r}):
                 train(TrainingConfig.parse({repr(tiny)!r}), rule=rule, clip=0.1, save=f"{tmp_path}/two{{i}}", latents=(2, 5),
                       progress=False)
         """
@@ -202,7 +203,7 @@ class TestExactness:
             for process in started:
                 process.kill()
                 process.wait()
-        for i, rule in enumerate(RULES[:4]):
+        for i, rule in enumerate(TWO_PROCESSES):
             one = run(tiny, rule=rule, clip=0.1, save=tmp_path / f"one{i}", latents=(2, 5))
             two = TrainingRun.load(tmp_path / f"two{i}")
             torch.testing.assert_close(one.model.state_dict(), two.model.state_dict(), rtol=0, atol=1e-9)
@@ -311,17 +312,17 @@ class TestOptimizers:
             TrainingRun.load(tmp_path).config == trained.config == replace(trained.config, codebook_lr="exponential(0.8, 7)")
         )
 
-    @pytest.mark.parametrize("rule", [rules.VQ, rules.EMA, rules.NSVQ, rules.TransVQ, rules.SimVQ, rules.CosineVQ])
+    @pytest.mark.parametrize("rule", table.PLAIN_LAYER, ids=repr)
     def test_every_rule_trains_from_its_published_start(self, tiny, rule):
-        assert np.isfinite(run(tiny, rule=rule(start="published"), steps=2).rows[-1]["loss"])
+        assert np.isfinite(run(tiny, rule=replace(rule, start="published"), steps=2).rows[-1]["loss"])
 
     def test_all_that_is_trained_is_in_one_of_the_two(self, tiny):
-        for rule in RULES:
+        for rule in table.LAYER:
             model = TrainingRun.new(TrainingConfig(rule, dim=4, codes=8, codebook_dim=2)).model
             wanted = {id(parameter) for parameter in model.parameters() if parameter.requires_grad}
             rest, codebook = parameters(model)
             assert {id(parameter) for parameter in rest + codebook} == wanted
-            assert bool(codebook) == (rule != "ema")
+            assert bool(codebook) == (rule.step_size is not None)
 
     def test_it_learns(self, tiny):
         errors = [row["reconstruction"] for row in run(tiny, rule="ema", codes=64, steps=200, lr=2e-3).rows]

@@ -5,27 +5,18 @@ import math
 import numba
 import numpy as np
 import pytest
+from table import MAP_RULES, MAPS
+from twins import codes_of_map
 
 from vqtheory import Batches
 from vqtheory.assign import nearest
 from vqtheory.rules import SimVQ, TransVQ
+from vqtheory.rules.maps import forward
 from vqtheory.schedules import exponential
 
-MAPS = [
-    (5, 2, TransVQ(width=8)),
-    (7, 3, TransVQ(width=12, depth=2, heads=3, mlp_ratio=1)),
-    (4, 1, TransVQ(width=6, depth=3, heads=2, mlp_ratio=3, positions=False)),
-    (6, 2, TransVQ(width=10, heads=10, positions=False, start="published")),
-    (9, 4, SimVQ()),
-    (3, 2, SimVQ(bias=False)),
-    (1, 3, SimVQ(start="published")),
-]
-SMALL = [
-    SimVQ(step_size=0.3),
-    SimVQ(step_size=0.02, optimizer="adam", bias=False, start="published"),
-    TransVQ(step_size=0.01, width=8, heads=2, optimizer="sgd"),
-    TransVQ(step_size=exponential(0.01, half_life=3), width=8, depth=2),
-]
+maps = pytest.mark.parametrize(("num_codes", "dim", "rule"), MAPS, ids=repr)
+small = pytest.mark.parametrize("rule", MAP_RULES, ids=repr)
+MATCHED = [rule for rule in MAP_RULES if rule.start == "matched"]
 
 
 def start(rule, num_codes=6, dim=2, seed=1, dtype=np.float64):
@@ -53,51 +44,25 @@ def assert_close(actual, desired, relative):
     np.testing.assert_allclose(actual, desired, rtol=0, atol=relative * max(np.abs(desired).max(), 1e-300))
 
 
-# A plain NumPy twin of the forward passes, written from the equations.
+def test_the_parameters_of_every_map_have_a_name_of_their_own():
+    """Two classes of one name and like fields would be one type in numba's cache: one map would be run for the other."""
+    names = [parameters.__name__ for parameters in forward.registry if parameters is not object]
+    assert len(set(names)) == len(names) >= 2
 
 
-def numpy_norm(x, norm):
-    centred = x - x.mean(axis=1, keepdims=True)
-    return norm[0] * centred / np.sqrt((centred**2).mean(axis=1, keepdims=True) + 1e-5) + norm[1]
-
-
-def numpy_attention(y, p, i):
-    total = np.zeros_like(y)
-    for h in range(p["query"].shape[1]):
-        query, key = (np.where(z > 0, z + 1, np.exp(np.minimum(z, 0))) for z in (y @ p["query"][i, h], y @ p["key"][i, h]))
-        share = query @ key.T
-        total += share / (share.sum(axis=1, keepdims=True) + 1e-6) @ (y @ p["value"][i, h]) @ p["output"][i, h]
-    return total
-
-
-def numpy_codes(state, p):
-    erf = np.vectorize(math.erf)
-    if "weight" in p:
-        return state.shift + state.scale * (state.base @ p["weight"].T + (p["bias"] if len(p["bias"]) else 0))
-    x = state.base @ p["embed"] + (p["positions"] if len(p["positions"]) else 0)
-    for i in range(len(p["query"])):
-        x = x + numpy_attention(numpy_norm(x, p["attention_norm"][i]), p, i)
-        before = numpy_norm(x, p["mlp_norm"][i]) @ p["up"][i] + p["up_bias"][i]
-        x = x + before * 0.5 * (1 + erf(before / math.sqrt(2))) @ p["down"][i] + p["down_bias"][i]
-    return state.shift + state.scale * (numpy_norm(x, p["final_norm"]) @ p["final"])
-
-
-@pytest.mark.parametrize(("num_codes", "dim", "rule"), MAPS, ids=repr)
+@maps
 def test_forward_equals_the_twin(num_codes, dim, rule):
     state = start(rule, num_codes, dim)
-    assert_close(state.codes, numpy_codes(state, rule.parameters(state)), 1e-12)
+    assert_close(state.codes, codes_of_map(rule, state), 1e-12)
 
 
-@pytest.mark.parametrize(("num_codes", "dim", "rule"), MAPS, ids=repr)
+@maps
 def test_pullback_equals_finite_differences_of_the_twin(num_codes, dim, rule):
     state, random = start(rule, num_codes, dim), np.random.default_rng(4)
     gradient, step = random.normal(size=state.codes.shape), 1e-5
     pulled = rule.pullback(state, gradient)
     for direction in random.normal(size=(5, len(state.theta))):
-        ahead, behind = (
-            numpy_codes(state, rule.parameters(state._replace(theta=state.theta + sign * step * direction)))
-            for sign in (1, -1)
-        )
+        ahead, behind = (codes_of_map(rule, state, theta=state.theta + sign * step * direction) for sign in (1, -1))
         # the error is of order step^2, and rounding over step: 1e-10 and 1e-11 of the slope's terms
         difference = np.sum(gradient * (ahead - behind)) / (2 * step)
         assert abs(pulled @ direction - difference) < 1e-7 * np.linalg.norm(pulled) * np.linalg.norm(direction)
@@ -109,7 +74,7 @@ def test_pullback_equals_finite_differences_of_the_twin(num_codes, dim, rule):
 def torch_module(rule, state):
     torch = pytest.importorskip("torch")
     p = {name: torch.tensor(array) for name, array in rule.parameters(state).items()}
-    return torch_simvq(torch, p) if isinstance(rule, SimVQ) else torch_transvq(torch, p, rule)
+    return TORCH[type(rule)](torch, p, rule)
 
 
 def linear(torch, weight, bias=None):
@@ -121,7 +86,7 @@ def linear(torch, weight, bias=None):
     return layer
 
 
-def torch_simvq(torch, p):
+def torch_simvq(torch, p, rule):
     return linear(torch, p["weight"], p["bias"] if len(p["bias"]) else None)
 
 
@@ -203,7 +168,10 @@ def torch_gradients(rule, module):
     return np.concatenate([array.ravel() for array in arrays])
 
 
-@pytest.mark.parametrize(("num_codes", "dim", "rule"), MAPS, ids=repr)
+TORCH = {SimVQ: torch_simvq, TransVQ: torch_transvq}
+
+
+@pytest.mark.parametrize(("num_codes", "dim", "rule"), [case for case in MAPS if type(case[2]) in TORCH], ids=repr)
 def test_codes_and_pullback_equal_autograd(num_codes, dim, rule):
     torch = pytest.importorskip("torch")
     state = start(rule, num_codes, dim)
@@ -214,7 +182,7 @@ def test_codes_and_pullback_equal_autograd(num_codes, dim, rule):
     assert_close(rule.pullback(state, gradient), torch_gradients(rule, module), 1e-11)
 
 
-@pytest.mark.parametrize("rule", SMALL, ids=repr)
+@pytest.mark.parametrize("rule", [rule for rule in MAP_RULES if type(rule) in TORCH], ids=repr)
 def test_trajectory_equals_torch_optim(rule):
     """The loss is E w |x - c_q(x)|^2 / 2, in units of the start's scale squared."""
     torch = pytest.importorskip("torch")
@@ -267,7 +235,7 @@ def test_transvq_moves_codes_by_the_tangent_kernel():
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
-@pytest.mark.parametrize("rule", SMALL, ids=repr)
+@small
 def test_chunks_make_no_difference(rule, dtype):
     state, x = rule.init(latents(1, 6, dtype=dtype)[0], 0), latents(9, 4, dtype=dtype)
     whole, info = rule.advance(state, Batches(x))
@@ -283,7 +251,7 @@ def test_chunks_make_no_difference(rule, dtype):
     assert np.isfinite(whole.codes).all()
 
 
-@pytest.mark.parametrize("rule", SMALL, ids=repr)
+@small
 def test_advance_counts_and_leaves_its_arguments(rule):
     state, x = start(rule), latents(5, 4)
     before = [np.array(value) for value in state]
@@ -297,14 +265,14 @@ def test_advance_counts_and_leaves_its_arguments(rule):
     assert (after.codes != state.codes).all()
 
 
-@pytest.mark.parametrize("rule", SMALL, ids=repr)
+@small
 def test_float32_follows_float64(rule):
     single, double = (rule.advance(start(rule, dtype=dtype), Batches(latents(4, 4, dtype=dtype)))[0] for dtype in "fd")
     # float32 rounds at 6e-8; sums over some ten terms, and Adam's division, leave a thousand times that
     np.testing.assert_allclose(single.codes, double.codes, rtol=0, atol=1e-4 * np.std(double.codes))
 
 
-@pytest.mark.parametrize("rule", [SimVQ(), TransVQ(width=8)], ids=repr)
+@pytest.mark.parametrize("rule", MATCHED, ids=repr)
 def test_matched_start_has_mean_and_spread_of_the_codes(rule):
     codes = np.random.default_rng(0).normal([0.3, -5.0, 40.0], [0.004, 0.01, 0.02], size=(50, 3))
     made = rule.init(codes, 7).codes
@@ -340,7 +308,7 @@ def test_seed_makes_the_start():
     assert (rule.init(codes, 3).codes != rule.init(codes, 4).codes).all()
 
 
-@pytest.mark.parametrize("rule", [rule for rule in SMALL if rule.start == "matched"], ids=repr)
+@pytest.mark.parametrize("rule", MATCHED, ids=repr)
 def test_matched_rule_is_the_published_rule_on_standardized_latents(rule):
     """What makes a matched rule equivariant under translation and scaling, with Adam as with SGD."""
     published = type(rule)(**{**vars(rule), "start": "published"})
@@ -351,7 +319,7 @@ def test_matched_rule_is_the_published_rule_on_standardized_latents(rule):
     assert_close(after.theta - matched.theta, after_standard.theta - standard.theta, 1e-8)
 
 
-@pytest.mark.parametrize("rule", SMALL, ids=repr)
+@small
 def test_scaling_by_a_power_of_two_is_exact(rule):
     codes, x = latents(1, 6)[0], latents(8, 5)
     after, scaled = (rule.advance(rule.init(s * codes, 0), Batches(s * x))[0] for s in (1, 4))

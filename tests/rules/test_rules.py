@@ -1,38 +1,22 @@
 """One conformance table that every rule passes, and what each rule is known for."""
 
+import re
 import tracemalloc
+from pathlib import Path
 
 import numba
 import numpy as np
 import pytest
+import table
 
-from vqtheory import Batches
+from vqtheory import Batches, rules
 from vqtheory._base.config import parse
 from vqtheory.assign import nearest
-from vqtheory.rules import EMA, NSVQ, VQ, CosineVQ, SimVQ, TrainedVQ, TransVQ
+from vqtheory.rules import EMA, NSVQ, VQ, CosineVQ, TrainedVQ
 from vqtheory.schedules import exponential, harmonic, linear
 from vqtheory.testing import check_rule
 
-RULES = [
-    VQ(step_size=0.25),
-    VQ(harmonic(1.0), clock="wins"),
-    VQ(step_size=0.25, start="published"),
-    EMA(decay=0.75),
-    EMA(decay=0.75, smoothing=1e-5),
-    NSVQ(step_size=0.25, bandwidth=exponential(2.0, half_life=3)),
-    NSVQ(step_size=0.25, bandwidth=2.0, form="softmax"),
-    NSVQ(step_size=0.25, bandwidth=2.0, form="propagate"),
-    SimVQ(step_size=0.25),
-    SimVQ(step_size=0.25, bias=False),
-    SimVQ(step_size=0.01, optimizer="adam", start="published"),
-    TransVQ(step_size=0.01, width=8),
-    TransVQ(step_size=0.01, width=8, depth=2, heads=2, positions=False, optimizer="sgd"),
-    CosineVQ(step_size=0.25),
-    TrainedVQ(step_size=0.01),
-    TrainedVQ(step_size=0.25, optimizer="sgd", momentum=0.5, start="published"),
-    TrainedVQ(step_size=0.01, weight_decay=0.1),
-]
-table = pytest.mark.parametrize("rule", RULES, ids=repr)
+every_rule = pytest.mark.parametrize("rule", table.RULES, ids=repr)
 
 
 def batches(rule, steps=8, batch_size=4, dim=2, dtype=np.float64, seed=0):
@@ -50,7 +34,14 @@ def codes_for(num_codes=6, dim=2, dtype=np.float64):
     return np.random.default_rng(1).normal(size=(num_codes, dim)).astype(dtype)
 
 
-@table
+def test_the_list_and_the_page_have_every_rule():
+    public = {name for name in rules.__all__ if name != "Rule"}
+    assert {type(rule).__name__ for rule in table.RULES} == public
+    page = (Path(__file__).parents[2] / "docs" / "rules.md").read_text()
+    assert set(re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)) == public
+
+
+@every_rule
 class TestConformance:
     def test_keeps_its_contract_and_its_claims(self, rule):
         report = check_rule(rule)
@@ -69,21 +60,23 @@ class TestConformance:
         np.testing.assert_array_equal(info["last_hit"] >= 0, info["hits"] > 0)
         assert info["assignment"].shape == (4,)
 
-    def test_weights_count_like_copies(self, rule):
-        """A sample of weight 2 in a batch of 2 pulls like two samples in a batch of 3, up to the 1/B."""
-        if isinstance(rule, VQ) and rule.clock == "wins":
+    @pytest.mark.parametrize(("num_codes", "groups"), [(6, 1), (520, 32)])  # which goes by tiles, and by products
+    def test_weights_count_like_copies(self, rule, num_codes, groups):
+        """Of three samples the first with weight 2 and the third with weight 0: as if the first were there twice."""
+        if getattr(rule, "clock", "step") == "wins":
             pytest.skip("a weight of 2 is one win with twice the gain")
-        x = batches(rule, steps=1, batch_size=2)
-        doubled = Batches(*(None if part is None else part[:, [0, 0, 1]] for part in x))
-        weighted = x._replace(weight=np.array([[2.0, 1.0]]))
-        one, first = rule.advance(rule.init(codes_for(), seed=3), weighted)
-        other, second = rule.advance(rule.init(codes_for(), seed=3), doubled)
-        np.testing.assert_allclose(first["distortion"], second["distortion"], rtol=1e-13)
-        if isinstance(rule, EMA):  # the one rule without a 1/B
-            np.testing.assert_allclose(one.codes, other.codes, rtol=1e-12)
-        if isinstance(rule, VQ) or (isinstance(rule, NSVQ) and rule.form != "propagate"):
-            start = rule.init(codes_for(), seed=3).codes
-            np.testing.assert_allclose(2 * (one.codes - start), 3 * (other.codes - start), rtol=0, atol=1e-13)
+        x, moved = np.random.default_rng(0).normal(size=(2, 3, groups, 3, 2))
+        weight = np.broadcast_to([2.0, 1.0, 0.0], (3, groups, 3)).reshape(3, -1)
+        weighted, copied = (
+            Batches(*(part[:, :, samples].reshape(3, -1, 2) for part in (x, moved)), weight=shares)
+            for samples, shares in (([0, 1, 2], weight), ([0, 0, 1], None))
+        )
+        state = rule.init(codes_for(num_codes), seed=3)
+        (one, first), (other, second) = (rule.advance(state, part) for part in (weighted, copied))
+        np.testing.assert_allclose(first["distortion"], second["distortion"], rtol=1e-12)
+        counts = {"wins"}  # every sample is a win
+        for name in set(one._fields) - counts:
+            np.testing.assert_allclose(getattr(one, name), getattr(other, name), rtol=1e-9, atol=1e-12, err_msg=name)
 
     def test_repr_is_read_back(self, rule):
         assert parse(repr(rule)) == rule
@@ -134,6 +127,12 @@ class TestIdentities:
             won[info["assignment"][0]].append(sample[0])
         means = [np.mean(samples, axis=0) if samples else code for samples, code in zip(won, self.codes, strict=True)]
         np.testing.assert_allclose(state.codes, means, rtol=0, atol=1e-14)
+
+    def test_a_weight_multiplies_the_gain_by_wins(self):
+        weighted = Batches(self.x, weight=np.full((1, 64), 0.5))
+        after, _ = (rule := VQ(0.8, clock="wins")).advance(rule.init(self.codes), weighted)
+        expected, _ = (rule := VQ(0.4, clock="wins")).advance(rule.init(self.codes), Batches(self.x))
+        np.testing.assert_array_equal(after.codes, expected.codes)
 
     def test_gains_by_wins_need_no_table_from_zero(self):
         """Codes far apart in their counts: the gains are those of the counts, not of the table's order."""

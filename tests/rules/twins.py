@@ -1,6 +1,38 @@
-"""Naive NumPy twins of the compiled kernels: each equation once, in loops that can be read."""
+"""Naive NumPy twins of the compiled kernels: each equation once, in loops that can be read.
+
+`play` is the twin of `advance` for every rule; a new rule adds a function with `@twin_of`, and a map rule its map in `MAPS`.
+"""
+
+import math
 
 import numpy as np
+
+from vqtheory.rules import EMA, NSVQ, VQ, CosineVQ, SimVQ, TrainedVQ, TransVQ
+
+TWINS = {}  # of a class of rules: (rule, state, batches) -> fields of the state after the batches
+MAPS = {}  # of a class of map rules: (base, parameters) -> the map's output
+
+
+def play(rule, state, batches):
+    """Fields of the state after some batches with weights."""
+    if type(rule) in MAPS:
+        return descend_map(rule, state, batches)
+    return TWINS[type(rule)](rule, state, batches)
+
+
+def twin_of(rule, table=TWINS):
+    """Enters a function in the table."""
+
+    def enter(function):
+        table[rule] = function
+        return function
+
+    return enter
+
+
+def at(value, step):
+    """Of a schedule, or a number."""
+    return value(step) if callable(value) else value
 
 
 def nearest(x, codes):
@@ -18,18 +50,20 @@ def nearest_in_order(x, codes):
     return best, squared[best]
 
 
-def one_by_one(codes, x, rule):
-    """c_k += eta (x - c_k), each sample assigned after the moves of those before; codes, winners, squared distances."""
+def one_by_one(codes, x, rule, weight=None):
+    """c_k += eta w (x - c_k), each sample assigned after the moves before it; codes, winners, squared distances."""
     codes, wins = codes.copy(), np.zeros(len(codes), np.int64)
+    weight, number = np.ones(len(x)) if weight is None else weight, codes.dtype.type
     winners, distances = [], []
-    for t, sample in enumerate(x):
+    for t, (sample, w) in enumerate(zip(x, weight.astype(codes.dtype), strict=True)):
         k, distance = nearest_in_order(sample, codes)
-        clock = wins[k] if rule.clock == "wins" else t
-        rate = rule.step_size(clock) if callable(rule.step_size) else rule.step_size
-        codes[k] += codes.dtype.type(rate) * (sample - codes[k])
+        if rule.clock == "wins":
+            codes[k] += w * number(at(rule.step_size, wins[k])) * (sample - codes[k])
+        else:
+            codes[k] += number(at(rule.step_size, t)) * (w * (sample - codes[k]))
         wins[k] += 1
         winners.append(k)
-        distances.append(distance)
+        distances.append(w * distance)
     return codes, winners, distances
 
 
@@ -42,31 +76,53 @@ def vq(codes, x, rate, weight):
     return codes + rate / len(x) * pull
 
 
-def vq_by_wins(codes, x, schedule, wins):
-    """c_k += eta(wins_k) (x - c_k), one sample after the other; assigned at the codes before the batch."""
+def vq_by_wins(codes, x, schedule, wins, weight):
+    """c_k += w eta(wins_k) (x - c_k), one sample after the other; assigned at the codes before the batch."""
     winners = [nearest(sample, codes)[0] for sample in x]
     codes, wins = codes.copy(), wins.copy()
-    for k, sample in zip(winners, x, strict=True):
-        codes[k] += schedule(wins[k]) * (sample - codes[k])
+    for k, sample, w in zip(winners, x, weight, strict=True):
+        codes[k] += w * at(schedule, wins[k]) * (sample - codes[k])
         wins[k] += 1
     return codes, wins
 
 
-def ema(codes, counts, sums, x, decay, smoothing):
+@twin_of(VQ)
+def play_vq(rule, state, batches):
+    """By updates, or by the codes' own wins."""
+    codes, wins = state.codes, np.zeros(len(state.codes), np.int64)
+    for t, (x, weight) in enumerate(zip(batches.x, batches.weight, strict=True)):
+        if rule.clock == "wins":
+            codes, wins = vq_by_wins(codes, x, rule.step_size, wins, weight)
+        else:
+            wins = wins + np.bincount([nearest(sample, codes)[0] for sample in x], minlength=len(codes))
+            codes = vq(codes, x, at(rule.step_size, t), weight)
+    return {"codes": codes, "wins": wins}
+
+
+def ema(codes, counts, sums, x, decay, smoothing, weight):
     """The published form: running counts and running sums, the codes their ratio."""
     winners = np.array([nearest(sample, codes)[0] for sample in x])
-    hits = np.bincount(winners, minlength=len(codes))
-    totals = np.array([x[winners == k].sum(axis=0) for k in range(len(codes))])
+    hits = np.bincount(winners, weight, minlength=len(codes)).astype(x.dtype)
+    totals = np.array([(weight[:, None] * x)[winners == k].sum(axis=0) for k in range(len(codes))])
     counts = decay * counts + (1 - decay) * hits
     sums = decay * sums + (1 - decay) * totals
     smoothed = (counts + smoothing) / (counts.sum() + len(codes) * smoothing) * counts.sum()
     return sums / smoothed[:, None], counts, sums
 
 
-def nsvq(codes, x, rate, bandwidth, strength, form):
+@twin_of(EMA)
+def play_ema(rule, state, batches):
+    """Counts begin at 1, and sums at the codes."""
+    codes, counts, sums = state.codes, np.ones(len(state.codes)), state.codes
+    for t, (x, weight) in enumerate(zip(batches.x, batches.weight, strict=True)):
+        codes, counts, sums = ema(codes, counts, sums, x, at(rule.decay, t), rule.smoothing, weight)
+    return {"codes": codes, "counts": counts}
+
+
+def nsvq(codes, x, rate, bandwidth, strength, form, weight):
     """c_j += (eta / B) sum_i w_ij (x_i - c_j), the winner's weight 1, weights below half a unit in its last place 0."""
     step = np.zeros_like(codes)
-    for sample in x:
+    for sample, share in zip(x, weight, strict=True):
         k, squared = nearest(sample, codes)
         if form == "gaussian":
             weights = strength * np.exp(-np.array(squared) / (2 * bandwidth**2))
@@ -75,42 +131,129 @@ def nsvq(codes, x, rate, bandwidth, strength, form):
             weights = np.minimum(1, strength * len(codes) * soft / soft.sum())
         weights[weights < 2**-53] = 0
         weights[k] = 1
-        step += weights[:, None] * (sample - codes)
+        step += share * weights[:, None] * (sample - codes)
     return codes + rate / len(x) * step
 
 
-def propagate(codes, x, moved, rate, bandwidth, strength):
+def propagate(codes, x, moved, rate, bandwidth, strength, weight):
     """The VQ step, and the kernel mean of the samples' own moves."""
-    weights = np.exp(-np.array([nearest(sample, codes)[1] for sample in x]) / (2 * bandwidth**2))
+    squared = np.array([nearest(sample, codes)[1] for sample in x])
+    weights = weight[:, None] * np.exp(-squared / (2 * bandwidth**2))
     passed = np.zeros_like(codes)
     for j in range(len(codes)):
         if weights[:, j].sum() > 0:
             passed[j] = strength * (weights[:, j] @ moved) / weights[:, j].sum()
-    return vq(codes, x, rate, np.ones(len(x))) + passed
+    return vq(codes, x, rate, weight) + passed
 
 
-def trained(codes, batches, rate, optimizer="adam", momentum=0.0, weight_decay=0.0):
-    """Adam or SGD with momentum on E|x - c|^2 / 2, with decoupled weight decay."""
-    first, second = np.zeros_like(codes), np.zeros_like(codes)
-    for step, x in enumerate(batches, start=1):
-        gradient = codes - vq(codes, x, 1.0, np.ones(len(x)))
-        codes = (1 - rate * weight_decay) * codes
-        if optimizer == "sgd":
-            first = momentum * first + gradient
-            codes = codes - rate * first
+@twin_of(NSVQ)
+def play_nsvq(rule, state, batches):
+    """In all three forms."""
+    codes, strengths = state.codes, {"gaussian": 0.5, "softmax": 0.01, "propagate": 1.0}
+    strength = strengths[rule.form] if rule.strength is None else rule.strength
+    for t, (x, weight) in enumerate(zip(batches.x, batches.weight, strict=True)):
+        rate, bandwidth = at(rule.step_size, t), at(rule.bandwidth, t)
+        if rule.form == "propagate":
+            codes = propagate(codes, x, batches.displacement[t], rate, bandwidth, strength, weight)
         else:
-            first, second = 0.9 * first + 0.1 * gradient, 0.999 * second + 0.001 * gradient**2
-            codes = codes - rate * (first / (1 - 0.9**step)) / (np.sqrt(second / (1 - 0.999**step)) + 1e-8)
-    return codes
+            codes = nsvq(codes, x, rate, bandwidth, strength, rule.form, weight)
+    return {"codes": codes}
 
 
-def cosine(codes, x, rate):
+class Optimizer:
+    """Adam, or SGD with momentum; `step` says how far it goes from a gradient, per unit of the rate."""
+
+    def __init__(self, kind, momentum=0.0):
+        self.kind, self.momentum, self.first, self.second, self.steps = kind, momentum, 0.0, 0.0, 0
+
+    def step(self, gradient):
+        """b = mu b + G, or M / (sqrt V + 1e-8) with the moments bias corrected."""
+        self.steps += 1
+        if self.kind == "sgd":
+            self.first = self.momentum * self.first + gradient
+            return self.first
+        self.first = 0.9 * self.first + 0.1 * gradient
+        self.second = 0.999 * self.second + 0.001 * gradient**2
+        mean, square = self.first / (1 - 0.9**self.steps), self.second / (1 - 0.999**self.steps)
+        return mean / (np.sqrt(square) + 1e-8)
+
+
+@twin_of(TrainedVQ)
+def play_trained(rule, state, batches):
+    """An optimizer on E|x - c|^2 / 2, with decoupled weight decay."""
+    codes, optimizer = state.codes, Optimizer(rule.optimizer, rule.momentum)
+    for t, (x, weight) in enumerate(zip(batches.x, batches.weight, strict=True)):
+        rate, gradient = at(rule.step_size, t), codes - vq(codes, x, 1.0, weight)
+        codes = (1 - rate * rule.weight_decay) * codes - rate * optimizer.step(gradient)
+    return {"codes": codes}
+
+
+def cosine(codes, x, rate, weight):
     """A tangent step on the sphere, back to unit length."""
     x = x / np.linalg.norm(x, axis=1, keepdims=True)
     pull = np.zeros_like(codes)
-    for sample in x:
+    for sample, w in zip(x, weight, strict=True):
         k, _ = nearest(sample, codes)
-        pull[k] += sample
+        pull[k] += w * sample
     tangent = pull - np.sum(pull * codes, axis=1, keepdims=True) * codes
     moved = codes + rate / len(x) * tangent
     return moved / np.linalg.norm(moved, axis=1, keepdims=True)
+
+
+@twin_of(CosineVQ)
+def play_cosine(rule, state, batches):
+    """From the directions of the codes."""
+    codes = state.codes
+    for t, (x, weight) in enumerate(zip(batches.x, batches.weight, strict=True)):
+        codes = cosine(codes, x, at(rule.step_size, t), weight)
+    return {"codes": codes}
+
+
+def codes_of_map(rule, state, theta=None):
+    """shift + scale * T_theta(C_0)."""
+    state = state if theta is None else state._replace(theta=theta)
+    return state.shift + state.scale * MAPS[type(rule)](state.base, rule.parameters(state))
+
+
+def descend_map(rule, state, batches):
+    """theta -= eta J' G / scale^2, or Adam's step; J' G is the rule's own `pullback`, which has a test of its own."""
+    codes, optimizer = codes_of_map(rule, state), Optimizer(rule.optimizer)
+    for t, (x, weight) in enumerate(zip(batches.x, batches.weight, strict=True)):
+        gradient = rule.pullback(state, codes - vq(codes, x, 1.0, weight)) / state.scale**2
+        state = state._replace(theta=state.theta - at(rule.step_size, t) * optimizer.step(gradient))
+        codes = codes_of_map(rule, state)
+    return {"codes": codes, "theta": state.theta}
+
+
+@twin_of(SimVQ, MAPS)
+def affine(base, p):
+    """C_0 W' + w_0."""
+    return base @ p["weight"].T + (p["bias"] if len(p["bias"]) else 0)
+
+
+@twin_of(TransVQ, MAPS)
+def transformer(base, p):
+    """Blocks of linear attention and an MLP."""
+    erf = np.vectorize(math.erf)
+    x = base @ p["embed"] + (p["positions"] if len(p["positions"]) else 0)
+    for i in range(len(p["query"])):
+        x = x + attention(normalized(x, p["attention_norm"][i]), p, i)
+        before = normalized(x, p["mlp_norm"][i]) @ p["up"][i] + p["up_bias"][i]
+        x = x + before * 0.5 * (1 + erf(before / math.sqrt(2))) @ p["down"][i] + p["down_bias"][i]
+    return normalized(x, p["final_norm"]) @ p["final"]
+
+
+def normalized(x, norm):
+    """LayerNorm with gain and bias."""
+    centred = x - x.mean(axis=1, keepdims=True)
+    return norm[0] * centred / np.sqrt((centred**2).mean(axis=1, keepdims=True) + 1e-5) + norm[1]
+
+
+def attention(y, p, i):
+    """The heads of block i, each through its own part of A_o."""
+    total = np.zeros_like(y)
+    for h in range(p["query"].shape[1]):
+        query, key = (np.where(z > 0, z + 1, np.exp(np.minimum(z, 0))) for z in (y @ p["query"][i, h], y @ p["key"][i, h]))
+        share = query @ key.T
+        total += share / (share.sum(axis=1, keepdims=True) + 1e-6) @ (y @ p["value"][i, h]) @ p["output"][i, h]
+    return total

@@ -13,7 +13,16 @@ import numpy as np
 
 def fail(owner: str, name: str, requirement: str, got: Any) -> ValueError:
     """The error to raise: what was wrong, where, and what it has to be."""
-    return ValueError(f"The {name!r} parameter of {owner} must be {requirement}. Got {got!r}.")
+    return ValueError(f"The {name!r} parameter of {owner} must be {requirement}. Got {short(got)}.")
+
+
+def short(value: Any) -> str:
+    """The `repr` of a value for a message, its middle left out where it is long."""
+    try:
+        written = repr(value)
+    except Exception:  # of an int with more digits than Python writes, or of somebody's own
+        written = f"a value of type {type(value).__name__}"
+    return written if len(written) <= 400 else f"{written[:300]} ... {written[-60:]}"
 
 
 def integer(owner: str, name: str, value: Any, low: int = 1, high: int | None = None) -> int:
@@ -53,9 +62,9 @@ def nearest(name: str, known: Iterable[str]) -> str:
 def choice(owner: str, name: str, value: Any, options: Iterable[str]) -> str:
     """One of the `options`."""
     options = list(options)
-    if value not in options:
-        known = nearest(str(value), options)
-        raise ValueError(f"The {name!r} parameter of {owner} must be one of the known names. Got {value!r} ({known}).")
+    if not isinstance(value, str) or value not in options:
+        known = nearest(str(value)[:80], options)
+        raise ValueError(f"The {name!r} parameter of {owner} must be one of the known names. Got {short(value)} ({known}).")
     return str(value)
 
 

@@ -19,6 +19,9 @@ from typing import Any, ClassVar
 import numpy as np
 
 from vqtheory._base import check
+from vqtheory._base.check import short
+
+LONGEST = 10_000  # characters of a configuration
 
 
 class Configured:
@@ -77,13 +80,16 @@ def parse(source: str, arrays: Mapping[str, np.ndarray] | None = None) -> Any:
     Raises `ValueError` for text that is not a call of known names, with the
     known ones and the nearest.
     """
+    if len(source) > LONGEST:
+        raise ValueError(f"Cannot read a configuration of {len(source):,} characters: at most {LONGEST:,} are read.")
     try:
-        tree = ast.parse(source.strip(), mode="eval")
-        return _build(tree.body, source, arrays or {})
+        return _build(ast.parse(source.strip(), mode="eval").body, source, arrays or {})
     except SyntaxError as error:
-        raise ValueError(f"Cannot read {source!r} as a configuration: {error.msg}.") from None
-    except TypeError as error:  # a sign before a text, a sum of things that do not add
-        raise ValueError(f"Cannot read {source!r} as a configuration: {error}.") from None
+        raise ValueError(f"Cannot read {short(source)} as a configuration: {error.msg}.") from None
+    except (TypeError, OverflowError, UnicodeEncodeError) as error:  # a sign before a text, a sum of things that do not add
+        raise ValueError(f"Cannot read {short(source)} as a configuration: {error}.") from None
+    except (RecursionError, MemoryError):
+        raise ValueError(f"Cannot read {short(source)} as a configuration: it is nested too deep.") from None
 
 
 @cache
@@ -116,7 +122,8 @@ def _build(node: ast.expr, source: str, arrays: Mapping[str, np.ndarray]) -> Any
             return _call(name, positional, named, arrays)
         case _:
             raise ValueError(
-                f"Cannot read {ast.unparse(node)!r} in {source!r}: only calls of known names, numbers, text and lists."
+                f"Cannot read {short(ast.unparse(node))} in {short(source)}: only calls of known names, numbers, text and "
+                "lists."
             )
 
 

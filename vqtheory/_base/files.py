@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import io
 import os
+import re
+import warnings
+from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
+_ADDRESS = re.compile(r" <[\w.]+ object at 0x[0-9a-f]+>")  # in messages of Pillow
+_ROWS = 256  # of a parquet file, read at a time
 DATA_VARIABLE = "VQTHEORY_DATA"
 NO_DATA = (
     f"There is no data set at hand: set the environment variable {DATA_VARIABLE} to a folder that holds train.parquet, "
@@ -32,7 +37,7 @@ def load_array(path: str, mapped: bool = False) -> np.ndarray:
     """
     _must_exist(path)
     try:
-        if mapped and path.endswith(".npy"):
+        if mapped and path.lower().endswith(".npy"):
             return np.load(path, mmap_mode="r", allow_pickle=False)
         with open(path, "rb") as file:
             loaded = np.load(file, allow_pickle=False)
@@ -59,57 +64,104 @@ def load_images(path: str, mode: str | None = None) -> np.ndarray:
 
 @lru_cache(maxsize=4)
 def _decoded(path: str, mode: str | None, changed: int) -> np.ndarray:
-    if not path.endswith(".parquet"):
-        return _pixels(Path(path).read_bytes(), f"{path!r} as an image", mode)[None]
-    rows = _image_bytes(path)
-    names = [f"the image in row {row} of {path!r}" for row in range(len(rows))]
-    first = _pixels(rows[0], names[0], mode)
-    mode = "L" if first.shape[2] == 1 else "RGB"
-    images = np.empty((len(rows), *first.shape), np.uint8)
-    for row, (data, name) in enumerate(zip(rows, names, strict=True)):
-        pixels = _pixels(data, name, mode)
-        if pixels.shape != first.shape:
-            raise ValueError(f"Cannot read {name}: its shape is {pixels.shape}, that of row 0 is {first.shape}.")
-        images[row] = pixels
+    if not path.lower().endswith(".parquet"):
+        return pixels(Path(path).read_bytes(), f"{path!r} as an image", mode)[None]
+    images: np.ndarray | None = None
+    for row, data in enumerate(image_bytes(path)):
+        name = f"the image in row {row} of {path!r}"
+        values = pixels(data, name, mode)
+        if images is None:
+            images, mode = np.empty((num_rows(path), *values.shape), np.uint8), "L" if values.shape[2] == 1 else "RGB"
+        if values.shape != images.shape[1:]:
+            raise ValueError(f"Cannot read {name}: its shape is {values.shape}, that of row 0 is {images.shape[1:]}.")
+        images[row] = values
+    assert images is not None
     images.setflags(write=False)
     return images
 
 
-def _pixels(data: bytes | None, name: str, mode: str | None) -> np.ndarray:
-    """One image, uint8 [H, W, channels]."""
-    from PIL import Image
+def pixels(data: bytes | None, name: str, mode: str | None) -> np.ndarray:
+    """One image, uint8 [H, W, channels]: upright, 16 bits scaled to 8, what is transparent on white."""
+    from PIL import Image, ImageOps
 
     if data is None:
         raise ValueError(f"Cannot read {name}: it is empty.")
     try:
-        image = Image.open(io.BytesIO(data))
-        pixels = np.asarray(image.convert(mode or ("L" if image.mode in ("1", "L") else "RGB")))
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            image = ImageOps.exif_transpose(_in_eight_bits(Image.open(io.BytesIO(data))))
+            values = np.asarray(_opaque(image).convert(mode or ("L" if image.mode in ("1", "L") else "RGB")))
     except Exception as error:  # a damaged image can fail anywhere in its decoder
-        raise ValueError(f"Cannot read {name}: {error}") from None
-    return pixels.reshape(*pixels.shape[:2], -1)
+        raise ValueError(f"Cannot read {name}: {_ADDRESS.sub('', str(error)).strip()}") from None
+    return values.reshape(*values.shape[:2], -1)
 
 
-def _image_bytes(path: str) -> list[bytes | None]:
-    """The image files in a parquet file's column `image`."""
+def _in_eight_bits(image: Any) -> Any:
+    """An image of 16 bits scaled to 8; one of 32 bits, whose range is not known, is refused."""
+    from PIL import Image
+
+    if image.mode in ("I", "F"):
+        raise ValueError(f"its pixels have 32 bits (mode {image.mode}), and 8 or 16 are read.")
+    if not image.mode.startswith("I;16"):
+        return image
+    values = np.asarray(image).astype(np.uint32)
+    scaled = Image.fromarray(((values * 255 + 32767) // 65535).astype(np.uint8))
+    scaled.info = image.info
+    return scaled
+
+
+def _opaque(image: Any) -> Any:
+    """The image on white, where it has transparent pixels, whose hidden colours are nobody's."""
+    from PIL import Image
+
+    if "transparency" not in image.info and image.mode not in ("RGBA", "LA", "PA", "La", "RGBa"):
+        return image
+    image = image.convert("RGBA")
+    ground = Image.new("RGBA", image.size, (255, 255, 255, 255))
+    return Image.alpha_composite(ground, image).convert("RGB")
+
+
+def image_bytes(path: str) -> Iterator[bytes | None]:
+    """The image files in a parquet file's column `image`, a few at a time: together they may be more than memory has."""
     import polars as pl
 
     try:
-        schema = pl.read_parquet_schema(path)
-        kind = schema.get("image")
-        rows = pl.read_parquet(path, columns=["image"], glob=False)["image"] if kind is not None else None
+        schema = dict(pl.scan_parquet(path, glob=False).collect_schema())
     except (Exception, pl.exceptions.PanicException) as error:  # as above, and polars panics at some damage
         raise ValueError(f"Cannot read {path!r} as a parquet file: {error}") from None
-    if (
-        rows is None
-        or not isinstance(kind, pl.Struct)
-        or "bytes" not in [field.name for field in kind.fields]
-        or not len(rows)
-    ):
+    kind = schema.get("image")
+    if not isinstance(kind, pl.Struct) or "bytes" not in [field.name for field in kind.fields] or not num_rows(path):
         raise ValueError(
             f"Cannot read {path!r} as images: it must have a column 'image', a struct of bytes and path, and at least "
-            f"one row. Its columns are {dict(schema)}."
+            f"one row. Its columns are {schema}."
         )
-    return rows.struct.field("bytes").to_list()
+    try:
+        content = pl.scan_parquet(path, glob=False).select(pl.col("image").struct.field("bytes"))
+        for batch in content.collect_batches(chunk_size=_ROWS):
+            yield from batch["bytes"]
+    except (Exception, pl.exceptions.PanicException) as error:
+        raise ValueError(f"Cannot read {path!r} as a parquet file: {error}") from None
+
+
+def num_rows(path: str) -> int:
+    """How many rows a parquet file has."""
+    import polars as pl
+
+    try:
+        return pl.scan_parquet(path, glob=False).select(pl.len()).collect().item()
+    except (Exception, pl.exceptions.PanicException) as error:  # polars panics at some damage
+        raise ValueError(f"Cannot read {path!r} as a parquet file: {error}") from None
+
+
+def reserve(file: BinaryIO, size: int) -> None:
+    """Room for a file on the disk now: writing to a map of one with holes ends the process where the disk is full."""
+    if not hasattr(os, "posix_fallocate"):
+        return
+    try:
+        os.posix_fallocate(file.fileno(), 0, size)
+    except OSError as error:
+        error.filename = error.filename or str(file.name)
+        raise
 
 
 def _must_exist(path: str) -> None:

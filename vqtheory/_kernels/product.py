@@ -51,6 +51,17 @@ def worthwhile(codes: np.ndarray, least: int = 512) -> bool:
     return (num_codes >= least or (num_codes >= 64 and codes.size >= 2**13)) and dim * np.finfo(codes.dtype).eps < 0.1
 
 
+STANDING, BY_STEP, BY_WINS = range(3)  # the clocks of `Gains`
+
+
+class Gains(NamedTuple):
+    """By how much of its distance to a sample a code moves that has won it."""
+
+    clock: int  # STANDING: not at all; BY_STEP: by updates; BY_WINS: by the wins of the code itself
+    rates: np.ndarray  # by update, or by count of wins
+    offsets: np.ndarray  # int64 [K], where in `rates` the counts of each code begin; read by BY_WINS only
+
+
 class Proposals(NamedTuple):
     """What the product says of a block of b samples, and its workspace."""
 
@@ -207,16 +218,16 @@ def search(x, s, codes):
 
 
 @kernel
-def decide(x, weight, rates, offsets, hits, codes, proposals, assignment, squared):
-    """Find the codes of a block's samples; where there are rates, each moves its code before the next is looked at.
+def decide(x, weight, gains, update, hits, codes, proposals, assignment, squared):
+    """Find the codes of a block's samples; unless they stand, each moves its code before the next is looked at.
 
-    IN x, weight, rates [b], or rates at offsets [K] plus the code's own hits; IN/OUT hits, codes, proposals; OUT
-    assignment, squared [b]. A code that has moved gets a bound where it now is, by a product with the block's
+    IN x, weight [b], gains, the update of the first sample; IN/OUT hits, codes, proposals; OUT assignment,
+    squared [b]. A code that has moved gets a bound where it now is, by a product with the block's
     samples; that of where it was stays in the minimum of its chunk, which it can only loosen. It is one long
     function because a call, inlined or not, counts references to its arrays, which costs as much as a decision.
     """
     (num_codes, dim), size, zero, one = codes.shape, len(x), x.dtype.type(0), x.dtype.type(1)
-    centre, low, slack, chunks, groups = proposals[:5]
+    (clock, rates, offsets), (centre, low, slack, chunks, groups) = gains, proposals[:5]
     y_t, panel, squares = proposals.y_t[: dim * size].reshape((dim, size)), proposals.panel, proposals.squares
     z, bound, last, per_group = np.empty(dim, x.dtype), np.empty(size, x.dtype), num_codes - 1, _CHUNK * _GROUP
     for s in range(size):
@@ -250,12 +261,13 @@ def decide(x, weight, rates, offsets, hits, codes, proposals, assignment, square
         else:
             best, closest = search(x, s, codes)
         assignment[s], squared[s] = best, closest
-        if len(rates) == 0:
+        if clock == STANDING:
             continue
 
-        gain, share = rates[s], weight[s]
-        if len(offsets) > 0:
+        if clock == BY_WINS:
             gain, share = weight[s] * rates[offsets[best] + hits[best]], one
+        else:
+            gain, share = rates[update + s], weight[s]
         hits[best] += 1
         for d in range(dim):
             codes[best, d] += gain * (zero + share * (x[s, d] - codes[best, d]))
@@ -297,18 +309,19 @@ def decide(x, weight, rates, offsets, hits, codes, proposals, assignment, square
 def find_all(x, codes, assignment, squared):
     """IN x [N, D], codes [K, D]; OUT the nearest code of each sample, and its squared distance."""
     proposals, none, nowhere = new_proposals(x, codes, _STANDING), np.empty(0, x.dtype), np.empty(0, np.int64)
+    gains = Gains(STANDING, none, nowhere)
     for first in range(0, len(x), _STANDING):
         block = x[first : first + _STANDING]
         propose(block, codes, proposals)
-        decide(block, none, none, nowhere, nowhere, codes, proposals, assignment[first:], squared[first:])
+        decide(block, none, gains, first, nowhere, codes, proposals, assignment[first:], squared[first:])
 
 
 @kernel
-def follow(x, weight, rates, offsets, hits, codes, assignment, squared):
-    """One sample per update: IN x [T, D], weight [T], rates [T], or by hits with offsets [K]; IN/OUT hits, codes [K, D];
-    OUT the code of each sample and its squared distance before it moved it."""
+def follow(x, weight, gains, hits, codes, assignment, squared):
+    """One sample per update: IN x [T, D], weight [T], gains; IN/OUT hits, codes [K, D]; OUT the code of each sample and
+    its squared distance before it moved it."""
     proposals = new_proposals(x, codes, BLOCK)
     for first in range(0, len(x), BLOCK):
-        block, now = x[first : first + BLOCK], rates if len(offsets) > 0 else rates[first:]
+        block = x[first : first + BLOCK]
         propose(block, codes, proposals)
-        decide(block, weight[first:], now, offsets, hits, codes, proposals, assignment[first:], squared[first:])
+        decide(block, weight[first:], gains, first, hits, codes, proposals, assignment[first:], squared[first:])

@@ -49,7 +49,7 @@ def train(
     With several processes: torchrun --nproc-per-node 2 -m vqtheory train ...
 
     Args:
-        rule: How the codebook moves: vq, ema, nsvq, transvq, simvq, cosine, or a call such as "NSVQ(bandwidth=0.1)". By name
+        rule: How the codebook moves: a name such as vq, ema or transvq, or a call such as "NSVQ(bandwidth=0.1)". By name
             nsvq is "NSVQ(form='softmax', bandwidth=exponential(2.0, half_life=STEPS/10))", which needs a --codebook-lr
             that lets codes follow, about 0.04.
         codes: How many codes.

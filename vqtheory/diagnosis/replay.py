@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
-from vqtheory import rules
 from vqtheory._base import check
 from vqtheory._base.randomness import Purpose, generator
 from vqtheory.diagnosis.recording import Recording
+from vqtheory.protocols import Rule
+from vqtheory.rules.base import under
 from vqtheory.simulation.run import Run, simulate
 
 
-def play(recording: Recording, rule: Any, codes: Any, seed: int) -> Run:
+def play(recording: Recording, rule: Rule | None, codes: int | None, seed: int) -> Run:
     """A run of the rule, or of the recording's own, on the probe's motion, from a matched start."""
     stream, latents = recording.stream, recording.latents[0]
     number = check.integer("replayed", "codes", len(recording.codes) if codes is None else codes)
@@ -22,7 +22,7 @@ def play(recording: Recording, rule: Any, codes: Any, seed: int) -> Run:
     start = latents[np.resize(order, number)]  # of equal codes the first alone wins, as in the layer
     rule = own_rule(recording) if rule is None else rule
     return simulate(
-        replace(rule, start="matched") if hasattr(rule, "start") else rule,
+        replace(rule, start="matched") if hasattr(rule, "start") else rule,  # type: ignore[type-var]
         stream,
         codes=start,
         steps=stream.steps - 1,
@@ -34,19 +34,14 @@ def play(recording: Recording, rule: Any, codes: Any, seed: int) -> Run:
     )
 
 
-def own_rule(recording: Recording) -> Any:
+def own_rule(recording: Recording) -> Rule:
     """The simulator's rule for what moved the codebook, at the rate of the last time."""
-    rule, optimizer, rate = recording.rule, recording.optimizer, float(recording.rates[-1])
-    if rule is not None and optimizer is None:
-        return rule
-    if isinstance(rule, rules.TransVQ | rules.SimVQ) and optimizer in ("sgd", "adam") and not recording.weight_decay:
-        return replace(rule, step_size=rate, optimizer=optimizer)
-    if isinstance(rule, rules.VQ) and (optimizer == "adam" or (optimizer == "sgd" and recording.weight_decay)):
-        return rules.TrainedVQ(rate, optimizer, weight_decay=recording.weight_decay)
-    if rule is not None and optimizer == "sgd" and not recording.weight_decay:
-        return replace(rule, step_size=rate)
-    raise ValueError(
-        "The replay needs a rule: replayed(rule=...). No rule of the simulator is known to move codes as "
-        f"{'an unnamed rule' if rule is None else repr(rule)} under {optimizer or 'no optimizer'} did, "
-        f"with a weight decay of {recording.weight_decay:g}."
-    )
+    rule, optimizer, decay = recording.rule, recording.optimizer, recording.weight_decay
+    moved = None if rule is None else under(rule, optimizer, float(recording.rates[-1]), weight_decay=decay)
+    if moved is None:
+        raise ValueError(
+            "The replay needs a rule: replayed(rule=...). No rule of the simulator is known to move codes as "
+            f"{'an unnamed rule' if rule is None else repr(rule)} under {optimizer or 'no optimizer'} did, "
+            f"with a weight decay of {decay:g}."
+        )
+    return moved

@@ -40,8 +40,8 @@ class TamingQuantizer(nn.Module):
 
     def forward(self, z: Tensor) -> tuple[Tensor, Tensor, tuple[Tensor, None, Tensor]]:
         """Quantize latents [b, d, h, w]."""
-        found = self.quantizer(z)
-        return found.quantized, found.loss, (found.info.perplexity, None, found.indices.reshape(-1))
+        quantized, indices, loss, info = self.quantizer(z)
+        return quantized, loss, (info.perplexity, None, indices.reshape(-1))
 
     def get_codebook_entry(self, indices: Tensor, shape: Sequence[int] | None = None) -> Tensor:
         """Latents for indices [n]: [n, d], or [b, d, h, w] for a shape (b, h, w, d)."""

@@ -1,4 +1,4 @@
-"""A look, now and then, at a codebook in training and at the latents that it has to follow."""
+"""Probes, now and then, of a codebook in training and of the latents that it has to follow."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from vqtheory.nn.ops.hooks import Hook
 from vqtheory.nn.ops.mode import evaluating
 from vqtheory.nn.ops.search import assign
 from vqtheory.nn.quantize import VectorQuantize, step_size
+from vqtheory.protocols import Rule
 
 if TYPE_CHECKING:
     import polars as pl
@@ -38,18 +39,18 @@ class Monitor:
     mode and without gradient, so that what has moved their latents is the encoder alone. Nothing else of the training
     is touched. In between the hits of all passes in training are counted. The quantizer is any module that takes latents
     [b, n, d], [b, d, n] or [b, d, h, w], has a codebook, and returns integer indices somewhere in its answer:
-    `VectorQuantize`, `TamingQuantizer`, and those of vector-quantize-pytorch, diffusers and taming-transformers. Where it
+    `VectorQuantize`, `TamingQuantizer`, or one of vector-quantize-pytorch, diffusers and taming-transformers. Where it
     returns none the nearest codes after the pass are counted. Of several processes it watches its own.
 
     Parameters
     ----------
     quantizer : Module
-        A part of the model that `step` is given.
+        A part of the model that is passed to `step`.
     every : int, default 50
-        Updates from one look to the next; twice as many each time that 128 have been taken, and every other one of
+        Updates from one probe to the next; twice as many each time that 128 have been taken, and every other one of
         them is dropped, so that a recording is never longer.
     optimizer : Optimizer, optional
-        What trains the codebook: its kind and learning rate are part of the law.
+        What trains the codebook: the laws need its kind and its learning rate.
     rule : rule, optional
         How the codebook moves, for quantizers other than ours, e.g. ``rules.EMA(decay=0.8)``.
     codebook : callable, optional
@@ -61,7 +62,7 @@ class Monitor:
     ------
     ValueError
         Where the quantizer has no codebook that can be found or several heads, for an optimizer that has not its codes, and
-        from `step` where no pass was counted since the look before.
+        from `step` where no pass was counted since the probe before.
 
     Examples
     --------
@@ -85,7 +86,7 @@ class Monitor:
         every: int = 50,
         *,
         optimizer: torch.optim.Optimizer | None = None,
-        rule: Any = None,
+        rule: Rule | None = None,
         codebook: Callable[[], Tensor] | None = None,
         codebook_weight: float | None = None,
     ) -> None:
@@ -114,9 +115,9 @@ class Monitor:
         self._hook.remove()
 
     def step(self, model: nn.Module, *inputs: Any, **options: Any) -> None:
-        """Count an update, and look when it is time, by ``model(*inputs, **options)`` with the inputs of the first call."""
+        """Count an update, and probe when it is time, by ``model(*inputs, **options)`` with the inputs of the first call."""
         if self._probe is None:
-            self._probe = _kept(inputs), {name: _kept((value,))[0] for name, value in options.items()}
+            self._probe = _copied(inputs), {name: _copied((value,))[0] for name, value in options.items()}
         self.updates += 1
         if (self.updates - 1) % self.every == 0:
             self.look(self.updates, model, *self._probe[0], **self._probe[1])
@@ -125,21 +126,21 @@ class Monitor:
     def look(self, step: int, model: nn.Module, *inputs: Any, **options: Any) -> None:
         """Record the state after `step` updates, of the latents that the model has for these inputs.
 
-        A step that is not above the one before is left out, and so is a look at values that are not finite.
+        A step that is not above the one before is left out, and so is a probe whose values are not finite.
         """
         if self._records and self._records[-1]["steps"] >= step:
             return
         if self._records and not self.pending.any():
             raise ValueError(
-                "No pass of the quantizer in training was counted since the look before. Make the Monitor before "
+                "No pass of the quantizer in training was counted since the probe before. Make the Monitor before "
                 "torch.compile, and call its step after each update."
             )
         rows, codes = self._seen_by(model, inputs, options), self._codes().float().cpu().numpy().copy()
         if not (np.isfinite(rows).all() and np.isfinite(codes).all()):
             return
-        found = seen(rows, codes) | counted(self.pending.cpu().numpy())
-        self._last_codes = found.pop("codes")
-        self._records.append(found | {"steps": step, "rates": self._rate(codes.shape[1])})
+        record = seen(rows, codes) | counted(self.pending.cpu().numpy())
+        self._last_codes = record.pop("codes")
+        self._records.append(record | {"steps": step, "rates": self._rate(codes.shape[1])})
         self.pending = torch.zeros_like(self.pending)
         if len(self._records) > 2 * _RECORDS:
             self._thin()
@@ -165,15 +166,15 @@ class Monitor:
         """All that was seen, for `vqtheory.diagnose`; its `save` keeps it as a file."""
         if not self._records:
             raise ValueError("The Monitor has seen nothing yet: call its step in the training loop.")
-        steps = np.array([each["steps"] for each in self._records])
-        about: dict[str, Any] = {"optimizer": self._kind(), "weight_decay": float(self._group().get("weight_decay", 0.0))}
-        about |= {"codes": self._last_codes, "batch_size": self.batch_size or None}
-        about |= {"pending": self.pending.cpu().numpy(), "every": self.every, "updates": self.updates}
-        return joined(self._records, steps, self.rule, **about)
+        steps = np.array([record["steps"] for record in self._records])
+        setting: dict[str, Any] = {"optimizer": self._kind(), "weight_decay": float(self._group().get("weight_decay", 0.0))}
+        setting |= {"codes": self._last_codes, "batch_size": self.batch_size or None}
+        setting |= {"pending": self.pending.cpu().numpy(), "every": self.every, "updates": self.updates}
+        return joined(self._records, steps, self.rule, **setting)
 
     @property
     def table(self) -> pl.DataFrame:
-        """One row per look: step, used, usage, perplexity, speed, moved, spread, dimension, distortion."""
+        """One row per probe: step, used, usage, perplexity, speed, moved, spread, dimension, distortion."""
         return self.recording.table
 
     def restore(self, recording: Recording) -> None:
@@ -187,21 +188,21 @@ class Monitor:
         self.every = recording.every or self.every
 
     def _thin(self) -> None:
-        """Keep every other time; its hits are those since the time that is kept before it."""
-        for before, kept in zip(self._records[1::2], self._records[2::2], strict=False):
-            kept |= counted(before["hits"] + kept["hits"])
+        """Keep every other record, with the hits of the one that is dropped before it."""
+        for dropped, record in zip(self._records[1::2], self._records[2::2], strict=False):
+            record |= counted(dropped["hits"] + record["hits"])
         self._records = self._records[::2]
         self.every *= 2
 
     def _passed(self, module: nn.Module, inputs: tuple, options: dict, output: Any) -> None:
         """Called after every pass of the quantizer."""
-        latents = next(each for each in _tensors((inputs, options)) if each.is_floating_point()).detach()
+        latents = next(tensor for tensor in _tensors((inputs, options)) if tensor.is_floating_point()).detach()
         if self._looking:
             self._caught = latents
         elif module.training:
             rows = latents.numel() // self._width
-            whole = (each for each in _tensors(output) if not each.is_floating_point() and each.numel() == rows)
-            indices = next(whole, None)
+            integers = (tensor for tensor in _tensors(output) if not tensor.is_floating_point())
+            indices = next((tensor for tensor in integers if tensor.numel() == rows), None)
             if indices is None:  # as where they are returned one-hot
                 indices = assign(self._rows(latents), self._codes())
             self._count(indices.detach().reshape(-1))
@@ -235,17 +236,18 @@ class Monitor:
         if self.optimizer is None:
             return {}
         groups = self.optimizer.param_groups
-        return next((group for group in groups if any(self._is_codebook(each) for each in group["params"])), {})
+        return next((group for group in groups if any(map(self._is_codebook, group["params"]))), {})
 
     @property
     def _is_trained(self) -> bool:
         if isinstance(self.quantizer, VectorQuantize):
             return bool(self.quantizer.codebook_parameters())
-        return any(self._is_codebook(each) for each in self.quantizer.parameters() if each.requires_grad)
+        trained = [parameter for parameter in self.quantizer.parameters() if parameter.requires_grad]
+        return any(map(self._is_codebook, trained))
 
     def _is_codebook(self, parameter: Tensor) -> bool:
         if isinstance(self.quantizer, VectorQuantize):
-            return any(parameter is each for each in self.quantizer.codebook_parameters())
+            return any(parameter is own for own in self.quantizer.codebook_parameters())
         return parameter.data_ptr() == self._codes().data_ptr()
 
     def _kind(self) -> str | None:
@@ -263,8 +265,8 @@ class Monitor:
         lr = float(group["lr"])
         if self._kind() != "sgd":
             return lr
-        kept = (1 - group["dampening"]) / (1 - group["momentum"]) if group["momentum"] else 1.0
-        return step_size(lr=lr * kept, dim=dim, weight=self.codebook_weight)
+        reach = (1 - group["dampening"]) / (1 - group["momentum"]) if group["momentum"] else 1.0
+        return step_size(lr=lr * reach, dim=dim, weight=self.codebook_weight)
 
 
 def _weight(quantizer: Any) -> float:
@@ -276,11 +278,11 @@ def _weight(quantizer: Any) -> float:
 def _finder(quantizer: Any) -> Callable[[], Tensor]:
     """Where the codes of a quantizer are."""
     for name in ("codebook", "embedding", "embed"):
-        found = getattr(quantizer, name, None)
-        if isinstance(found, nn.Module):
-            found = getattr(found, "weight", None)
+        codes = getattr(quantizer, name, None)
+        if isinstance(codes, nn.Module):
+            codes = getattr(codes, "weight", None)
             name = f"{name}.weight"
-        if isinstance(found, Tensor) and found.ndim == 2:
+        if isinstance(codes, Tensor) and codes.ndim == 2:
             path = name.split(".")
             return lambda: getattr(getattr(quantizer, path[0]), path[1]) if len(path) > 1 else getattr(quantizer, path[0])
     raise check.fail(
@@ -304,9 +306,9 @@ def _tensors(value: Any) -> Iterator[Tensor]:
     if isinstance(value, Tensor):
         yield value
     elif isinstance(value, (tuple, list, dict)):
-        for each in value.values() if isinstance(value, dict) else value:
-            yield from _tensors(each)
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from _tensors(part)
 
 
-def _kept(values: tuple) -> tuple:
+def _copied(values: tuple) -> tuple:
     return tuple(value.detach().clone() if isinstance(value, Tensor) else value for value in values)

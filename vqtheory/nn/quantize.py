@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from vqtheory import rules
 from vqtheory._base import check
-from vqtheory.nn.codebooks.base import Codebook
-from vqtheory.nn.codebooks.table import CODEBOOKS, RULES
+from vqtheory.nn.codebooks import RULES, Codebook
 from vqtheory.nn.estimators import ESTIMATORS
 from vqtheory.nn.ops import processes
-
-RULES |= {"cosine": rules.CosineVQ}
+from vqtheory.rules.base import Rule
 
 
 class Info(NamedTuple):
@@ -51,8 +49,8 @@ class VectorQuantize(nn.Module):
     codebook_size : int
         K.
     rule : str or rule, default "vq"
-        "vq", "ema", "nsvq", "transvq", "simvq" or "cosine", with the defaults of its dataclass, or the dataclass. That of
-        "nsvq" has a bandwidth which does not shrink; give `rules.NSVQ` a schedule for that.
+        A rule of `vqtheory.rules`, or its `key`, such as "ema" for ``rules.EMA()``; the page docs/rules.md has all of them.
+        The bandwidth of "nsvq" does not shrink; give `rules.NSVQ` a schedule for that.
     start : {"matched", "published"}, optional
         In place of the rule's own. A matched start takes K latents of the first batch in training; map rules take
         their mean and spread. `initialize` does it beforehand.
@@ -93,7 +91,7 @@ class VectorQuantize(nn.Module):
         self,
         dim: int,
         codebook_size: int,
-        rule: Any = "vq",
+        rule: Rule | str = "vq",
         start: str | None = None,
         *,
         codebook_dim: int | None = None,
@@ -117,14 +115,16 @@ class VectorQuantize(nn.Module):
         )
         self.codebook_weight, self.commitment_weight = weights[::-1] if beta_on_codebook else weights
         self.estimator = check.choice(owner, "estimator", estimator, ESTIMATORS)
-        if self.estimator == "code-gradient" and isinstance(self.rule, rules.EMA):
-            raise check.fail(owner, "estimator", "one that needs no gradient of the codes with rule='ema'", estimator)
+        codebook = Codebook.of(type(self.rule))
+        if self.estimator == "code-gradient" and not codebook.trained:
+            wanted = f"one that needs no gradient of the codes with rule={self.rule.key!r}"
+            raise check.fail(owner, "estimator", wanted, estimator)
         self.code_gradient = check.real(owner, "code_gradient", code_gradient, 0)
         self.accept_image_fmap, self.seed = accept_image_fmap, check.integer(owner, "seed", seed, 0)
         projects = self.codebook_dim != self.dim
         self.project_in = nn.Linear(self.dim, self.codebook_dim) if projects else nn.Identity()
         self.project_out = nn.Linear(self.codebook_dim, self.dim) if projects else nn.Identity()
-        self._codebook: Codebook = CODEBOOKS[type(self.rule)](self.rule, self.codebook_size, self.codebook_dim)
+        self._codebook: Codebook = codebook(self.rule, self.codebook_size, self.codebook_dim)
         self.register_buffer("step", torch.zeros((), dtype=torch.int64))
         self.register_buffer("started", torch.zeros((), dtype=torch.bool))
         self._is_started = False
@@ -164,12 +164,12 @@ class VectorQuantize(nn.Module):
         self._check(latents, image, mask)
         rows = _rows(latents, image)
         flat = self.project_in(rows.reshape(-1, self.dim))
-        kept = None if mask is None else mask.reshape(-1)
-        z = flat if kept is None else flat[kept]
+        shown = None if mask is None else mask.reshape(-1)
+        z = flat if shown is None else flat[shown]
         moved = None if displacement is None else self._moved(_rows(displacement, image).reshape(-1, self.dim))
-        chosen, indices, loss, info = self._quantize(z, moved if kept is None or moved is None else moved[kept])
-        if kept is not None:
-            chosen, indices = flat.index_put((kept,), chosen.to(flat.dtype)), _scatter(kept, indices)
+        chosen, indices, loss, info = self._quantize(z, moved if shown is None or moved is None else moved[shown])
+        if shown is not None:
+            chosen, indices = flat.index_put((shown,), chosen.to(flat.dtype)), _scatter(shown, indices)
         result = self.project_out(chosen.to(latents.dtype)).reshape(rows.shape)
         shape = rows.shape[:-1]
         if image:
@@ -219,8 +219,8 @@ class VectorQuantize(nn.Module):
 
     def indices_to_codes(self, indices: Tensor) -> Tensor:
         """Latents of the model for indices [...]: [..., d]; a channel axis second where `accept_image_fmap` is True."""
-        found = self.project_out(self.codebook[indices])
-        return found.movedim(-1, 1) if self.accept_image_fmap else found
+        latents = self.project_out(self.codebook[indices])
+        return latents.movedim(-1, 1) if self.accept_image_fmap else latents
 
     def _check(self, latents: Tensor, image: bool, mask: Tensor | None) -> None:
         axis, axes = (1, 4) if image else (-1, 3)
@@ -253,24 +253,21 @@ def step_size(*, lr: float | None = None, eta: float | None = None, dim: int, we
     return 2 * lr * weight / dim if lr is not None else eta * dim / (2 * weight)  # type: ignore[operator]
 
 
-def _rule(rule: Any, start: str | None) -> Any:
-    from dataclasses import replace
-
+def _rule(rule: Rule | str, start: str | None) -> Rule:
     if isinstance(rule, str):
         rule = RULES[check.choice("VectorQuantize", "rule", rule, RULES)]()
-    if type(rule) not in CODEBOOKS:
+    if type(rule) not in RULES.values():
         raise check.fail("VectorQuantize", "rule", f"one of {', '.join(RULES)}, or a rule of vqtheory.rules", rule)
-    if isinstance(rule, rules.VQ) and rule.clock != "step":
-        raise check.fail("VectorQuantize", "rule", "one with clock='step': the step is the optimizer's", rule)
-    return rule if start is None else replace(rule, start=start)
+    Codebook.of(type(rule)).check("VectorQuantize", rule)
+    return rule if start is None else replace(rule, start=start)  # type: ignore[type-var]
 
 
 def _rows(latents: Tensor, image: bool) -> Tensor:
     return latents.flatten(2).transpose(1, 2) if image else latents
 
 
-def _scatter(kept: Tensor, indices: Tensor) -> Tensor:
-    return torch.full(kept.shape, -1, device=indices.device, dtype=indices.dtype).index_put((kept,), indices)
+def _scatter(shown: Tensor, indices: Tensor) -> Tensor:
+    return torch.full(shown.shape, -1, device=indices.device, dtype=indices.dtype).index_put((shown,), indices)
 
 
 def _info(x: Tensor, chosen: Tensor, indices: Tensor, num_codes: int) -> Info:

@@ -1,4 +1,4 @@
-"""Dead codes put on latents of the batch: a treatment of its own, which is no part of any rule and off unless asked for.
+"""Dead codes put on latents of the batch: optional, off by default, and no part of any rule.
 
 What has hardly been chosen for a while is moved to where there are latents now, as in Jukebox (Dhariwal et al., arXiv
 2005.00341, section 3.1). A usage that is high with it says how often codes are revived, not that they stay alive.
@@ -13,8 +13,6 @@ from torch import Tensor, distributed, nn
 
 from vqtheory._base import check
 from vqtheory._base.randomness import Purpose, generator
-from vqtheory.nn.codebooks.ema import EMACodebook
-from vqtheory.nn.codebooks.maps import MapCodebook
 from vqtheory.nn.ops import processes
 from vqtheory.nn.ops.hooks import Hook
 from vqtheory.nn.quantize import Quantized, VectorQuantize
@@ -35,9 +33,9 @@ class Replacement:
     Parameters
     ----------
     quantizer : VectorQuantize
-        With codes of its own, so of any rule but TransVQ and SimVQ.
+        With codes of its own, so of any rule but the map rules.
     optimizer : torch.optim.Optimizer
-        That of the codes. With EMA, which needs none, that of the model.
+        The one of the codes. With EMA, which needs none, the one of the model.
     every : int, default 100
         Updates from one replacement to the next.
     least : int, default 1
@@ -104,17 +102,17 @@ class Replacement:
         self.updates, self.replaced, self._hits = state["updates"], state["replaced"], state["hits"].clone()
 
     @torch.no_grad()
-    def _see(self, quantizer: nn.Module, args: tuple, given: dict[str, Any], found: Quantized) -> None:
+    def _see(self, quantizer: nn.Module, args: tuple, options: dict[str, Any], output: Quantized) -> None:
         """Count the hits of a training pass and keep its latents; the same every time, so that it is compiled but once."""
         if quantizer.training:
-            self._fresh = found.info.hits + self._fresh.to(found.info.hits.device)
-            self._seen = (args[0] if args else given["latents"]).detach(), found.indices
+            self._fresh = output.info.hits + self._fresh.to(output.info.hits.device)
+            self._seen = (args[0] if args else options["latents"]).detach(), output.indices
 
     @torch.no_grad()
     def _count(self, optimizer: torch.optim.Optimizer, *_: Any) -> None:
-        """After the optimizer's step: what is put in place now meets no gradient of the code before."""
+        """After the optimizer's step, so that a code put in place meets no gradient of the code before it."""
         self.updates += 1
-        processes.add_up(self._fresh)  # now, so that any process's state is that of all
+        processes.add_up(self._fresh)  # now, so that every process has the state of all
         self._hits, self._fresh = self._hits.to(self._fresh.device) + self._fresh, torch.zeros_like(self._fresh)
         if self.updates % self.every or self._seen is None:
             return
@@ -129,13 +127,11 @@ class Replacement:
         return self._quantizer._codebook.project(rows[indices.ravel() >= 0])
 
     def _place(self, rows: Tensor, latents: Tensor, optimizer: torch.optim.Optimizer) -> None:
-        codebook: Any = self._quantizer._codebook
-        codebook.weight[rows] = latents
-        if isinstance(codebook, EMACodebook):
-            codebook.means[rows], codebook.counts[rows] = latents, 1.0
-        for kept in optimizer.state.get(codebook.weight, {}).values():
-            if isinstance(kept, Tensor) and kept.shape == codebook.weight.shape:
-                kept[rows] = 0
+        codebook = self._quantizer._codebook
+        codebook.place(rows, latents)
+        for moment in optimizer.state.get(codebook.weight, {}).values():
+            if isinstance(moment, Tensor) and moment.shape == codebook.weight.shape:
+                moment[rows] = 0
         self.replaced += len(rows)
 
 
@@ -157,8 +153,9 @@ def _check_parts(owner: str, quantizer: Any, optimizer: Any) -> None:
     if not isinstance(quantizer, VectorQuantize):
         raise check.fail(owner, "quantizer", "a VectorQuantize", quantizer)
     codebook = quantizer._codebook
-    if isinstance(codebook, MapCodebook):
-        wanted = "one with codes of its own: those of TransVQ and SimVQ come from a map, which has no rows to replace"
+    if not codebook.has_rows:
+        name = type(quantizer.rule).__name__
+        wanted = f"one with codes of its own: those of {name} come from a map, which has no rows to replace"
         raise check.fail(owner, "quantizer", wanted, quantizer.rule)
     if not isinstance(optimizer, torch.optim.Optimizer):
         raise check.fail(owner, "optimizer", "a torch.optim.Optimizer", optimizer)

@@ -6,19 +6,20 @@ declare is read from here by `declared`.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, ClassVar, Self
 
 import numpy as np
 
+from vqtheory import protocols
 from vqtheory._base import check
 from vqtheory._base.config import Configured
 from vqtheory._base.randomness import Purpose, generator
-from vqtheory.protocols import Rule as Protocol
 
 
-class Rule(Configured):
-    """A frozen dataclass of hyperparameters with `init` and `advance`, see `vqtheory.protocols.Rule`.
+class Rule(Configured, protocols.Rule[Any]):
+    """A frozen dataclass of hyperparameters, with `init` and `advance` as in `vqtheory.protocols.Rule`.
 
     What a rule declares is held against it by `vqtheory.testing.check_rule`, and read by the simulator, the diagnosis
     and the layer in torch. Where the answer depends on the hyperparameters a rule makes it a property.
@@ -54,7 +55,7 @@ class Rule(Configured):
 
     @property
     def needs_displacement(self) -> bool:
-        """Whether it is told how far each latent has moved by itself."""
+        """Whether it needs to know how far each latent has moved by itself."""
         return False
 
     @property
@@ -115,6 +116,11 @@ class Rule(Configured):
         """The same from a matched start."""
         return self if self.start == "matched" else replace(self, start="matched")  # type: ignore[type-var]
 
+    @classmethod
+    def named(cls, steps: int) -> Self:
+        """The rule that its name alone stands for in a training of so many updates."""
+        return cls()
+
     def under(self, optimizer: str | None, rate: Any, momentum: float = 0.0, weight_decay: float = 0.0) -> Rule | None:
         """The rule of the simulator that moves codes as an optimizer does that descends this rule's loss.
 
@@ -123,19 +129,25 @@ class Rule(Configured):
         """
         if optimizer is None:
             return self
-        known = optimizer == "sgd" and not momentum and not weight_decay and self.step_size is not None
+        known = optimizer == "sgd" and not momentum and not weight_decay and declared(self, "step_size") is not None
         return replace(self, step_size=rate) if known else None  # type: ignore[type-var]
 
 
-_SILENT = Rule()
+_SILENT = Rule()  # type: ignore[abstract]
 
 
-def declared(rule: Protocol, name: str) -> Any:
+def declared(rule: protocols.Rule, name: str) -> Any:
     """What a rule declares of itself under this name; of a rule that says nothing, what `Rule` says."""
     return getattr(rule, name, getattr(_SILENT, name))
 
 
-def projects(rule: Protocol) -> bool:
+def under(rule: protocols.Rule, optimizer: str | None, rate: Any, momentum: float = 0.0, weight_decay: float = 0.0) -> Any:
+    """`Rule.under`, of a rule too that says nothing of it."""
+    method: Callable[..., Any] = getattr(type(rule), "under", Rule.under)
+    return method(rule, optimizer, rate, momentum, weight_decay)
+
+
+def projects(rule: protocols.Rule) -> bool:
     """Whether a rule compares latents with its codes elsewhere than where they are."""
     return getattr(type(rule), "project", Rule.project) is not Rule.project
 

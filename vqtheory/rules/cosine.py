@@ -111,7 +111,7 @@ def _advance(x, weight, rates, step, codes_t, hits, last_hit, assignment, distor
 def move_on_sphere(code, pull, rate):
     """IN/OUT code [D]: a step along the part of the pull [D] that is tangent, and back to unit length.
 
-    The pull sums x - c, whose tangent part is that of the x. Nothing to add leaves the code to the bit.
+    The pull sums x - c, which has the same tangent part as the x. Nothing to add leaves the code to the bit.
     """
     radial = code.dtype.type(0)
     moved = False

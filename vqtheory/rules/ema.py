@@ -11,7 +11,7 @@ Here the ratio mu_k = M_k / N_k is kept in place of M_k, and moves by
     mu_k <- mu_k + ((1 - gamma) n_k / N_k) (mean_k - mu_k)
 
 which is the same in exact arithmetic, commutes with shifts of the latents, and has no 0/0
-when N_k underflows. Since each code divides by its own count, every living code lags by the
+when N_k underflows. Since each code divides by its own count, every code that is alive lags by the
 same distance behind a drift, however rarely it is chosen.
 """
 

@@ -13,7 +13,7 @@ bandwidth sigma_t, which shrinks over training, after the drift:
                (after the paper's supplement, normalised so that a rigid translation is passed on
                whole at kappa = 1; a code that no sample reaches stays)
 
-All sums are taken at the codes before the update. As sigma -> 0 what is left is online k-means.
+All sums are taken at the codes before the update. As sigma -> 0 online k-means is left.
 
 A weight w_ij below half a unit in the last place of the winner's 1, u = 2^-53 and in float32 2^-24, is 0: what it
 would add is lost in the rounding of the winner's own move. In the gaussian form that is from the distance
@@ -89,9 +89,14 @@ class NSVQ(Rule):
         check.choice("NSVQ", "form", self.form, _STRENGTH)
         check_start("NSVQ", self.start)
 
+    @classmethod
+    def named(cls, steps: int) -> NSVQ:
+        """The published form, its bandwidth halved with every tenth of the run: one that does not shrink contracts."""
+        return cls(form="softmax", bandwidth=schedules.exponential(2.0, half_life=steps / 10))
+
     @property
     def needs_displacement(self) -> bool:
-        """Only the propagate form is told how far the encoder moved each sample."""
+        """Only the propagate form needs to know how far the encoder moved each sample."""
         return self.form == "propagate"
 
     @property
@@ -117,16 +122,16 @@ class NSVQ(Rule):
         rates = (schedules.values(self.step_size, int(state.step), steps) / batch_size).astype(x.dtype)
         kernel = self._kernel(int(state.step), steps, len(state.codes), x.dtype)
         tiles, tally, work = lay(state.codes), new_tally(x, state.codes), _workspace(x, len(state.codes))
-        about = (state.step, len(state.codes), tiles, work, tally)
+        arrays = (state.step, len(state.codes), tiles, work, tally)
         strength = x.dtype.type(self._strength)
         if self.form == "propagate":
-            _propagate(x, weight, _displacement(batches), rates, *kernel, strength, *about)
+            _propagate(x, weight, _displacement(batches), rates, *kernel, strength, *arrays)
         else:
-            _attract(x, weight, rates, *kernel, strength, self.form == "softmax", *about)
+            _attract(x, weight, rates, *kernel, strength, self.form == "softmax", *arrays)
         return NSVQState(lift(tiles, len(state.codes)), state.step + steps), info(tally, weight)
 
     def _kernel(self, start: int, steps: int, num_codes: int, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray]:
-        """What squared distances are multiplied with, -1 / 2 sigma^2 or -1 / tau, and from which on weights are 0, [T] each.
+        """The factor of squared distances, -1 / 2 sigma^2 or -1 / tau, and from which squares on weights are 0, [T] each.
 
         Finite however narrow or wide the kernel, so that the winner's distance of 0 keeps its weight.
         """
@@ -156,7 +161,7 @@ def _displacement(batches: Batches) -> np.ndarray:
 
 
 class Work(NamedTuple):
-    """Workspace of the kernels: one tile, and what is kept of each sample until its winner is known."""
+    """Workspace of the kernels: one tile, and values of each sample until its winner is known."""
 
     distances: np.ndarray  # [64]
     weights: np.ndarray  # [64]: min(cap, factor exp(scale (distance - origin))), 0 from the reach on
@@ -249,7 +254,7 @@ def _propagate(x, weight, moves, rates, scales, reaches, strength, step, num_cod
 
 @kernel
 def _normalize(x, t, scale, num_codes, tiles, distances, total, origin, factor, reach):
-    """OUT origin; IN/OUT factor and reach: from those of kappa exp to those of kappa K softmax, for each sample.
+    """OUT origin; IN/OUT factor and reach: from kappa exp to kappa K softmax, for each sample.
 
     A sample's sum of exp(scale (distance - the least so far)) is scaled whenever a nearer code is found.
     """
@@ -318,7 +323,7 @@ def _weigh(distances, scale, origin, factor, cap, reach, weights):
 
 @kernel
 def _add_total(distances, scale, origin, shrink, total, b):
-    """IN/OUT total [B, 64]: that of sample b times `shrink`, and exp(scale (distances - origin)) added."""
+    """IN/OUT total [B, 64]: sample b's times `shrink`, and exp(scale (distances - origin)) added."""
     for k in range(TILE):
         total[b, k] = shrink * total[b, k] + exponential(scale * (distances[k] - origin))
 

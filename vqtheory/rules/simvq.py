@@ -20,7 +20,7 @@ import numpy as np
 
 from vqtheory._base import check
 from vqtheory._kernels.jit import kernel
-from vqtheory.rules._map import MapRule, MapState, descend, find_gradient, place
+from vqtheory.rules.maps import MapRule, MapState, backward, forward
 
 
 @dataclass(frozen=True, repr=False)
@@ -83,38 +83,37 @@ class SimVQ(MapRule):
         if not isinstance(self.bias, bool):
             raise check.fail("SimVQ", "bias", "True or False", self.bias)
 
-    def _shapes(self, num_codes: int, dim: int) -> Parameters:
-        return Parameters(weight=(dim, dim), bias=(dim if self.bias else 0,))
+    def shapes(self, num_codes: int, dim: int) -> AffineParameters:
+        return AffineParameters(weight=(dim, dim), bias=(dim if self.bias else 0,))
 
-    def _draw(self, parameters: Parameters, random: np.random.Generator) -> None:
+    def draw(self, parameters: AffineParameters, random: np.random.Generator) -> None:
         bound = len(parameters.weight) ** -0.5
         for array in parameters:
             array[...] = random.uniform(-bound, bound, array.shape)
 
-    def _workspace(self, state: MapState) -> tuple:
+    def workspace(self, state: MapState) -> tuple:
         return ()  # a linear map needs nothing but its base to go back
 
-    def _kernels(self) -> tuple:
-        return _forward, _backward, _advance
 
-
-class Parameters(NamedTuple):
+class AffineParameters(NamedTuple):
     """Views of theta."""
 
     weight: Any  # [D, D], W
     bias: Any  # [D], w_0, or empty
 
 
+@forward.register(AffineParameters)
 @kernel
-def _forward(base, parameters, work, raw):
+def _forward(parameters, base, work, raw):
     """OUT raw [K, D]."""
     np.dot(base, parameters.weight.T, raw)
     if len(parameters.bias) > 0:
         raw += parameters.bias
 
 
+@backward.register(AffineParameters)
 @kernel
-def _backward(base, parameters, work, gradient, pulled):
+def _backward(parameters, base, work, gradient, pulled):
     """IN gradient [K, D] of raw; OUT pulled, the gradient of the parameters."""
     np.dot(gradient.T, base, pulled.weight)
     if len(parameters.bias) > 0:
@@ -122,19 +121,3 @@ def _backward(base, parameters, work, gradient, pulled):
         for k in range(len(gradient)):
             for d in range(gradient.shape[1]):
                 pulled.bias[d] += gradient[k, d]
-
-
-@kernel
-def _advance(x, weight, rates, step, base, parameters, pulled, work, flat, shift, scale, codes_t, tally):
-    """IN x, weight, rates [T], step, base, shift, scale; IN/OUT flat, with parameters and pulled
-    views of its theta and gradient; OUT codes_t, tally."""
-    raw, gradient = np.empty_like(base), np.empty_like(base)
-    distances = np.empty(len(base), base.dtype)
-    _forward(base, parameters, work, raw)
-    place(raw, shift, scale, codes_t)
-    for t in range(len(x)):
-        tally.distortion[t] = find_gradient(x[t], weight[t], step + t, codes_t, scale, distances, gradient, tally)
-        _backward(base, parameters, work, gradient, pulled)
-        descend(flat, rates[t], step + t)
-        _forward(base, parameters, work, raw)
-        place(raw, shift, scale, codes_t)

@@ -12,7 +12,7 @@ no unit of its own: no coordinate of any code goes further than eta per update i
 after a long rest, however many samples it wins; a code that is chosen seldom moves almost as far as one that is
 chosen often. The moments carry on after the last win, so that a code that has just been dropped still moves for
 some ten updates. Weight decay pulls every code towards the origin, chosen or not: it is a drift of speed
-eta lambda |c| on a standing cloud.
+eta lambda |c| on a stationary cloud.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from vqtheory._base import check
 from vqtheory._kernels.cells import info, new_tally
 from vqtheory._kernels.jit import kernel
 from vqtheory.protocols import Batches, checked
-from vqtheory.rules._map import Flat, descend, find_gradient, place
 from vqtheory.rules.base import Rule, check_start, uniform_start
+from vqtheory.rules.maps import Flat, descend, find_gradient, place
 
 
 @dataclass(frozen=True, repr=False)
@@ -79,8 +79,9 @@ class TrainedVQ(Rule):
     @property
     def equivariances(self) -> frozenset[str]:
         """Adam treats each coordinate by itself; its 1e-8 has a unit; weight decay knows the origin."""
-        found = {"permutation"} | ({"rotation", "scaling"} if self.optimizer == "sgd" else set())
-        return frozenset(found | ({"translation"} if self.weight_decay == 0 else set()))
+        by_optimizer = {"rotation", "scaling"} if self.optimizer == "sgd" else set()
+        by_decay = {"translation"} if self.weight_decay == 0 else set()
+        return frozenset({"permutation"} | by_optimizer | by_decay)
 
     def __post_init__(self) -> None:
         schedules.validate("TrainedVQ", "step_size", self.step_size, 0, above=True)
@@ -98,6 +99,12 @@ class TrainedVQ(Rule):
             codes = uniform_start(codes, seed, bound=1 / len(codes))
         second = np.zeros(codes.size if self.optimizer == "adam" else 0, codes.dtype)
         return TrainedState(codes, np.int64(0), np.zeros(codes.size, codes.dtype), second)
+
+    def under(self, optimizer: str | None, rate: Any, momentum: float = 0.0, weight_decay: float = 0.0) -> Rule | None:
+        """The same codebook under another optimizer."""
+        if optimizer == "sgd" or (optimizer == "adam" and not momentum):
+            return TrainedVQ(rate, optimizer, momentum, weight_decay)
+        return super().under(optimizer, rate, momentum, weight_decay)
 
     def advance(self, state: TrainedState, batches: Batches) -> tuple[TrainedState, dict[str, np.ndarray]]:
         """T updates from batches.x [T, B, D]."""

@@ -32,7 +32,7 @@ import numpy as np
 from vqtheory._base import check
 from vqtheory._kernels.exponential import exponential, normal_tail
 from vqtheory._kernels.jit import kernel
-from vqtheory.rules._map import MapRule, MapState, descend, find_gradient, place
+from vqtheory.rules.maps import MapRule, MapState, backward, forward
 
 
 @dataclass(frozen=True, repr=False)
@@ -112,10 +112,10 @@ class TransVQ(MapRule):
         if not isinstance(self.positions, bool):
             raise check.fail("TransVQ", "positions", "True or False", self.positions)
 
-    def _shapes(self, num_codes: int, dim: int) -> Parameters:
+    def shapes(self, num_codes: int, dim: int) -> TransformerParameters:
         depth, width, hidden = self.depth, self.width, self.mlp_ratio * self.width
         into_head = (depth, self.heads, width, width // self.heads)
-        return Parameters(
+        return TransformerParameters(
             embed=(dim, width),
             positions=(num_codes if self.positions else 0, width),
             attention_norm=(depth, 2, width),
@@ -132,7 +132,7 @@ class TransVQ(MapRule):
             final=(width, dim),
         )
 
-    def _draw(self, parameters: Parameters, random: np.random.Generator) -> None:
+    def draw(self, parameters: TransformerParameters, random: np.random.Generator) -> None:
         dim, width = parameters.embed.shape
         inputs = {"embed": dim, "down": self.mlp_ratio * width, "down_bias": self.mlp_ratio * width}
         for name, array in parameters._asdict().items():
@@ -144,7 +144,7 @@ class TransVQ(MapRule):
                 bound = inputs.get(name, width) ** -0.5
                 array[...] = random.uniform(-bound, bound, array.shape)
 
-    def _workspace(self, state: MapState) -> Workspace:
+    def workspace(self, state: MapState) -> Workspace:
         (num_codes, _), depth, width, heads = state.base.shape, self.depth, self.width, self.heads
         of_head, of_code = (depth, heads, num_codes, width // heads), (depth, num_codes, width)
         of_hidden = (depth, num_codes, self.mlp_ratio * width)
@@ -172,11 +172,8 @@ class TransVQ(MapRule):
         )
         return Workspace._make(np.empty(shape, state.base.dtype) for shape in shapes)
 
-    def _kernels(self) -> tuple:
-        return _forward, _backward, _advance
 
-
-class Parameters(NamedTuple):
+class TransformerParameters(NamedTuple):
     """Views of theta; M = width, m = M / heads, N = mlp_ratio M. A norm is its gain, then its bias."""
 
     embed: Any  # [D, M], A
@@ -221,9 +218,10 @@ class Workspace(NamedTuple):
     final_input: Any  # [K, M]
 
 
+@forward.register(TransformerParameters)
 @kernel
-def _forward(base, p, work, raw):
-    """IN base [K, D], p (parameters); OUT work, raw [K, D]."""
+def _forward(p, base, work, raw):
+    """IN p (parameters), base [K, D]; OUT work, raw [K, D]."""
     x = work.residual
     np.dot(base, p.embed, x)
     if len(p.positions) > 0:
@@ -241,9 +239,10 @@ def _forward(base, p, work, raw):
     np.dot(work.final_input, p.final, raw)
 
 
+@backward.register(TransformerParameters)
 @kernel
-def _backward(base, p, work, gradient, pulled):
-    """IN base, p, work, gradient [K, D] of raw; OUT pulled, the gradient of the parameters.
+def _backward(p, base, work, gradient, pulled):
+    """IN p, base, work, gradient [K, D] of raw; OUT pulled, the gradient of the parameters.
 
     `dx` is the gradient of the residual stream, which every branch reads and adds to.
     """
@@ -393,19 +392,3 @@ def _sum_rows(matrix, total):
     for k in range(matrix.shape[0]):
         for j in range(matrix.shape[1]):
             total[j] += matrix[k, j]
-
-
-@kernel
-def _advance(x, weight, rates, step, base, parameters, pulled, work, flat, shift, scale, codes_t, tally):
-    """IN x, weight, rates [T], step, base, shift, scale; IN/OUT flat, with parameters and pulled
-    views of its theta and gradient; OUT codes_t, tally."""
-    raw, gradient = np.empty_like(base), np.empty_like(base)
-    distances = np.empty(len(base), base.dtype)
-    _forward(base, parameters, work, raw)
-    place(raw, shift, scale, codes_t)
-    for t in range(len(x)):
-        tally.distortion[t] = find_gradient(x[t], weight[t], step + t, codes_t, scale, distances, gradient, tally)
-        _backward(base, parameters, work, gradient, pulled)
-        descend(flat, rates[t], step + t)
-        _forward(base, parameters, work, raw)
-        place(raw, shift, scale, codes_t)

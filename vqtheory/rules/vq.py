@@ -20,9 +20,10 @@ from vqtheory import schedules
 from vqtheory._base import check
 from vqtheory._kernels.cells import Tally, by_batch, find_all, find_nearest, info, link, new_chain, new_tally, sum_cells
 from vqtheory._kernels.jit import kernel
-from vqtheory._kernels.product import follow, worthwhile
+from vqtheory._kernels.product import BY_STEP, BY_WINS, Gains, follow, worthwhile
 from vqtheory.protocols import Batches, checked
 from vqtheory.rules.base import Rule, check_start, uniform_start
+from vqtheory.rules.trained import TrainedVQ
 
 
 @dataclass(frozen=True, repr=False)
@@ -76,20 +77,27 @@ class VQ(Rule):
             codes = uniform_start(codes, seed, bound=1 / len(codes))
         return VQState(codes, np.int64(0), np.zeros(len(codes), np.int64))
 
+    def under(self, optimizer: str | None, rate: Any, momentum: float = 0.0, weight_decay: float = 0.0) -> Rule | None:
+        """Adam, momentum and weight decay make it a `TrainedVQ`."""
+        if optimizer == "adam" or (optimizer == "sgd" and (momentum or weight_decay)):
+            return TrainedVQ().under(optimizer, rate, momentum, weight_decay)
+        return super().under(optimizer, rate, momentum, weight_decay)
+
     def advance(self, state: VQState, batches: Batches) -> tuple[VQState, dict[str, np.ndarray]]:
         """T updates from batches.x [T, B, D]."""
         x, weight = checked("VQ.advance", batches, state.codes)
         steps, batch_size, _ = x.shape
         if self.clock == "wins":
-            rates, offsets = _rates_by_wins(self.step_size, state.wins, steps * batch_size)
+            gains = _gains_by_wins(self.step_size, state.wins, steps * batch_size, x.dtype)
         else:
-            rates, offsets = schedules.values(self.step_size, int(state.step), steps) / batch_size, np.empty(0, np.int64)
+            rates = schedules.values(self.step_size, int(state.step), steps) / batch_size
+            gains = Gains(BY_STEP, rates.astype(x.dtype), np.empty(0, np.int64))
         tally = new_tally(x, state.codes)
         if batch_size == 1 and worthwhile(state.codes):
             advance = _advance_one_by_one
         else:
             advance = _advance_by_batch if by_batch(batch_size, state.codes) else _advance_directly
-        codes = advance(x, weight, rates.astype(x.dtype), offsets, state.step, state.codes, tally)
+        codes = advance(x, weight, gains, state.step, state.codes, tally)
         return VQState(codes, state.step + steps, state.wins + tally.hits), info(tally, weight)
 
 
@@ -101,8 +109,8 @@ class VQState(NamedTuple):
     wins: np.ndarray
 
 
-def _rates_by_wins(schedule: Any, wins: np.ndarray, samples: int) -> tuple[np.ndarray, np.ndarray]:
-    """The gains at every count that can occur in a call, and where each code's own begin.
+def _gains_by_wins(schedule: Any, wins: np.ndarray, samples: int, dtype: np.dtype) -> Gains:
+    """The gains at every count that can occur in a call.
 
     Code k meets the counts wins_k .. wins_k + samples - 1 at most. The table is the union of
     these ranges, so that a code left far behind does not stretch it.
@@ -113,36 +121,36 @@ def _rates_by_wins(schedule: Any, wins: np.ndarray, samples: int) -> tuple[np.nd
     counts = np.concatenate([start + np.arange(length) for start, length in zip(wins[order], lengths, strict=True)])
     offsets = np.empty(len(wins), np.int64)
     offsets[order] = first[:-1]
-    return np.broadcast_to(schedule(counts) if callable(schedule) else float(schedule), counts.shape), offsets
+    rates = np.broadcast_to(schedule(counts) if callable(schedule) else float(schedule), counts.shape)
+    return Gains(BY_WINS, rates.astype(dtype), offsets)
 
 
-def _advance_directly(x, weight, rates, offsets, step, codes, tally: Tally) -> np.ndarray:
+def _advance_directly(x, weight, gains: Gains, step, codes, tally: Tally) -> np.ndarray:
     """The codes after T updates, by the direct sum alone."""
     codes_t = codes.T.copy()
-    if len(offsets) > 0:
-        _advance_by_wins(x, weight, rates, offsets, step, codes_t, *tally)
+    if gains.clock == BY_WINS:
+        _advance_by_wins(x, weight, gains.rates, gains.offsets, step, codes_t, *tally)
     else:
-        _advance(x, weight, rates, step, codes_t, *tally)
+        _advance(x, weight, gains.rates, step, codes_t, *tally)
     return codes_t.T.copy()
 
 
-def _advance_one_by_one(x, weight, rates, offsets, step, codes, tally: Tally) -> np.ndarray:
+def _advance_one_by_one(x, weight, gains: Gains, step, codes, tally: Tally) -> np.ndarray:
     """The codes after T updates of one sample each, found by products over blocks of updates."""
     codes, winners = codes.copy(), np.empty(len(x), np.int64)
-    follow(x[:, 0], weight[:, 0], rates, offsets, tally.hits, codes, winners, tally.distortion)
+    follow(x[:, 0], weight[:, 0], gains, tally.hits, codes, winners, tally.distortion)
     tally.distortion[:] *= weight[:, 0]
     np.maximum.at(tally.last_hit, winners, step + np.arange(len(x)))
     tally.assignment[:] = winners[-1:]
     return codes
 
 
-def _advance_by_batch(x, weight, rates, offsets, step, codes, tally: Tally) -> np.ndarray:
+def _advance_by_batch(x, weight, gains: Gains, step, codes, tally: Tally) -> np.ndarray:
     """The codes after T updates, each batch assigned by products."""
     codes, chain = codes.copy(), new_chain(len(codes), x.shape[1])
     for t in range(len(x)):
         tally.assignment[:], squared = find_all(x[t], codes)
-        gains = rates if len(offsets) > 0 else rates[t:]
-        _move(x[t], weight[t], gains, offsets, tally.assignment, squared, chain, codes, tally.hits, tally.distortion[t:])
+        _move(x[t], weight[t], gains, t, tally.assignment, squared, chain, codes, tally.hits, tally.distortion[t:])
         tally.last_hit[tally.assignment] = step + t
     return codes
 
@@ -185,10 +193,10 @@ def _advance_by_wins(x, weight, rates, offsets, step, codes_t, hits, last_hit, a
 
 
 @kernel
-def _move(x, weight, rates, offsets, assignment, squared, chain, codes, hits, distortion):
-    """One batch that has been assigned: IN x [B, D], weight, gains as of `follow`; IN/OUT codes [K, D], hits; OUT
-    distortion; chain is work. A code's samples are summed in the order of the batch."""
-    pull = np.empty(x.shape[1], x.dtype)
+def _move(x, weight, gains, update, assignment, squared, chain, codes, hits, distortion):
+    """One batch that has been assigned: IN x [B, D], weight, gains, the update; IN/OUT codes [K, D], hits; OUT distortion;
+    chain is work. A code's samples are summed in the order of the batch."""
+    pull, by_wins = np.empty(x.shape[1], x.dtype), gains.clock == BY_WINS
     link(assignment, chain)
     for first in range(len(x)):
         distortion[0] += weight[first] * squared[first]
@@ -197,15 +205,16 @@ def _move(x, weight, rates, offsets, assignment, squared, chain, codes, hits, di
             continue
         pull[:] = 0
         while b >= 0:
-            gain = rates[offsets[k] + hits[k]] if len(offsets) > 0 else rates[0]
-            for d in range(x.shape[1]):
-                if len(offsets) > 0:
-                    codes[k, d] += weight[b] * gain * (x[b, d] - codes[k, d])
-                else:
+            if by_wins:
+                gain = weight[b] * gains.rates[gains.offsets[k] + hits[k]]
+                for d in range(x.shape[1]):
+                    codes[k, d] += gain * (x[b, d] - codes[k, d])
+            else:
+                for d in range(x.shape[1]):
                     pull[d] += weight[b] * (x[b, d] - codes[k, d])
             hits[k] += 1
             b = chain.next[b]
-        if len(offsets) == 0:
+        if not by_wins:
             for d in range(x.shape[1]):
-                codes[k, d] += rates[0] * pull[d]
+                codes[k, d] += gains.rates[update] * pull[d]
         chain.first[k] = -1

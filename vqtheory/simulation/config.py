@@ -97,7 +97,14 @@ def built(values: dict[str, Any], path: Path, arrays: dict[str, np.ndarray]) -> 
     described = {
         name: value for name, value in values.items() if name in ("rule", "stream", "codes") and isinstance(value, str)
     }
-    return values | {name: parse(value, arrays) for name, value in described.items()}
+    return values | {name: _parsed(name, value, arrays) for name, value in described.items()}
+
+
+def _parsed(name: str, value: str, arrays: dict[str, np.ndarray]) -> Any:
+    try:
+        return parse(value, arrays)
+    except ValueError as error:
+        raise ValueError(f"The {name!r} of the run: {error} One of your own is given, as {name}=.") from None
 
 
 def read_config(path: str | Path) -> dict[str, Any]:

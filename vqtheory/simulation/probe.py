@@ -14,16 +14,20 @@ from vqtheory.simulation.config import Config
 from vqtheory.simulation.record import Record
 from vqtheory.streams.base import reported
 
+_PROBE_NUMBERS = 2**22  # in the latents of a measurement of few codes, 32 MiB
 _PROBE_WORK = 2e9  # multiply-adds that all measurements of a run may cost, about a second
-
-
 _PROBE_AT_MOST = 1e12  # and that the least, one at the end, may cost, about a quarter of a minute
+
+
+def num_latents(num_codes: int, dim: int) -> int:
+    """In a measurement: 200 to a code, and of few codes as many as memory has room for, 10,000 at most."""
+    return max(200 * num_codes, min(10_000, _PROBE_NUMBERS // dim))
 
 
 def probe_points(config: Config, points: list[int], num_codes: int, dim: int) -> set[int]:
     """The records at which the codebook is measured on fresh latents: as many as the work allows, the first and the last
     among them; none where one alone is beyond all proportion."""
-    work, own = 200 * num_codes**2 * dim, config.steps * config.batch_size * num_codes * dim
+    work, own = num_latents(num_codes, dim) * num_codes * dim, config.steps * config.batch_size * num_codes * dim
     if work > max(_PROBE_AT_MOST, own):
         return set()
     allowed = max(_PROBE_WORK, 0.1 * own) / work
@@ -46,7 +50,7 @@ def measured(run: Record, probe: bool) -> dict[str, Any]:
 def _probe(run: Record, snapshot: Snapshot) -> dict[str, Any]:
     """What fresh latents say of the codes; dead codes by the first 200 K of them."""
     rule, num_codes = run.config.rule, len(run.codes)
-    latents = snapshot.sample(max(200 * num_codes, 10_000))
+    latents = snapshot.sample(num_latents(*run.codes.shape))
     with np.errstate(over="ignore", invalid="ignore"):  # the codes of a run that diverges
         found = cells(declared(rule, "project")(latents), run.codes)
         row: dict[str, Any] = {"residual": found.residual(unbiased=True)}

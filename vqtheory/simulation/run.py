@@ -14,6 +14,7 @@ from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from vqtheory._base import check
+from vqtheory._base.folder import MANIFEST, locked
 from vqtheory._kernels.threads import threads as allowed_threads
 from vqtheory.protocols import Loop, Rule, Stream
 from vqtheory.simulation import store
@@ -45,12 +46,13 @@ class Run(Record):
         store.save(self, folder)
 
     @classmethod
-    def load(cls, folder: str | Path, rule: Rule | None = None) -> Self:
-        """Read a saved run. `rule` is needed only if the run's rule is not one of the package's.
+    def load(cls, folder: str | Path, rule: Rule | None = None, stream: Stream | Loop | None = None) -> Self:
+        """Read a saved run. `rule` and `stream` are needed only where they are not of the package.
 
-        Raises `ValueError` naming the file that is missing, damaged or altered.
+        Raises `ValueError` naming the file that is missing, damaged or altered, data of the run included. A run whose
+        data are not there can be looked at, and not continued.
         """
-        return store.load(cls, folder, rule)
+        return store.load(cls, folder, rule, stream)
 
 
 def simulate(
@@ -124,9 +126,11 @@ def simulate(
     config = Config(rule, stream, codes, steps, batch_size, seed, init, dtype, records).checked()
     threads = None if threads is None else check.integer("simulate", "threads", threads)
     run = Run.new(config, *begin(config))
-    if save is not None:
+    if save is None:
+        return carry_on(run, None, progress, on_record, threads)
+    with locked(Path(save)):
         store.create(run, save)
-    return carry_on(run, save, progress, on_record, threads)
+        return carry_on(run, save, progress, on_record, threads)
 
 
 def carry_on(
@@ -162,7 +166,12 @@ def carry_on(
 
 
 def resume(
-    folder: str | Path, steps: int | None = None, rule: Rule | None = None, progress: bool = True, threads: int | None = None
+    folder: str | Path,
+    steps: int | None = None,
+    rule: Rule | None = None,
+    progress: bool = True,
+    threads: int | None = None,
+    stream: Stream | Loop | None = None,
 ) -> Run:
     """Continue a saved run to its end, or to `steps` updates; to the same bits as if it had not stopped.
 
@@ -178,14 +187,32 @@ def resume(
         Needed only if the run's rule is not one of the package's.
     threads : int, optional
         As of `simulate`; the bits do not depend on it.
+    stream : stream, optional
+        Needed only if the run's stream is not one of the package's.
+
+    Raises
+    ------
+    ValueError
+        For a folder that holds no run, or is in use by another process; for files that are damaged, and for data of the
+        run that have been altered.
     """
     threads = None if threads is None else check.integer("resume", "threads", threads)
-    run = Run.load(folder, rule)
-    if steps is not None and steps != run.config.steps:
-        steps = check.integer("resume", "steps", steps, max(run.step, 1))
-        run = replace(run, config=replace(run.config, steps=steps).checked())
-        if run.status != "diverged":
-            run = replace(run, status="running" if steps > run.step else "finished")
-        if run.config.window_start < run.step < steps:  # what was counted is of another window
-            run = replace(run, hits=np.zeros_like(run.hits), hits_since=run.step)
-    return carry_on(run, folder, progress, threads=threads)
+    if not (Path(folder) / MANIFEST).is_file():
+        return Run.load(folder)  # which says so
+    with locked(Path(folder)):
+        run = Run.load(folder, rule, stream)
+        if isinstance(run.config.stream, store.Missing):
+            raise FileNotFoundError(run.config.stream.reason)
+        if steps is not None and steps != run.config.steps:
+            run = _towards(run, check.integer("resume", "steps", steps, max(run.step, 1)))
+        return carry_on(run, folder, progress, threads=threads)
+
+
+def _towards(run: Run, steps: int) -> Run:
+    """The run with another number of updates ahead."""
+    run = replace(run, config=replace(run.config, steps=steps).checked())
+    if run.status != "diverged":
+        run = replace(run, status="running" if steps > run.step else "finished")
+    if run.config.window_start < run.step < steps:  # what was counted is of another window
+        run = replace(run, hits=np.zeros_like(run.hits), hits_since=run.step)
+    return run

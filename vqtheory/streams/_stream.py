@@ -63,6 +63,11 @@ class Stream(Configured):
         """D, the dimension of the latents."""
         return self.source.dim
 
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Paths of the files that the source reads."""
+        return self.source.files
+
     def draw(
         self,
         start: int,

@@ -11,7 +11,6 @@ import numpy as np
 from vqtheory._base import check
 from vqtheory._base.config import Configured
 from vqtheory.protocols import Snapshot as Protocol
-from vqtheory.reference import lloyd_max
 from vqtheory.streams.motion import Motion
 
 _MOST_CODES = 512  # for which the optimum is found in under a second
@@ -40,6 +39,11 @@ class Source(Configured):
         """All values [N, D] that a sample can take, if they are finitely many and at hand."""
         return None
 
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Paths of the files that samples are read from."""
+        return ()
+
     def density(self, x: np.ndarray) -> np.ndarray | None:
         """The density at x [N, D], if there is one in closed form."""
         distribution = self.distribution()
@@ -57,6 +61,8 @@ class Source(Configured):
 
 @cache
 def _optimum(source: Source, num_codes: int) -> float | None:
+    from vqtheory.reference import lloyd_max  # streams load without numba and scipy
+
     try:
         return lloyd_max(source.distribution(), num_codes).distortion
     except ValueError:  # a tail so heavy that the optimum cannot be told; a run does without

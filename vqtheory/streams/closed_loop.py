@@ -20,7 +20,6 @@ from vqtheory import schedules
 from vqtheory._base import check
 from vqtheory._base.config import Configured
 from vqtheory._base.randomness import Purpose, generator
-from vqtheory.assign import nearest
 from vqtheory.protocols import Batches, Diverged
 from vqtheory.streams.base import Snapshot, Source
 
@@ -133,6 +132,8 @@ class ClosedLoop(Configured):
 
     def loss(self, state: LoopState, samples: np.ndarray, codes: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
         """The loss on source samples, and its gradients by the encoder's and the decoder's weights."""
+        from vqtheory.assign import nearest  # streams load without numba and scipy
+
         latents, encoder_hidden = _forward(state.encoder, self._encoder_sizes, samples)
         chosen = codes[nearest(latents, codes)[0]]
         outputs, decoder_hidden = _forward(state.decoder, self._decoder_sizes, chosen)

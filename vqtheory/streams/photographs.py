@@ -13,7 +13,6 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from vqtheory._base import check
 from vqtheory._base.files import data_set, load_array, load_images
-from vqtheory.reference import optimal_1d
 from vqtheory.streams.base import Source
 
 
@@ -65,11 +64,19 @@ class Latents(Source):
         """The rows, and the number that stands for 1 in them."""
         if isinstance(self.data, np.ndarray):
             return self.data, 1.0
-        path = data_set() if self.data is None else self.data
+        path = self._path
         if path.endswith(".parquet"):
             images = load_images(path)
             return images.reshape(len(images), -1), 255.0
         return check.matrix(f"Latents({path!r})", "data", load_array(path)), 1.0
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        return () if isinstance(self.data, np.ndarray) else (self._path,)
+
+    @property
+    def _path(self) -> str:
+        return data_set() if self.data is None else self.data
 
     @property
     def dim(self) -> int:
@@ -96,6 +103,8 @@ class Latents(Source):
 
 @lru_cache(maxsize=64)
 def _optimum_of_rows(source: Latents, num_codes: int) -> float:
+    from vqtheory.reference import optimal_1d  # streams load without numba and scipy
+
     rows = np.unique(source.support[:, 0])
     return optimal_1d(source.support[:, 0], num_codes).distortion if num_codes < len(rows) else 0.0
 
@@ -147,6 +156,10 @@ class Patches(Source):
         check.integer("Patches", "size", self.size)
         if not isinstance(self.colour, bool):
             raise check.fail("Patches", "colour", "True or False", self.colour)
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        return () if self.photograph is None else (self.photograph,)
 
     @property
     def dim(self) -> int:

@@ -84,6 +84,11 @@ class Recorded(Configured):
         return _checked(f"Recorded({self.latents!r})", load_array(self.latents, mapped=True))
 
     @property
+    def files(self) -> tuple[str, ...]:
+        """The path of the frames, where they are in a file."""
+        return () if isinstance(self.latents, np.ndarray) else (self.latents,)
+
+    @property
     def dim(self) -> int:
         """D, the dimension of the latents."""
         return self._frames.shape[2]

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from vqtheory import rules
 from vqtheory.nn.codebooks.base import Codebook
 
 
-class CosineCodebook(Codebook):
+class CosineCodebook(Codebook, of=rules.CosineVQ):
     """Codes and latents on the unit sphere."""
 
     def settle(self) -> None:

@@ -2,33 +2,41 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import cast
 
 import torch
 from torch import Tensor
 
 from vqtheory import rules
-from vqtheory.nn.codebooks.base import Codebook, _tensor
+from vqtheory.nn.codebooks.base import Codebook, tensor
 from vqtheory.nn.ops import processes
+from vqtheory.protocols import State
+from vqtheory.rules.ema import EMAState
 
 
-class EMACodebook(Codebook):
+class EMACodebook(Codebook, of=rules.EMA):
     """Running counts and running means of what each code wins."""
 
     trained = False
+    rule: rules.EMA
+    counts: Tensor
+    means: Tensor
 
     def __init__(self, rule: rules.EMA, num_codes: int, dim: int) -> None:
         super().__init__(rule, num_codes, dim)
         self.register_buffer("counts", torch.ones(num_codes))
         self.register_buffer("means", torch.zeros(num_codes, dim))
 
-    counts: Tensor
-    means: Tensor
-
-    def load(self, state: Any) -> None:
+    def load(self, state: State) -> None:
         super().load(state)
-        self.counts.copy_(_tensor(state.counts))
-        self.means.copy_(_tensor(state.means))
+        state = cast(EMAState, state)
+        self.counts.copy_(tensor(state.counts))
+        self.means.copy_(tensor(state.means))
+
+    def place(self, rows: Tensor, codes: Tensor) -> None:
+        """With the count of a start: the latent that a code is put on weighs as much as one hit."""
+        super().place(rows, codes)
+        self.means[rows], self.counts[rows] = codes, 1.0
 
     def loss(self, latents: Tensor, chosen: Tensor) -> Tensor:
         return chosen.new_zeros(())

@@ -5,13 +5,16 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from vqtheory import rules
 from vqtheory.nn.codebooks.base import Codebook
 from vqtheory.nn.ops import processes
 from vqtheory.nn.ops.attraction import attract, propagate
 
 
-class NSVQCodebook(Codebook):
+class NSVQCodebook(Codebook, of=rules.NSVQ):
     """Codes that did not win move too, by a kernel."""
+
+    rule: rules.NSVQ
 
     def assign(self, latents: Tensor, codes: Tensor, step: Tensor) -> tuple[Tensor, Tensor]:
         if self.rule.form == "propagate":

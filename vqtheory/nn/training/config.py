@@ -9,11 +9,11 @@ from typing import Any
 from vqtheory import rules, schedules
 from vqtheory._base import check
 from vqtheory._base.config import Configured, parse
-from vqtheory.nn.codebooks.table import RULES
+from vqtheory.nn.codebooks import RULES
 from vqtheory.nn.estimators import ESTIMATORS
 from vqtheory.nn.models.vqvae import PRESETS
 from vqtheory.nn.quantize import VectorQuantize
-from vqtheory.schedules import exponential
+from vqtheory.rules.base import Rule
 
 _OWNER = "train"
 _WHOLE = {"codes": 1, "dim": 1, "size": 1, "steps": 1, "batch_size": 1, "seed": 0, "records": 1, "probe_every": 1}
@@ -33,7 +33,7 @@ class TrainingConfig(Configured):
     dim : int, default 64
         Dimensions of the latents.
     codebook_dim : int, optional
-        Those of the codes, where latents are to be projected.
+        Dimensions of the codes, where latents are to be projected.
     model : {"small", "paper"}, default "small"
         The sizes of the autoencoder, see `VQVAE.preset`.
     data : path, optional
@@ -52,12 +52,12 @@ class TrainingConfig(Configured):
         Rate of the codebook in the first epoch; by default `lr`. A schedule is one of the update. NSVQ needs one
         that lets codes follow the encoder: 0.04 on faces, or "exponential(0.04, half_life=300)" for a more even codebook.
     clip : float, optional
-        Largest norm of the gradient, that of the codebook apart, which is never clipped.
+        Largest norm of the gradient of all but the codebook, which is never clipped.
     beta : float, default 0.25
         Weight of the commitment loss.
     replace_every : int, optional
-        After so many updates each, put codes that were not chosen since on latents: `vqtheory.nn.Replacement`. A
-        treatment of its own, and off by default.
+        After so many updates each, put codes that were not chosen since on latents: `vqtheory.nn.Replacement`. Optional,
+        off by default.
     estimator : str, default "straight-through"
         How gradients pass the quantizer: `vqtheory.nn.estimators`.
     amp : bool, default False
@@ -67,8 +67,8 @@ class TrainingConfig(Configured):
     records : int, default 20
         Rows of the history, each of as many updates.
     probe_every : int, default 50
-        Updates from one look at a probe batch to the next: what `vqtheory.diagnose` goes by, see `vqtheory.nn.Monitor`. At
-        each record there is one too.
+        Updates from one probe to the next, which `vqtheory.diagnose` goes by, see `vqtheory.nn.Monitor`. There is one at
+        each record too.
     latents : (int, int), optional
         From which update, and up to which, to keep all latents and codes, in latents.npy and codes.npy of the folder.
 
@@ -80,7 +80,7 @@ class TrainingConfig(Configured):
     True
     """
 
-    rule: Any = rules.VQ()  # noqa: RUF009  it is frozen
+    rule: Rule | str = rules.VQ()  # noqa: RUF009  it is frozen
     codes: int = 1024
     dim: int = 64
     codebook_dim: int | None = None
@@ -122,7 +122,7 @@ class TrainingConfig(Configured):
         self._set("data", None if self.data is None else str(self.data))
         if isinstance(self.rule, str):
             self._set("rule", parse(self.rule) if "(" in self.rule else _named(self.rule, self.steps))
-        VectorQuantize(2, 2, self.rule)  # refuses what is no rule
+        VectorQuantize(2, 2, self.rule)  # which refuses an object that is no rule
         if self.latents is not None:
             self._set("latents", self._window(self.latents))
 
@@ -167,18 +167,15 @@ class TrainingConfig(Configured):
         return {round((i + 1) * self.steps / records) for i in range(records)}
 
 
-def _rate(given: Any) -> Any:
+def _rate(rate: Any) -> Any:
     """A rate of the codebook, a schedule, which may be a text, or None."""
-    if isinstance(given, str) and "(" in given:
-        given = parse(given)
-    if callable(given):
-        schedules.validate(_OWNER, "codebook_lr", given, 0, above=True)
-        return given
-    return None if given is None else check.real(_OWNER, "codebook_lr", given, 0, above=True)
+    if isinstance(rate, str) and "(" in rate:
+        rate = parse(rate)
+    if callable(rate):
+        schedules.validate(_OWNER, "codebook_lr", rate, 0, above=True)
+        return rate
+    return None if rate is None else check.real(_OWNER, "codebook_lr", rate, 0, above=True)
 
 
-def _named(name: str, steps: int) -> Any:
-    rule = RULES[check.choice(_OWNER, "rule", name, RULES)]()
-    if isinstance(rule, rules.NSVQ):
-        return rules.NSVQ(form="softmax", bandwidth=exponential(2.0, half_life=steps / 10))
-    return rule
+def _named(name: str, steps: int) -> Rule:
+    return RULES[check.choice(_OWNER, "rule", name, RULES)].named(steps)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryFile
@@ -15,14 +15,18 @@ import numpy as np
 from tqdm import tqdm
 
 from vqtheory._base import check
-from vqtheory._base.files import DATA_VARIABLE, _image_bytes, _pixels, load_images
+from vqtheory._base.files import DATA_VARIABLE, image_bytes, load_images, num_rows, pixels, reserve
 from vqtheory._base.randomness import Purpose, generator
 from vqtheory.streams.photographs import grace_hopper
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".ppm")
+SUFFIXES = (".jpg", ".jpeg", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm")
 _IN_MEMORY = 2**31  # bytes; more than this is mapped from a file that ends with the process
-_SIDES = {"train": "train", "test": "test", "val": "val", "valid": "val", "validation": "val"}
-_SIDE = re.compile(rf"(?:^|/)({'|'.join(_SIDES)})(?=[-./])")
+_MOST_BYTES = 2**28  # of one image file in a zip: larger ones are no photographs, and may be made to fill the memory
+_SIDES = {
+    "train": re.compile(r"train(ing)?(set|[ab])?"),
+    "test": re.compile(r"test(ing)?(set|[ab])?"),
+    "val": re.compile(r"(val(id(ation)?)?|dev|eval(uation)?)(set|[ab])?"),
+}
 
 
 class Images(NamedTuple):
@@ -41,7 +45,7 @@ class _Part(NamedTuple):
 
     name: str
     size: int
-    read: Callable[[], list[tuple[str, bytes | None]]]
+    read: Callable[[], Iterable[tuple[str, bytes | None]]]
 
 
 def load(
@@ -96,17 +100,39 @@ def load(
 
 
 def _parts(path: Path) -> list[_Part]:
-    if path.suffix == ".zip" and path.is_file():
+    path = path.expanduser()
+    if path.suffix.lower() == ".zip" and path.is_file():
         return _members(path)
     if not path.exists():
         raise FileNotFoundError(f"There is no file or folder {str(path)!r}.")
     top = path if path.is_dir() else path.parent
-    files = [file.relative_to(top).as_posix() for file in (path.rglob("*") if path.is_dir() else [path])]
-    for kind, part in (((".parquet",), _table), (SUFFIXES, _file)):
-        found = [part(top, name) for name in _of_kind(files, kind) if (top / name).is_file()]
-        if found:
-            return found
+    files = _below(path) if path.is_dir() else [path.name]
+    tables, images = (_of_kind(files, kind) for kind in ((".parquet",), SUFFIXES))
+    if tables and images and not all(map(_has_images, (top / name for name in tables))):
+        tables = []  # a table about the images beside it
+    found = [_table(top, name) for name in tables] or [_file(top, name) for name in images]
+    if found:
+        return found
     raise ValueError(f"There are no images in {str(path)!r}: neither .parquet files nor {', '.join(SUFFIXES)}.")
+
+
+def _below(top: Path) -> list[str]:
+    """The files under a folder, those behind links included; a link that leads back up is not followed again."""
+    files, seen = [], set()
+    for folder, subfolders, names in os.walk(top, followlinks=True):
+        seen.add(os.path.realpath(folder))
+        subfolders[:] = sorted(name for name in subfolders if os.path.realpath(Path(folder) / name) not in seen)
+        files += [(Path(folder) / name).relative_to(top).as_posix() for name in names if (Path(folder) / name).is_file()]
+    return files
+
+
+def _has_images(table: Path) -> bool:
+    import polars as pl
+
+    try:
+        return "image" in pl.scan_parquet(table, glob=False).collect_schema()
+    except (Exception, pl.exceptions.PanicException):  # a damaged one is named when it is read
+        return True
 
 
 def _of_kind(names: list[str], suffixes: tuple[str, ...]) -> list[str]:
@@ -120,18 +146,12 @@ def _file(top: Path, name: str) -> _Part:
 
 
 def _table(top: Path, name: str) -> _Part:
-    import polars as pl
-
     path = str(top / name)
-    try:
-        count = pl.scan_parquet(path, glob=False).select(pl.len()).collect().item()
-    except (Exception, pl.exceptions.PanicException) as error:  # polars panics at some damage
-        raise ValueError(f"Cannot read {path!r} as a parquet file: {error}") from None
 
-    def read() -> list[tuple[str, bytes | None]]:
-        return [(f"the image in row {row} of {path!r}", data) for row, data in enumerate(_image_bytes(path))]
+    def read() -> Iterator[tuple[str, bytes | None]]:
+        return ((f"the image in row {row} of {path!r}", data) for row, data in enumerate(image_bytes(path)))
 
-    return _Part(name, count, read)
+    return _Part(name, num_rows(path), read)
 
 
 def _members(path: Path) -> list[_Part]:
@@ -147,6 +167,9 @@ def _members(path: Path) -> list[_Part]:
 
 def _member(archive: zipfile.ZipFile, name: str) -> list[tuple[str, bytes | None]]:
     label = f"{name!r} in {str(archive.filename)!r}"
+    size = archive.getinfo(name).file_size
+    if size > _MOST_BYTES:
+        raise ValueError(f"Cannot read {label}: it unpacks to {size:,} bytes, and at most {_MOST_BYTES:,} are read.")
     try:
         return [(label, archive.read(name))]
     except Exception as error:  # a damaged member can fail in the checksum or anywhere in the decompressor
@@ -154,12 +177,25 @@ def _member(archive: zipfile.ZipFile, name: str) -> list[tuple[str, bytes | None
 
 
 def _own_sides(parts: list[_Part]) -> tuple[list[_Part], list[_Part]]:
-    """The data set's own train and test parts; validation stands in for a test that is not there."""
-    sides: dict[str, list[_Part]] = {"train": [], "test": [], "val": []}
+    """The data set's own train and test parts; validation stands in for a test that is not there.
+
+    What has no side of its own is trained on beside a test, and not used beside both.
+    """
+    sides: dict[str | None, list[_Part]] = {"train": [], "test": [], "val": [], None: []}
     for part in parts:
-        if found := _SIDE.search(part.name):
-            sides[_SIDES[found[1]]].append(part)
-    return sides["train"], sides["test"] or sides["val"]
+        sides[_side(part.name)].append(part)
+    test = sides["test"] or sides["val"]
+    return sides["train"] or (sides[None] if test else []), test
+
+
+def _side(name: str) -> str | None:
+    """The side that a word of a path says, that of the outermost folder first: train, test_0, images-val, trainA."""
+    for component in PurePosixPath(name).parts:
+        words = re.split(r"[^a-z]+", component.lower())
+        for side, pattern in _SIDES.items():
+            if any(map(pattern.fullmatch, words)):
+                return side
+    return None
 
 
 def _decoded(parts: list[_Part], places: np.ndarray, size: int, progress: bool) -> np.ndarray:
@@ -169,24 +205,25 @@ def _decoded(parts: list[_Part], places: np.ndarray, size: int, progress: bool) 
     encoded = (item for part in parts for item in part.read())
     bar = tqdm(encoded, "Reading images", total=len(places), leave=False, disable=not progress)
     for place, (name, data) in zip(places, bar, strict=True):
-        images[place] = _fitted(_pixels(data, name, "RGB"), size)
+        images[place] = _fitted(pixels(data, name, "RGB"), size)
     images.setflags(write=False)
     return images
 
 
 def _mapped(shape: tuple[int, ...]) -> np.ndarray:
     with TemporaryFile() as file:
+        reserve(file, int(np.prod(shape)))
         return np.memmap(file, np.uint8, "w+", shape=shape)
 
 
-def _fitted(pixels: np.ndarray, size: int) -> np.ndarray:
+def _fitted(image: np.ndarray, size: int) -> np.ndarray:
     """The central square, scaled to size x size."""
     from PIL import Image
 
-    height, width = pixels.shape[:2]
+    height, width = image.shape[:2]
     side = min(height, width)
     top, left = (height - side) // 2, (width - side) // 2
-    square = pixels[top : top + side, left : left + side]
+    square = image[top : top + side, left : left + side]
     return square if side == size else np.asarray(Image.fromarray(square).resize((size, size), Image.Resampling.LANCZOS))
 
 

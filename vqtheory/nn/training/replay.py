@@ -6,7 +6,6 @@ network: the simulator's rule, at the step size that matches the optimizer, from
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,18 +13,16 @@ from typing import Any, NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from vqtheory import rules
 from vqtheory._base import check
 from vqtheory._base.files import load_array
 from vqtheory.assign import nearest
+from vqtheory.nn.codebooks import RULES
 from vqtheory.nn.quantize import step_size
 from vqtheory.nn.training.recorder import CODES, LATENTS
 from vqtheory.nn.training.run import TrainingRun
 from vqtheory.protocols import Batches
+from vqtheory.rules.base import Rule
 from vqtheory.streams import Recorded
-
-_MAPS = (rules.TransVQ, rules.SimVQ)
-_MEMORY = {rules.EMA: "its counts", rules.TransVQ: "the parameters of its map", rules.SimVQ: "the parameters of its map"}
 
 
 class Replay(NamedTuple):
@@ -87,7 +84,7 @@ def replay(folder: str | Path, progress: bool = True) -> Replay:
 
     A codebook under SGD is the rule at the step size 2 lr / D (`vqtheory.nn.step_size`), which follows the training's
     rate from epoch to epoch. Under Adam plain VQ is `rules.TrainedVQ`. What a rule or an optimizer remembers beside the
-    codes is known at the first update only: EMA, Adam, TransVQ and SimVQ are replayed from windows that begin there.
+    codes is known at the first update only: EMA, Adam and map rules are replayed from windows that begin there.
     Both are the same up to rounding: a latent half way between two codes may be given to either, and codes go apart.
 
     Parameters
@@ -115,15 +112,13 @@ def replay(folder: str | Path, progress: bool = True) -> Replay:
     """
     run = TrainingRun.load(folder)
     (start, stop), frames, codes = _window(run, Path(folder))
-    stream, rule = Recorded(frames), _rule(run, start, codes.shape[2])
-    # Adam's 1e-8 has the unit of its gradient, that of a mean over dimensions: so have latents, codes and rate here
-    unit = codes.dtype.type(2 / codes.shape[2] if isinstance(rule, rules.TrainedVQ) else 1)
+    rule, size = _rule(run, start, codes.shape[2])
+    stream, unit = Recorded(frames), codes.dtype.type(size)
     state = rule.init(unit * codes[0], run.config.seed)._replace(step=np.int64(start))
-    project: Callable[[np.ndarray], np.ndarray] = getattr(rule, "project", lambda x: x)
     hits, difference, agreement = np.zeros((2, codes.shape[1]), np.int64), np.zeros(stop - start), np.zeros(stop - start)
     for t in tqdm(range(stop - start), unit=" updates", delay=2, disable=not progress):
         x = stream.draw(t, 1, frames.shape[1], seed=0, dtype=codes.dtype).x
-        assignment, _ = nearest(project(x[0]), codes[t])
+        assignment, _ = nearest(rule.project(x[0]), codes[t])
         difference[t] = _farthest(state.codes / unit, codes[t])
         state, info = rule.advance(state, Batches(unit * x))
         agreement[t] = (info["assignment"] == assignment).mean()
@@ -157,18 +152,26 @@ def _window(run: TrainingRun, folder: Path) -> tuple[tuple[int, int], np.ndarray
     return window, frames, codes
 
 
-def _rule(run: TrainingRun, start: int, dim: int) -> Any:
-    """The simulator's rule for a training from update `start` on."""
-    config, rule = run.config, run.config.rule
-    _refuse(run, start)
-    if isinstance(rule, rules.EMA):
-        return replace(rule, start="matched")
-    adam, unit = config.codebook_optimizer == "adam", step_size(lr=1, dim=dim)
-    if adam and isinstance(rule, rules.VQ):
-        return rules.TrainedVQ(_rates(unit, run))
-    if isinstance(rule, _MAPS):
-        return replace(rule, step_size=_rates(1 if adam else unit, run), optimizer=config.codebook_optimizer)
-    return replace(rule, step_size=_rates(unit, run), start="matched")
+def _rule(run: TrainingRun, start: int, dim: int) -> tuple[Rule, float]:
+    """The simulator's rule for a training from update `start` on, and the unit in which it is played.
+
+    Adam's 1e-8 has the unit of its gradient, the gradient of a mean over dimensions. Where Adam's step is a length, so where
+    it moves codes and no map of them, latents, codes and rate are played in a unit in which the gradient is the rule's.
+    """
+    optimizer, per_dimension = _optimizer(run), step_size(lr=1, dim=dim)
+    rule = run.quantizer.rule.under(optimizer, 1.0)
+    _refuse(run, start, rule)
+    assert rule is not None
+    unit = per_dimension if "step_size" in rule.lengths else 1.0
+    if optimizer is not None:
+        rates = _rates(per_dimension if optimizer == "sgd" else unit, run)
+        rule = replace(rule, step_size=rates)  # type: ignore[type-var]
+    return (rule if rule.memory else rule.matched()), unit  # one with a memory begins as the training did
+
+
+def _optimizer(run: TrainingRun) -> str | None:
+    """What moves the codes, or None where they move without a gradient."""
+    return run.config.codebook_optimizer if run.quantizer.codebook_parameters() else None
 
 
 def _rates(unit: float, run: TrainingRun) -> Any:
@@ -178,19 +181,23 @@ def _rates(unit: float, run: TrainingRun) -> Any:
     return lambda t: unit * rate(t) * config.lr_decay ** (t // updates)
 
 
-def _refuse(run: TrainingRun, start: int) -> None:
+def _refuse(run: TrainingRun, start: int, played: Rule | None) -> None:
     """Trainings whose codes cannot be known from a rule and the codes at the start."""
-    config, rule = run.config, run.config.rule
-    adam = config.codebook_optimizer == "adam" and not isinstance(rule, rules.EMA)
-    memory = _MEMORY.get(type(rule), "the moments of Adam" if adam else "")
-    replaced, moved = config.replace_every is not None, getattr(rule, "needs_displacement", False)
-    unknown = adam and not isinstance(rule, (rules.VQ, *_MAPS))
+    config, rule = run.config, run.quantizer.rule
+    memory = rule.memory or ("the moments of Adam" if _optimizer(run) == "adam" else "")
+    replaced, moved = config.replace_every is not None, rule.needs_displacement
     for refused, wanted, got in (
         (replaced, "without replacement, which is no part of a rule", f"replace_every={config.replace_every}"),
         (config.estimator == "code-gradient", "one whose codes the decoder does not move", "estimator='code-gradient'"),
         (moved, "of a rule that does not ask how far each latent has moved, which is not recorded", rule),
-        (unknown, "with codebook_optimizer='sgd': under Adam there are VQ, TransVQ and SimVQ", rule),
+        (played is None, f"with codebook_optimizer='sgd': under Adam there are {_under_adam()}", rule),
         (memory and start > 0, f"one whose window starts at update 0, since {memory} are not recorded", config.latents),
     ):
         if refused:
             raise ValueError(f"The training to replay must be {wanted}. Got {got}.")
+
+
+def _under_adam() -> str:
+    """The names of the rules that the simulator has under Adam too."""
+    *names, last = (rule.__name__ for rule in RULES.values() if rule().under("adam", 1.0) is not None)
+    return f"{', '.join(names)} and {last}"

@@ -60,7 +60,7 @@ class TrainingRun:
             torch.manual_seed(config.seed)
             quantizer = VectorQuantize(config.dim, config.codes, config.rule, seed=config.seed, **options)  # type: ignore
             model = VQVAE.preset(config.model, quantizer).to(device())
-        before = copy.deepcopy(model.encoder) if getattr(quantizer.rule, "needs_displacement", False) else None
+        before = copy.deepcopy(model.encoder) if quantizer.rule.needs_displacement else None
         optimizers = _optimizers(config, model)
         monitor = Monitor(quantizer, config.probe_every, optimizer=optimizers[-1])
         run, every = cls(config, model, optimizers, monitor, before), config.replace_every
@@ -109,8 +109,8 @@ class TrainingRun:
         self.history.write_parquet(table)
         stored = {name: part.state_dict() for name, part in self._parts.items()}
         torch.save(stored | {"step": self.step, "num_images": self.num_images}, state)
-        given = {item.name: getattr(self.config, item.name) for item in fields(TrainingConfig)}
-        config = {name: text(value) if callable(value) else value for name, value in given.items() if value is not None}
+        values = {item.name: getattr(self.config, item.name) for item in fields(TrainingConfig)}
+        config = {name: text(value) if callable(value) else value for name, value in values.items() if value is not None}
         config["rule"] = text(self.config.rule)
         contents = {CONFIG: tomli_w.dumps(config).encode(), HISTORY: table.getvalue()}
         contents |= {MONITOR: self.monitor.recording.contents(), CHECKPOINT: state.getvalue()}
@@ -134,17 +134,17 @@ class TrainingRun:
     @property
     def _parts(self) -> dict[str, Any]:
         """All that changes in an update."""
-        parts: dict[str, Any] = {"model": self.model} | {f"optimizer {i}": each for i, each in enumerate(self.optimizers)}
-        parts |= {"before": self.before, "replacement": self.replacement}
+        optimizers = {f"optimizer {i}": optimizer for i, optimizer in enumerate(self.optimizers)}
+        parts = {"model": self.model, **optimizers, "before": self.before, "replacement": self.replacement}
         return {name: part for name, part in parts.items() if part is not None}
 
 
 def parameters(model: VQVAE) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
-    """Those of encoder and decoder, and those that move codes."""
+    """The parameters of encoder and decoder, and the ones that move codes."""
     quantizer: Any = model.quantizer
     codebook = quantizer.codebook_parameters()
     own = {id(parameter) for parameter in codebook}
-    return [each for each in model.parameters() if each.requires_grad and id(each) not in own], codebook
+    return [weight for weight in model.parameters() if weight.requires_grad and id(weight) not in own], codebook
 
 
 def _optimizers(config: TrainingConfig, model: VQVAE) -> list[torch.optim.Optimizer]:

@@ -10,17 +10,25 @@ and J^T G its pullback, a step of SGD is theta <- theta - eta J^T G, so that to 
 order in eta the codes move by -eta J J^T G: J J^T is the tangent kernel, which is the
 identity for plain vector quantization.
 
-All parameters lie in one flat vector theta, in the order of the rule's `Parameters`,
-whose arrays are views of it: an optimizer is then a loop over one vector.
+All parameters lie in one flat vector theta, and the rule's named tuple of parameters
+holds views of it: an optimizer is then a loop over one vector.
+
+The loop is the same for every map of the package. A map is a class of parameters, such as
+SimVQ's `AffineParameters`, and two kernels that are registered for it, a `forward` and a
+`backward`: the compiled loop finds them by the type of the parameters. Every such class
+needs a name of its own, because numba keeps compiled loops apart by the names of types.
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+from functools import singledispatch
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import scipy.linalg  # noqa: F401 - numba's products call its BLAS: loaded here, it can be held to one thread
+from numba.extending import overload
 
 from vqtheory import schedules
 from vqtheory._base import check
@@ -45,7 +53,7 @@ class MapState(NamedTuple):
 
 
 class Flat(NamedTuple):
-    """The vectors that an optimizer works on, each as long as theta (moments: or empty)."""
+    """The vectors that an optimizer works on, each as long as theta; SGD has no moments, and both are empty."""
 
     theta: np.ndarray
     gradient: np.ndarray
@@ -56,7 +64,7 @@ class Flat(NamedTuple):
 class MapRule(Rule):
     """A rule whose codes are a trained map of a frozen base.
 
-    A rule adds the shapes of its parameters, their start, and three kernels.
+    A rule adds `shapes`, `draw` and `workspace`, and registers its kernels for `forward` and `backward`.
     """
 
     step_size: Any
@@ -86,8 +94,8 @@ class MapRule(Rule):
         seed = check.integer(f"{type(self).__name__}.init", "seed", seed, 0)
         num_codes, dim = codes.shape
         base = generator(seed, Purpose.RULE, 0).normal(0, dim**-0.5, codes.shape).astype(codes.dtype)
-        theta = np.zeros(sum(map(math.prod, self._shapes(num_codes, dim))), codes.dtype)
-        self._draw(self._split(theta, num_codes, dim), generator(seed, Purpose.RULE, 1))
+        theta = np.zeros(sum(map(math.prod, self.shapes(num_codes, dim))), codes.dtype)
+        self.draw(self._split(theta, num_codes, dim), generator(seed, Purpose.RULE, 1))
         moment = np.zeros(len(theta) if self.optimizer == "adam" else 0, codes.dtype)
         zero, one = np.zeros(dim, codes.dtype), codes.dtype.type(1)
         state = MapState(codes, np.int64(0), base, theta, moment, moment.copy(), zero, one)
@@ -96,6 +104,12 @@ class MapRule(Rule):
             state = state._replace(shift=shift, scale=scale)
         return state._replace(codes=self._evaluate(state))
 
+    def under(self, optimizer: str | None, rate: Any, momentum: float = 0.0, weight_decay: float = 0.0) -> Rule | None:
+        """Plain SGD and Adam move the parameters as the rule does."""
+        if optimizer in ("sgd", "adam") and not momentum and not weight_decay:
+            return replace(self, step_size=rate, optimizer=optimizer)  # type: ignore[type-var]
+        return super().under(optimizer, rate, momentum, weight_decay)
+
     def advance(self, state: MapState, batches: Batches) -> tuple[MapState, dict[str, np.ndarray]]:
         """T updates from batches.x [T, B, D]."""
         x, weight = checked(f"{type(self).__name__}.advance", batches, state.codes)
@@ -103,11 +117,8 @@ class MapRule(Rule):
         flat = Flat(state.theta.copy(), np.empty_like(state.theta), state.first.copy(), state.second.copy())
         maps = [self._split(vector, *state.codes.shape) for vector in (flat.theta, flat.gradient)]
         codes_t, tally = np.empty(state.codes.T.shape, x.dtype), new_tally(x, state.codes)
-        constants = (state.shift, x.dtype.type(state.scale))
-        _, _, advance = self._kernels()
-        advance(
-            x, weight, rates, int(state.step), state.base, *maps, self._workspace(state), flat, *constants, codes_t, tally
-        )
+        made_by = (state.base, *maps, self.workspace(state), flat, state.shift, x.dtype.type(state.scale))
+        _advance(x, weight, rates, int(state.step), *made_by, codes_t, tally)
         step = np.int64(state.step + len(x))
         after = state._replace(codes=codes_t.T.copy(), step=step, theta=flat.theta, first=flat.first, second=flat.second)
         return after, info(tally, weight)
@@ -126,42 +137,60 @@ class MapRule(Rule):
         gradient = check.matrix(owner, "gradient", gradient)
         if gradient.shape != codes.shape:
             raise check.fail(owner, "gradient", f"an array of the codes' shape {codes.shape}", gradient.shape)
-        result, work, raw = np.empty_like(state.theta), self._workspace(state), np.empty_like(codes)
+        result, work, raw = np.empty_like(state.theta), self.workspace(state), np.empty_like(codes)
         theta, pulled = (self._split(vector, *codes.shape) for vector in (state.theta, result))
-        forward, backward, _ = self._kernels()
-        forward(state.base, theta, work, raw)
-        backward(state.base, theta, work, (state.scale * gradient).astype(codes.dtype), pulled)
+        forward(theta, state.base, work, raw)
+        backward(theta, state.base, work, (state.scale * gradient).astype(codes.dtype), pulled)
         return result
 
     def _evaluate(self, state: MapState) -> np.ndarray:
         """The codes that the state's parameters make."""
         raw, codes_t = np.empty_like(state.base), np.empty(state.base.T.shape, state.base.dtype)
-        forward, _, _ = self._kernels()
-        forward(state.base, self._split(state.theta, *state.base.shape), self._workspace(state), raw)
+        forward(self._split(state.theta, *state.base.shape), state.base, self.workspace(state), raw)
         place(raw, state.shift, state.scale, codes_t)
         return codes_t.T.copy()
 
     def _split(self, vector: np.ndarray, num_codes: int, dim: int) -> Any:
-        """The rule's `Parameters` as views of a flat vector."""
-        shapes = self._shapes(num_codes, dim)
+        """The rule's parameters as views of a flat vector."""
+        shapes = self.shapes(num_codes, dim)
         parts = np.split(vector, np.cumsum([math.prod(shape) for shape in shapes])[:-1])
         return shapes._make(part.reshape(shape) for part, shape in zip(parts, shapes, strict=True))
 
-    def _shapes(self, num_codes: int, dim: int) -> Any:
-        """The rule's `Parameters` with a shape for each array."""
+    def shapes(self, num_codes: int, dim: int) -> Any:
+        """The rule's named tuple of parameters, with a shape for each array."""
         raise NotImplementedError
 
-    def _draw(self, parameters: Any, random: np.random.Generator) -> None:
+    def draw(self, parameters: Any, random: np.random.Generator) -> None:
         """Fill the parameters with their published start."""
         raise NotImplementedError
 
-    def _workspace(self, state: MapState) -> Any:
-        """The arrays that forward leaves for backward."""
+    def workspace(self, state: MapState) -> Any:
+        """The arrays that `forward` leaves for `backward`, a named tuple."""
         raise NotImplementedError
 
-    def _kernels(self) -> tuple:
-        """forward(base, parameters, work, raw), backward(base, parameters, work, gradient of raw, pulled), advance."""
-        raise NotImplementedError
+
+@singledispatch
+def forward(parameters, base, work, raw):
+    """IN parameters, base [K, D]; OUT work, raw [K, D], the map of the base."""
+    raise NotImplementedError
+
+
+@singledispatch
+def backward(parameters, base, work, gradient, pulled):
+    """IN parameters, base, work, gradient [K, D] of raw; OUT pulled, the gradient of the parameters."""
+    raise NotImplementedError
+
+
+@overload(forward)
+def _compiled_forward(parameters, base, work, raw):
+    own = forward.dispatch(parameters.instance_class)
+    return lambda parameters, base, work, raw: own(parameters, base, work, raw)
+
+
+@overload(backward)
+def _compiled_backward(parameters, base, work, gradient, pulled):
+    own = backward.dispatch(parameters.instance_class)
+    return lambda parameters, base, work, gradient, pulled: own(parameters, base, work, gradient, pulled)
 
 
 def _match(owner: str, raw: np.ndarray, codes: np.ndarray) -> tuple[np.ndarray, Any]:
@@ -213,8 +242,8 @@ def find_gradient(x, weight, step, codes_t, scale, distances, gradient, tally):
 def descend(flat, rate, step):
     """IN gradient; IN/OUT theta and moments: one step of SGD, or of Adam where there are moments."""
     theta, gradient, first, second = flat
-    number = theta.dtype.type
-    if len(first) == 0:
+    number, adam = theta.dtype.type, len(second) > 0
+    if not adam:
         for i in range(len(theta)):
             theta[i] -= number(rate) * gradient[i]
         return
@@ -225,3 +254,19 @@ def descend(flat, rate, step):
         first[i] = keep_first * first[i] + take_first * gradient[i]
         second[i] = keep_second * second[i] + take_second * gradient[i] * gradient[i]
         theta[i] -= gain * first[i] / (np.sqrt(second[i]) / root + epsilon)
+
+
+@kernel
+def _advance(x, weight, rates, step, base, parameters, pulled, work, flat, shift, scale, codes_t, tally):
+    """IN x, weight, rates [T], step, base, shift, scale; IN/OUT flat, with parameters and pulled
+    views of its theta and gradient; OUT codes_t, tally."""
+    raw, gradient = np.empty_like(base), np.empty_like(base)
+    distances = np.empty(len(base), base.dtype)
+    forward(parameters, base, work, raw)
+    place(raw, shift, scale, codes_t)
+    for t in range(len(x)):
+        tally.distortion[t] = find_gradient(x[t], weight[t], step + t, codes_t, scale, distances, gradient, tally)
+        backward(parameters, base, work, gradient, pulled)
+        descend(flat, rates[t], step + t)
+        forward(parameters, base, work, raw)
+        place(raw, shift, scale, codes_t)

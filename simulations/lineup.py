@@ -1,0 +1,48 @@
+"""The rules as tables and figures show them: their labels, families, order, colours and lines, each once.
+
+Experiments and figures keep no list of their own. An experiment runs the rules that it has hyperparameters for, a
+figure draws the rules that are in its table, and both do so in the order of this file. A rule that is new to an
+experiment needs its hyperparameters there and one line here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+from vqtheory._base import check
+
+
+class Entry(NamedTuple):
+    """How a rule is drawn; rules of one family share a hue."""
+
+    family: str
+    color: str
+    dashes: str | tuple[float, tuple[float, ...]] = "-"
+
+    @property
+    def line(self) -> dict[str, Any]:
+        """Its line, as options of `Axes.plot`."""
+        return {"color": self.color, "linestyle": self.dashes}
+
+
+LINEUP = {
+    "VQ": Entry("VQ", "#c0392b"),
+    "VQ by wins": Entry("VQ", "#7b241c", "-."),
+    "EMA": Entry("EMA", "#e08e1b"),
+    "VQ with Adam": Entry("VQ", "#e6776a", "--"),
+    "NSVQ": Entry("NSVQ", "#1f77b4"),
+    "NSVQ softmax": Entry("NSVQ", "#6baed6", "--"),
+    "NSVQ propagate": Entry("NSVQ", "#08306b", (0, (1, 2))),
+    "TransVQ": Entry("TransVQ", "#2a9d55"),
+    "TransVQ without positions": Entry("TransVQ", "#86c9a0", "--"),
+    "SimVQ": Entry("SimVQ", "#8856a7"),
+    "SimVQ without bias": Entry("SimVQ", "#c994c7", "--"),
+    "CosineVQ": Entry("CosineVQ", "#636363"),
+}
+
+
+def in_order(labels: Iterable[str]) -> list[str]:
+    """Each label once, in the order above; `ValueError` for a label that has no line there."""
+    known = {check.choice("the line-up", "label", label, LINEUP) for label in labels}
+    return [label for label in LINEUP if label in known]

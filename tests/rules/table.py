@@ -1,0 +1,77 @@
+"""The one list of rules: whatever a test asks of every rule it asks of these.
+
+A new rule is a row here, an entry in `twins.py` and a row of docs/rules.md.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from vqtheory.rules import EMA, NSVQ, VQ, CosineVQ, Rule, SimVQ, TrainedVQ, TransVQ
+from vqtheory.schedules import exponential, harmonic
+
+
+class Row(NamedTuple):
+    """One class of rules, in instances that are quick to test."""
+
+    simulator: Sequence[Rule]  # between them they take every branch; the first is the plain one
+    layer: Sequence[Rule] = ()  # for the layer in torch and for trainings; the first is the plain one
+    maps: Sequence[tuple[int, int, Rule]] = ()  # of a map rule: K, D and instances whose forward and backward have a twin
+
+
+TABLE = [
+    Row(
+        [VQ(0.25), VQ(harmonic(1.0), clock="wins"), VQ(0.25, start="published")],
+        layer=[VQ()],
+    ),
+    Row(
+        [EMA(decay=0.75), EMA(decay=0.75, smoothing=1e-5)],
+        layer=[EMA()],
+    ),
+    Row(
+        [
+            NSVQ(0.25, bandwidth=exponential(2.0, half_life=3)),
+            NSVQ(0.25, bandwidth=2.0, form="softmax"),
+            NSVQ(0.25, bandwidth=2.0, form="propagate"),
+        ],
+        layer=[NSVQ(bandwidth=exponential(1.0, half_life=4)), NSVQ(bandwidth=0.5, form="propagate")],
+    ),
+    Row(
+        [SimVQ(0.25), SimVQ(0.25, bias=False), SimVQ(0.01, optimizer="adam", start="published")],
+        layer=[SimVQ()],
+        maps=[(9, 4, SimVQ()), (3, 2, SimVQ(bias=False)), (1, 3, SimVQ(start="published"))],
+    ),
+    Row(
+        [
+            TransVQ(exponential(0.01, half_life=3), width=8),
+            TransVQ(0.01, width=8, depth=2, heads=2, positions=False, optimizer="sgd"),
+        ],
+        layer=[TransVQ(width=8)],
+        maps=[
+            (5, 2, TransVQ(width=8)),
+            (7, 3, TransVQ(width=12, depth=2, heads=3, mlp_ratio=1)),
+            (4, 1, TransVQ(width=6, depth=3, heads=2, mlp_ratio=3, positions=False)),
+            (6, 2, TransVQ(width=10, heads=10, positions=False, start="published")),
+        ],
+    ),
+    Row(
+        [CosineVQ(0.25)],
+        layer=[CosineVQ()],
+    ),
+    Row(
+        [
+            TrainedVQ(0.01),
+            TrainedVQ(0.25, optimizer="sgd", momentum=0.5, start="published"),
+            TrainedVQ(0.01, weight_decay=0.1),
+        ],
+    ),
+]
+
+RULES = [rule for row in TABLE for rule in row.simulator]
+PLAIN = [row.simulator[0] for row in TABLE]
+MAP_RULES = [rule for row in TABLE if row.maps for rule in row.simulator]
+MAPS = [case for row in TABLE for case in row.maps]
+
+LAYER = [rule for row in TABLE for rule in row.layer]
+PLAIN_LAYER = [row.layer[0] for row in TABLE if row.layer]
+UNDER_SGD = [rule for rule in RULES if rule.key and rule.start == "matched" and getattr(rule, "clock", "step") == "step"]
+WITH_ROWS = [row.layer[0] for row in TABLE if row.layer and not row.maps]  # the codes of a map have no rows
