@@ -9,11 +9,14 @@ import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 
+SQUARABLE = 1e150  # lengths up to here have squares that a float can hold
 LARGEST_INT = 2**63 - 1  # that an array can hold
+_NO_NUMBERS = (bool, np.bool_, str, bytes, bytearray, np.ma.MaskedArray, np.complexfloating)  # although float() takes them
 _EXACT = 2**53  # beyond, not every whole number is a float
 
 
@@ -26,6 +29,8 @@ def short(value: Any) -> str:
     """The `repr` of a value for a message, its middle left out where it is long, without places in memory."""
     if isinstance(value, type):
         return f"the class {value.__name__}"
+    if isinstance(value, ModuleType):
+        return f"the module {value.__name__}"
     try:
         written = re.sub(r" at 0x[0-9a-fA-F]+", "", repr(value))
     except Exception:  # of an int with more digits than Python writes, or of somebody's own
@@ -81,9 +86,7 @@ def real(owner: str, name: str, value: Any, low: float = -math.inf, high: float 
     """A finite number in [low, high], or in (low, high] if `above`."""
     lower = "a finite number" if low == -math.inf else f"a number {'>' if above else '>='} {low:g}"
     requirement = lower if high == math.inf else f"{lower} and <= {high:g}"
-    if isinstance(value, (bool, np.bool_, str, bytes, bytearray, np.str_, np.ma.MaskedArray, type)) or np.iscomplexobj(value):
-        raise fail(owner, name, requirement, value)
-    if isinstance(value, np.ndarray) and value.ndim > 0:
+    if isinstance(value, _NO_NUMBERS) or (isinstance(value, np.ndarray) and (value.ndim > 0 or value.dtype.kind not in "fiu")):
         raise fail(owner, name, requirement, value)
     try:
         number = float(value)
@@ -99,6 +102,27 @@ def number(owner: str, name: str, value: Any, low: float = -math.inf, high: floa
     checked = real(owner, name, value, low, high, above=above)
     whole = isinstance(value, (int, np.integer)) and abs(int(value)) <= _EXACT
     return int(value) if whole else checked
+
+
+def duration(owner: str, name: str, value: Any) -> Any:
+    """A `number` of updates > 0, by which any count of updates can be divided."""
+    return number(owner, name, number(owner, name, value, 0, above=True), 1 / SQUARABLE)
+
+
+def floating(owner: str, name: str, value: Any) -> np.dtype:
+    """A floating type, however it is written."""
+    try:
+        dtype = np.dtype(value)
+    except Exception:  # of what is no type at all
+        dtype = np.dtype(object)
+    if dtype.kind != "f":
+        raise fail(owner, name, "a floating type such as 'float32'", value)
+    return dtype
+
+
+def seed(owner: str, value: Any) -> int:
+    """A seed of any generator of the package."""
+    return integer(owner, "seed", value, 0, 2**64 - 1)
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -285,7 +285,7 @@ def _samples(owner: str, source: Any) -> np.ndarray:
     if isinstance(source, Source):
         support = source.support
         source = source.sample(np.random.default_rng(0), _SAMPLES) if support is None else support
-    samples = np.asarray(source)
+    samples = check.array(owner, "source", source, "a source, a frozen distribution or an array of samples [N, D]")
     return check.matrix(owner, "source", samples[:, None] if samples.ndim == 1 else samples).astype(np.float64)
 
 
