@@ -11,10 +11,9 @@ import inspect
 import math
 import re
 import signal
-import tempfile
 from decimal import Decimal
 from fractions import Fraction
-from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -49,7 +48,7 @@ NONSENSE = {
     "{}": lambda: {},
     "object": object,
     "lambda": lambda: lambda *_, **__: None,
-    "nan later": lambda: lambda t: np.where(np.asarray(t) > 0, np.nan, 0.1),
+    "nan later": lambda: lambda t, *_: np.where(np.asarray(t) > 0, np.nan, 0.1),
     "complex": lambda: 1 + 2j,
     "Decimal": lambda: Decimal("0.5"),
     "Fraction": lambda: Fraction(1, 2),
@@ -67,7 +66,8 @@ NONSENSE = {
     "a module": lambda: math,
 }
 FOREIGN = re.compile(
-    r"numpy|ufunc|broadcast|\b0x[0-9a-f]{4}|operand|\bobject is not|'NoneType' object|unsupported|argument must|positional|inhomogeneous"
+    r"numpy|ufunc|broadcast|\b0x[0-9a-f]{4}|operand|\bobject is not|'NoneType' object"
+    r"|unsupported|argument must|positional|inhomogeneous"
     r"|ambiguous|subscript|attribute '__|dtype\('|could not convert|Python int|cannot convert|has no len"
 )
 
@@ -80,6 +80,8 @@ BATCHES = protocols.Batches(LATENTS[None])
 SPEED = {"width": 1.0, "dim": 1, "density": None, "direction": 1, "batch_size": 1, "steps": None}
 HIDDEN = {"source": None, "form": "gaussian", "direction": None}
 
+RUN = "saved run"
+
 ROWS = {
     "theory.adam_critical_speed": {"num_codes": 4, "step_size": 0.1, "batch_size": 8},
     "theory.adam_effective_step": {"step_size": 0.1, "mass": 0.2, "spread": 1.0, "batch_size": 8},
@@ -87,7 +89,14 @@ ROWS = {
     "theory.adam_surviving_codes": {"speed": 0.05, "step_size": 0.1, "batch_size": 8, "num_codes": 8},
     "theory.bias_bound": {"bandwidth": 0.1, "radius": 0.1, "strength": 0.5},
     "theory.capture_reach": {"speed": 0.001, "step_size": 0.05, "bandwidth": 0.3, "strength": None, **HIDDEN},
-    "theory.capture_speed": {"step_size": 0.05, "bandwidth": 0.3, "strength": None, **HIDDEN, "captured": 0.0, "crowd": False},
+    "theory.capture_speed": {
+        "step_size": 0.05,
+        "bandwidth": 0.3,
+        "strength": None,
+        **HIDDEN,
+        "captured": 0.0,
+        "crowd": False,
+    },
     "theory.critical_shrink_rate": {"num_codes": 3, "step_size": 0.1},
     "theory.critical_speed": {"num_codes": 3, "step_size": 0.1, **SPEED},
     "theory.edge_bias": {"bandwidth": 0.1, "radius": 0.1, "strength": 0.5, "density": 1.0, "reach": 1.0},
@@ -223,7 +232,7 @@ ROWS = {
         "threads": None,
     },
     "vqtheory.resume": {
-        "folder": Path(tempfile.gettempdir()) / "no such run",
+        "folder": RUN,
         "steps": None,
         "rule": None,
         "progress": False,
@@ -395,8 +404,82 @@ def test_every_public_callable_has_a_row():
 )
 def test_nonsense_meets_a_sentence(room, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("VQTHEORY_DATA", "no such folder")
+    vq.simulate(rules.VQ(0.1), STREAM, codes=CODES, steps=2, save=RUN, progress=False)
     doors = [(name, target, ROWS[name]) for name, target in public() if name.split(".")[0] == room]
     doors += [(name, *door) for name, door in METHODS.items() if room == "methods"]
     results = [complaints(*door) for door in doors]
     wrong = [line for lines, _ in results for line in lines]
     assert not wrong, f"{len(wrong)} of {sum(calls for _, calls in results)} calls:\n" + "\n".join(wrong)
+
+
+class Own(NamedTuple):
+    """A state of one's own."""
+
+    codes: np.ndarray
+    step: int
+
+
+class OwnRule:
+    """A rule of one's own that hands back whatever it is told to."""
+
+    def __init__(self, start, answer):
+        self.start, self.answer = start, answer
+
+    def init(self, codes, seed):
+        return self.start(codes)
+
+    def advance(self, state, batches):
+        return self.answer(state, len(batches.x))
+
+
+class OwnStream:
+    """A stream of one's own that hands back whatever it is told to."""
+
+    dim = 2
+
+    def __init__(self, batches):
+        self.batches = batches
+
+    def draw(self, start, steps, batch_size, seed, dtype=float):
+        return self.batches
+
+
+def test_rules_and_streams_that_break_the_contract_are_told_so():
+    def started(codes):
+        return Own(codes, 0)
+
+    def moved(state, steps):
+        return Own(state.codes, state.step + steps)
+
+    hits = {"hits": np.array([1, 1])}
+    broken = {
+        "The state that OwnRule.init returns must be": (lambda codes: codes, None),
+        "The codes that OwnRule.init returns must keep their shape": (lambda codes: Own(codes[:1], 0), None),
+        "OwnRule.advance must return the state and a dictionary": (started, lambda state, steps: None),
+        "must have 'hits', how many samples each of the 2 codes has won. It has none": (started, lambda *a: (moved(*a), {})),
+        "must have 'hits', how many samples each of the 2 codes has won. Got shape": (
+            started,
+            lambda *a: (moved(*a), {"hits": np.ones(3)}),
+        ),
+        "The state that OwnRule.advance returns must be": (started, lambda state, steps: (state.codes, hits)),
+    }
+    for sentence, (start, answer) in broken.items():
+        with pytest.raises(ValueError, match=re.escape(sentence)):
+            vq.simulate(OwnRule(start, answer), STREAM, codes=CODES, steps=2, progress=False)
+    for batches in (None, LATENTS, protocols.Batches(LATENTS), protocols.Batches(np.zeros((1, 2, 3)))):
+        with pytest.raises(ValueError, match="must return Batches of latents"):
+            vq.simulate(rules.VQ(0.1), OwnStream(batches), codes=CODES, steps=2, progress=False)
+    good = vq.simulate(OwnRule(started, lambda *a: (moved(*a), hits)), STREAM, codes=CODES, steps=2, progress=False)
+    assert good.status == "finished"
+    with pytest.raises(ValueError, match=re.escape("VQ is a class: write VQ(...) for one.")):
+        vq.simulate(rules.VQ, STREAM, codes=CODES, steps=2)
+
+
+def test_numbers_of_any_type_are_kept_as_plain_ones():
+    for given in (Decimal("0.5"), Fraction(1, 2), np.float32(0.5), np.float16(0.5), np.array(0.5)):
+        rule, drift = rules.VQ(given), streams.Translation(given)
+        assert type(rule.step_size) is type(drift.speed) is float
+        assert repr(rule) == "VQ(step_size=0.5)"
+        assert repr(drift) == "Translation(speed=0.5)"
+    assert type(rules.VQ(np.int8(1)).step_size) is type(streams.Jump(np.int8(100), 1).at) is int

@@ -158,7 +158,9 @@ def at(schedule: Any, t: np.ndarray) -> np.ndarray:
     try:
         result = np.array(np.broadcast_to(given, t.shape), np.float64)
     except (TypeError, ValueError):
-        raise ValueError(f"A schedule must give a number for each step. {check.short(schedule)} gave {check.short(given)}.") from None
+        raise ValueError(
+            f"A schedule must give a number for each step. {check.short(schedule)} gave {check.short(given)}."
+        ) from None
     if not np.isfinite(result).all():
         step = t.ravel()[np.argmin(np.isfinite(result))]
         raise ValueError(f"A schedule must give finite numbers. {check.short(schedule)} did not at step {step:g}.")

@@ -86,7 +86,9 @@ def real(owner: str, name: str, value: Any, low: float = -math.inf, high: float 
     """A finite number in [low, high], or in (low, high] if `above`."""
     lower = "a finite number" if low == -math.inf else f"a number {'>' if above else '>='} {low:g}"
     requirement = lower if high == math.inf else f"{lower} and <= {high:g}"
-    if isinstance(value, _NO_NUMBERS) or (isinstance(value, np.ndarray) and (value.ndim > 0 or value.dtype.kind not in "fiu")):
+    if isinstance(value, _NO_NUMBERS) or (
+        isinstance(value, np.ndarray) and (value.ndim > 0 or value.dtype.kind not in "fiu")
+    ):
         raise fail(owner, name, requirement, value)
     try:
         number = float(value)
@@ -112,7 +114,7 @@ def duration(owner: str, name: str, value: Any) -> Any:
 def floating(owner: str, name: str, value: Any) -> np.dtype:
     """A floating type, however it is written."""
     try:
-        dtype = np.dtype(value)
+        dtype = np.dtype(object if isinstance(value, (np.ndarray, np.generic)) else value)
     except Exception:  # of what is no type at all
         dtype = np.dtype(object)
     if dtype.kind != "f":

@@ -142,7 +142,9 @@ class NSVQ(Rule):
         squares = np.clip(squares, float(limits.tiny), float(limits.max) / 1024)
         peak = {"gaussian": self._strength, "softmax": self._strength * num_codes, "propagate": 1.0}[self.form]
         least = limits.tiny if self.form == "propagate" else limits.eps / 2
-        with np.errstate(divide="ignore", over="ignore"):  # a strength of 0 reaches nowhere, one beyond all measure everywhere
+        with np.errstate(
+            divide="ignore", over="ignore"
+        ):  # a strength of 0 reaches nowhere, one beyond all measure everywhere
             reach = min(np.log(np.float64(peak) / float(least)), 1024.0)
         return (-1 / squares).astype(dtype), (reach * squares).astype(dtype)
 

@@ -254,7 +254,7 @@ class Distribution(Source):
             raise ValueError(f"The 'shapes' of Distribution({d!r}) do not fit: {d!r} {takes}. Got {len(shapes)}.")
         with np.errstate(all="ignore"):  # what overflows has no finite variance either
             variance = self.distribution().var()
-        if not np.isfinite(variance):
+        if not (np.isfinite(variance) and variance > 0):
             raise ValueError(f"{self!r} has no finite variance, or its parameters are outside their domain.")
 
     def __repr__(self) -> str:

@@ -107,7 +107,11 @@ def edge_bias(bandwidth: Any, radius: Any, strength: Any = 0.5, density: Any = 1
     """
     sigma, kappa = _positive("edge_bias", "bandwidth", bandwidth), reals("edge_bias", "strength", strength, 0)
     near, height = reals("edge_bias", "radius", radius, 0), reals("edge_bias", "density", density, 0)
-    far = np.inf if isinstance(reach, (float, np.ndarray)) and np.all(reach == np.inf) else reals("edge_bias", "reach", reach, 0)
+    far = (
+        np.inf
+        if isinstance(reach, (float, np.ndarray)) and np.all(reach == np.inf)
+        else reals("edge_bias", "reach", reach, 0)
+    )
     return plain(kappa * height * sigma**2 * (np.exp(-0.5 * (near / sigma) ** 2) - np.exp(-0.5 * (far / sigma) ** 2)))
 
 

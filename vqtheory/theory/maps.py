@@ -84,7 +84,7 @@ class TangentKernel:
     matrix: np.ndarray | None = None
 
     def lag(self, speed: Any, step_size: Any) -> Any:
-        """The mean of (x - c_q(x)) . e under a steady drift of this speed, (K v / eta) shift_lag; inf where the map cannot shift."""
+        """The mean of (x - c_q(x)) . e under a steady drift of this speed, (K v / eta) shift_lag; may be inf."""
         if self.shift_lag is None:
             raise ValueError(f"The lag needs a kernel with method='exact'. This one has method={self.method!r}.")
         speed, step_size = reals("lag", "speed", speed), reals("lag", "step_size", step_size, 0, above=True)
