@@ -1,9 +1,11 @@
 """Monitor: what it sees, that it changes nothing, and that any quantizer can be watched."""
 
+import collections
 import copy
 import dataclasses
 import io
 import pickle
+import types
 import warnings
 
 import numpy as np
@@ -12,6 +14,7 @@ import table
 
 torch = pytest.importorskip("torch")
 
+import torch.utils.checkpoint  # noqa: E402, F811
 from torch import nn  # noqa: E402
 
 import vqtheory as vq  # noqa: E402
@@ -254,6 +257,143 @@ class Foreign(nn.Module):
     def forward(self, z):
         found = torch.cdist(z.movedim(1, -1).reshape(-1, 3), self.embedding.weight).argmin(dim=1)
         return z, z.sum(), (None, None, found if self.indices else found.float())
+
+
+@dataclasses.dataclass
+class Held:
+    x: torch.Tensor
+    note: str = "of a loader"
+
+
+class Bag(dict):
+    """As transformers' own, a dict with attributes."""
+
+    def __init__(self, **values):
+        super().__init__(values)
+        self.__dict__ = self
+
+
+KINDS = {
+    "dict": (lambda x: {"x": x, "name": "a"}, lambda batch: batch.pop("x")),
+    "list": (lambda x: [x, 3], lambda batch: batch.pop(0)),
+    "nested": (lambda x: {"a": [(x, None)]}, lambda batch: batch.pop("a")[0][0]),
+    "dataclass": (Held, lambda batch: vars(batch).pop("x")),
+    "namespace": (lambda x: types.SimpleNamespace(x=x), lambda batch: vars(batch).pop("x")),
+    "user dict": (lambda x: collections.UserDict(x=x), lambda batch: batch.pop("x")),
+    "deque": (lambda x: collections.deque([x]), lambda batch: batch.popleft()),
+    "bag": (lambda x: Bag(x=x), lambda batch: batch.pop("x")),
+    "tensor": (lambda x: x, lambda batch: batch),
+}
+
+
+class Popping(nn.Module):
+    """A model that takes its images out of the batch, and writes over its latents."""
+
+    def __init__(self, quantizer, take):
+        super().__init__()
+        self.encoder, self.quantizer, self.take = nn.Linear(4, 4), quantizer, take
+
+    def forward(self, batch):
+        latents = self.encoder(self.take(batch)) * 1.0
+        found = self.quantizer(latents)
+        latents.detach().fill_(9.0)
+        return found
+
+
+class TestBatches:
+    @pytest.mark.parametrize("kind", KINDS)
+    def test_what_is_kept_is_a_copy(self, kind):
+        """The encoder does not move, and so nothing drifts, whatever the loop does with its batch afterwards."""
+        make, take = KINDS[kind]
+        model = Popping(VectorQuantize(4, 8), take)
+        seen, buffer = Monitor(model.quantizer, every=1), torch.empty(2, 20, 4)
+        for update in range(3):
+            buffer.copy_(update + torch.randn(2, 20, 4))
+            made = make(buffer * torch.ones((), requires_grad=True) if kind == "list" and update == 0 else buffer)
+            model(make(buffer))
+            seen.step(model, batch=made)
+        assert seen.table["speed"].to_list() == [None, 0.0, 0.0]
+        assert seen.recording.latents.std() < 9.0
+        assert (seen.recording.latents != 9.0).all()
+        assert seen.recording.hits.sum(axis=1).tolist() == [40] * 3
+
+    def test_what_cannot_be_copied_is_refused(self):
+        layer = VectorQuantize(2, 4)
+        with pytest.raises(ValueError, match="of Monitor must be values that can be copied, such as tensors: cannot pickle"):
+            Monitor(layer).step(layer, (part for part in ()))
+
+    def test_frozen_and_masked(self):
+        """A frozen layer has no rate, one in evaluation the hits of the probe, and a batch that is all masked counts."""
+        layer, x = VectorQuantize(4, 8), torch.randn(2, 20, 4)
+        layer(x)
+        optimizer = torch.optim.Adam(layer.parameters())
+        seen = Monitor(layer, every=1, optimizer=optimizer)
+        layer.requires_grad_(False)
+        for mask in (None, torch.zeros(2, 20, dtype=torch.bool)):
+            layer(x, mask=mask) if mask is None else seen._passed(layer, (x,), {}, torch.full((2, 20), -1))
+            seen.step(layer, x)
+        layer.eval()
+        for _ in range(2):
+            layer(x)
+            seen.step(layer, x)
+        recording = seen.recording
+        assert (recording.optimizer, np.isnan(recording.rates).all()) == (None, True)
+        assert recording.hits.sum(axis=1).tolist() == [40, 0, 40, 40]
+
+    def test_a_pass_that_is_computed_again_counts_once(self):
+        layer = VectorQuantize(4, 8)
+        optimizer = torch.optim.SGD(layer.parameters(), 0.1)
+        seen, replacement = Monitor(layer), Replacement(layer, optimizer)
+        x = torch.randn(2, 20, 4, requires_grad=True)
+        torch.utils.checkpoint.checkpoint(layer, x, use_reentrant=False).loss.backward()
+        assert seen.pending.sum() == replacement._fresh.sum() == 40
+
+    def test_a_first_batch_that_is_not_finite_is_no_probe(self):
+        layer, x = VectorQuantize(2, 4), torch.randn(1, 5, 2)
+        seen = Monitor(layer, every=1)
+        for factor in (float("nan"), 1.0, 1.0):
+            layer(x)
+            seen.step(layer, factor * x)
+        assert seen.recording.steps.tolist() == [2, 3]
+
+
+class Accelerated(torch.optim.Optimizer):
+    """As accelerate has it: a subclass that was never initialized."""
+
+    def __init__(self, optimizer):
+        self.optimizer = optimizer
+
+    @property
+    def param_groups(self):
+        return self.optimizer.param_groups
+
+
+WRAPPERS = {
+    "adapter": TamingQuantizer,
+    "parallel": nn.DataParallel,
+    "average": lambda layer: torch.optim.swa_utils.AveragedModel(layer, device="cpu"),
+    "compiled": lambda layer: torch.compile(layer, backend="eager"),
+    "both": lambda layer: torch.compile(nn.DataParallel(TamingQuantizer(layer)), backend="eager"),
+}
+
+
+@pytest.mark.parametrize("wrap", WRAPPERS.values(), ids=WRAPPERS)
+def test_what_is_inside_a_wrapper_is_watched(wrap):
+    """By Monitor and by Replacement, and so for the optimizer."""
+    layer = VectorQuantize(4, 8)
+    layer(torch.randn(2, 20, 4))
+    wrapped = wrap(layer)
+    parameters = list(wrapped.parameters())
+    optimizer = Accelerated(torch.optim.Adam(parameters, 0.5))
+    seen, replacement = Monitor(wrapped, every=1, optimizer=optimizer), Replacement(wrapped, optimizer, every=1, least=99)
+    x = torch.randn(2, 4, 5, 5)
+    for _ in range(2):
+        wrapped(x)
+        optimizer.optimizer.step()
+        seen.step(wrapped, x)
+    assert seen.recording.hits.sum(axis=1).tolist() == [50, 50]
+    assert (seen.recording.optimizer, seen.recording.rates.tolist()) == ("adam", [0.5, 0.5])
+    assert (replacement.updates, replacement.replaced) == (2, 16)
 
 
 class TestOthers:

@@ -120,6 +120,40 @@ class TestWhatItDoes:
         assert replacement.replaced >= 5
         assert float(layer.codebook.max()) < 2
 
+    def test_no_two_codes_on_one_latent(self):
+        """Nor on one where a code is already: of 20 latents 4 are distinct, and one of them is a code that is alive."""
+        layer, optimizer = collapsed()
+        corners = 1 + torch.eye(4)
+        layer._codebook.load(layer.rule.init(torch.cat([corners[:1], layer.codebook[1:] - 9]).double().numpy()))
+        replacement = Replacement(layer, optimizer, every=1)
+        z = corners.repeat(5, 1)[None]
+        layer(z)
+        z.fill_(float("nan"))  # a buffer that the loop uses again
+        optimizer.step()
+        assert replacement.replaced == 3
+        placed = layer.codebook[(layer.codebook > 0).all(dim=1)]
+        assert torch.equal(placed.unique(dim=0), corners.unique(dim=0))
+        assert len(placed) == 4
+
+    def test_nothing_is_put_on_latents_that_are_not_finite_and_frozen_codes_stay(self):
+        layer, optimizer = collapsed()
+        replacement = Replacement(layer, optimizer, every=1)
+        z = latents(1, 20, 4)
+        z[0, 3:] = float("inf")
+        layer(z[:, :3])
+        replacement._seen = z.clone(), torch.zeros(1, 20, dtype=torch.int64)
+        optimizer.step()
+        assert replacement.replaced == 3
+        assert layer.codebook.isfinite().all()
+        before = layer.codebook.clone()
+        layer.requires_grad_(False)
+        layer(latents(1, 20, 4, seed=5))
+        optimizer.step()
+        assert (replacement.updates, replacement.replaced) == (2, 3)
+        assert torch.equal(layer.codebook, before)
+        with pytest.raises(ValueError, match=r"The state must be of 8 codes. Got 9."):
+            replacement.load_state_dict(replacement.state_dict() | {"hits": torch.zeros(9)})
+
     def test_evaluation_does_not_count(self):
         layer, optimizer = collapsed()
         replacement = Replacement(layer, optimizer, every=1)

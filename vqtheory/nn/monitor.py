@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,12 +11,13 @@ from torch import Tensor, nn
 
 from vqtheory._base import check
 from vqtheory.diagnosis.recording import Recording, counted, joined, seen
-from vqtheory.nn.adapters import TamingQuantizer
+from vqtheory.nn.batches import copied, tensors
 from vqtheory.nn.ops import processes
 from vqtheory.nn.ops.hooks import Hook
-from vqtheory.nn.ops.mode import evaluating
+from vqtheory.nn.ops.mode import evaluating, repeated
 from vqtheory.nn.ops.search import assign
 from vqtheory.nn.quantize import VectorQuantize, step_size
+from vqtheory.nn.wrappers import model_of, optimizer_of, quantizer_of
 from vqtheory.protocols import Rule
 
 if TYPE_CHECKING:
@@ -90,9 +91,9 @@ class Monitor:
         codebook: Callable[[], Tensor] | None = None,
         codebook_weight: float | None = None,
     ) -> None:
-        self.quantizer = quantizer.quantizer if isinstance(quantizer, TamingQuantizer) else quantizer
+        self.quantizer = quantizer_of(quantizer)
         self.every = check.integer("Monitor", "every", every)
-        self.optimizer = optimizer
+        self.optimizer = optimizer_of(optimizer)
         self.rule = getattr(self.quantizer, "rule", None) if rule is None else rule
         self.codebook_weight = _weight(self.quantizer) if codebook_weight is None else codebook_weight
         self.updates, self.batch_size = 0, 0
@@ -107,7 +108,7 @@ class Monitor:
         self._last_codes = np.zeros((0, 0))
         self._probe: tuple[tuple, dict] | None = None
         self._caught: Tensor | None = None
-        self._looking = False
+        self._looking, self._counted = False, False
         self._hook = self.quantizer.register_forward_hook(Hook(self._passed), with_kwargs=True)
 
     def close(self) -> None:
@@ -117,20 +118,22 @@ class Monitor:
     def step(self, model: nn.Module, *inputs: Any, **options: Any) -> None:
         """Count an update, and probe when it is time, by ``model(*inputs, **options)`` with the inputs of the first call."""
         if self._probe is None:
-            self._probe = _copied(inputs), {name: _copied((value,))[0] for name, value in options.items()}
+            self._probe = copied((inputs, options))
         self.updates += 1
         if (self.updates - 1) % self.every == 0:
             self.look(self.updates, model, *self._probe[0], **self._probe[1])
+            if not self._records:  # the probe is of no use: it is not finite
+                self._probe = None
 
     @torch.no_grad()
     def look(self, step: int, model: nn.Module, *inputs: Any, **options: Any) -> None:
         """Record the state after `step` updates, of the latents that the model has for these inputs.
 
-        A step that is not above the one before is left out, and so is a probe whose values are not finite.
+        A step that is not above the one before is left out, and so is a probe with values that are not finite.
         """
         if self._records and self._records[-1]["steps"] >= step:
             return
-        if self._records and not self.pending.any():
+        if self._records and self.quantizer.training and not self._counted:
             raise ValueError(
                 "No pass of the quantizer in training was counted since the probe before. Make the Monitor before "
                 "torch.compile, and call its step after each update."
@@ -138,16 +141,18 @@ class Monitor:
         rows, codes = self._seen_by(model, inputs, options), self._codes().float().cpu().numpy().copy()
         if not (np.isfinite(rows).all() and np.isfinite(codes).all()):
             return
-        record = seen(rows, codes) | counted(self.pending.cpu().numpy())
+        record = seen(rows, codes)
+        if self.quantizer.training or self._counted:  # of one that is frozen and not seen in training the probe's hits stay
+            record |= counted(self.pending.cpu().numpy())
         self._last_codes = record.pop("codes")
         self._records.append(record | {"steps": step, "rates": self._rate(codes.shape[1])})
-        self.pending = torch.zeros_like(self.pending)
+        self.pending, self._counted = torch.zeros_like(self.pending), False
         if len(self._records) > 2 * _RECORDS:
             self._thin()
 
     def _seen_by(self, model: nn.Module, inputs: tuple, options: dict) -> np.ndarray:
         """Latents of the inputs, at most so many, [n, D]; no random number of the training is drawn."""
-        model = model.module if isinstance(model, nn.parallel.DistributedDataParallel) else model  # which would communicate
+        model, (inputs, options) = model_of(model), copied((inputs, options))
         devices = [self.pending.device] if self.pending.is_cuda else []
         self._caught, self._looking = None, True
         try:
@@ -158,7 +163,7 @@ class Monitor:
             self._looking = False
         if self._caught is None:
             raise ValueError("The quantizer of Monitor must be part of the model. It was not called.")
-        rows, self._caught = self._rows(self._caught), None
+        rows, self._caught = self._caught, None
         return rows[:: -(-len(rows) // _SAMPLES)].float().cpu().numpy().copy()
 
     @property
@@ -167,10 +172,10 @@ class Monitor:
         if not self._records:
             raise ValueError("The Monitor has seen nothing yet: call its step in the training loop.")
         steps = np.array([record["steps"] for record in self._records])
-        setting: dict[str, Any] = {"optimizer": self._kind(), "weight_decay": float(self._group().get("weight_decay", 0.0))}
-        setting |= {"codes": self._last_codes, "batch_size": self.batch_size or None}
-        setting |= {"pending": self.pending.cpu().numpy(), "every": self.every, "updates": self.updates}
-        return joined(self._records, steps, self.rule, **setting)
+        known: dict[str, Any] = {"optimizer": self._kind(), "weight_decay": float(self._group().get("weight_decay", 0.0))}
+        known |= {"codes": self._last_codes, "batch_size": self.batch_size or None}
+        known |= {"pending": self.pending.cpu().numpy(), "every": self.every, "updates": self.updates}
+        return joined(self._records, steps, self.rule, **known)
 
     @property
     def table(self) -> pl.DataFrame:
@@ -179,11 +184,17 @@ class Monitor:
 
     def restore(self, recording: Recording) -> None:
         """Go on from a recording as if it had been this monitor's, with the same inputs as a probe."""
+        if recording.codes.shape != tuple(self._codes().shape) or recording.pending is None:
+            raise ValueError(
+                f"The recording must be of a codebook of shape {list(self._codes().shape)}, as a Monitor keeps it. "
+                f"Got codes of shape {list(recording.codes.shape)}."
+            )
         columns = ("latents", "code_means", "code_spreads", "distortions", "used", "perplexities", "hits", "rates", "steps")
         rows = zip(*(getattr(recording, name) for name in columns), strict=True)
         self._records = [dict(zip(columns, row, strict=True)) for row in rows]
         self._last_codes = recording.codes
         self.pending = torch.as_tensor(recording.pending).to(self.pending.device)
+        self._counted = bool(self.pending.any())
         self.batch_size, self.updates = recording.batch_size or 0, recording.updates or 0
         self.every = recording.every or self.every
 
@@ -196,16 +207,22 @@ class Monitor:
 
     def _passed(self, module: nn.Module, inputs: tuple, options: dict, output: Any) -> None:
         """Called after every pass of the quantizer."""
-        latents = next(tensor for tensor in _tensors((inputs, options)) if tensor.is_floating_point()).detach()
+        latents = next((value for value in tensors((inputs, options)) if value.is_floating_point()), None)
+        if latents is None:
+            return
         if self._looking:
-            self._caught = latents
-        elif module.training:
-            rows = latents.numel() // self._width
-            integers = (tensor for tensor in _tensors(output) if not tensor.is_floating_point())
-            indices = next((tensor for tensor in integers if tensor.numel() == rows), None)
-            if indices is None:  # as where they are returned one-hot
-                indices = assign(self._rows(latents), self._codes())
-            self._count(indices.detach().reshape(-1))
+            self._caught = self._rows(latents.detach()).clone()  # which the model may write over in the same pass
+        elif (module.training or latents.requires_grad) and not repeated():  # frozen by eval(), it is trained through
+            self._count(self._indices(latents.detach(), output))
+
+    def _indices(self, latents: Tensor, output: Any) -> Tensor:
+        """Which code each latent was given, [N]; -1 where masked."""
+        rows = latents.numel() // self._width
+        whole = (value for value in tensors(output) if not value.is_floating_point() and value.numel() == rows)
+        indices = next(whole, None)
+        if indices is None:  # as where they are returned one-hot
+            indices = assign(self._rows(latents), self._codes())
+        return indices.detach().reshape(-1)
 
     @property
     def _width(self) -> int:
@@ -219,7 +236,7 @@ class Monitor:
         if self.pending.device != indices.device:
             self.pending = self.pending.to(indices.device)
         self.pending.index_add_(0, indices.clamp_min(0).long(), (indices >= 0).long())  # -1 where masked
-        self.batch_size = len(indices) * processes.world_size()
+        self.batch_size, self._counted = len(indices) * processes.world_size(), True
 
     def _codes(self) -> Tensor:
         return self._codebook().detach()
@@ -242,13 +259,12 @@ class Monitor:
     def _is_trained(self) -> bool:
         if isinstance(self.quantizer, VectorQuantize):
             return bool(self.quantizer.codebook_parameters())
-        trained = [parameter for parameter in self.quantizer.parameters() if parameter.requires_grad]
-        return any(map(self._is_codebook, trained))
+        return any(map(self._is_codebook, self.quantizer.parameters()))
 
     def _is_codebook(self, parameter: Tensor) -> bool:
         if isinstance(self.quantizer, VectorQuantize):
-            return any(parameter is own for own in self.quantizer.codebook_parameters())
-        return parameter.data_ptr() == self._codes().data_ptr()
+            return any(parameter is trained for trained in self.quantizer.codebook_parameters())
+        return parameter.requires_grad and parameter.data_ptr() == self._codes().data_ptr()
 
     def _kind(self) -> str | None:
         if not self._group():
@@ -295,20 +311,7 @@ def _projected(quantizer: Any, latents: Tensor, width: int) -> Tensor:
     project = getattr(quantizer, "project_in", None) or nn.Identity()
     if width not in latents.shape[1:]:
         raise ValueError(f"The latents of the quantizer must have an axis of {width}. Got {tuple(latents.shape)}.")
-    first = (latents.ndim == 4 and latents.shape[1] == width) or latents.shape[-1] != width
+    first = (latents.ndim >= 4 and latents.shape[1] == width) or latents.shape[-1] != width
     rows = latents.movedim(1, -1) if first else latents
     rows = project(rows.reshape(-1, width))
     return nn.functional.normalize(rows, dim=-1) if getattr(quantizer, "use_cosine_sim", False) else rows
-
-
-def _tensors(value: Any) -> Iterator[Tensor]:
-    """All tensors in nested tuples, lists and dicts, in order."""
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, (tuple, list, dict)):
-        for part in value.values() if isinstance(value, dict) else value:
-            yield from _tensors(part)
-
-
-def _copied(values: tuple) -> tuple:
-    return tuple(value.detach().clone() if isinstance(value, Tensor) else value for value in values)

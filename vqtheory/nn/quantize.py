@@ -270,9 +270,7 @@ class VectorQuantize(nn.Module):
             return displacement
         return nn.functional.linear(displacement.to(part.weight.dtype), part.weight)
 
-    def _quantize(
-        self, z: Tensor, keep: Tensor, displacement: Tensor | None
-    ) -> tuple[Tensor, Tensor, Tensor, Info]:
+    def _quantize(self, z: Tensor, keep: Tensor, displacement: Tensor | None) -> tuple[Tensor, Tensor, Tensor, Info]:
         """Latents [N, D] to codes with the estimator's gradient, indices, loss and info."""
         with torch.autocast(z.device.type, enabled=False):
             z = self._codebook.project(wide(z))

@@ -15,11 +15,13 @@ from vqtheory._base import check
 from vqtheory._base.randomness import Purpose, generator
 from vqtheory.nn.ops import processes
 from vqtheory.nn.ops.hooks import Hook
+from vqtheory.nn.ops.mode import repeated
 from vqtheory.nn.quantize import Quantized, VectorQuantize
+from vqtheory.nn.wrappers import optimizer_of, quantizer_of
 
 
 class Replacement:
-    """Puts codes that are hardly chosen on random latents of the last batch, every so many updates.
+    """Puts codes that are hardly chosen on random latents of the last batch, no two on one, every so many updates.
 
     Hits are counted in training passes, and updates by the optimizer's steps. A replaced row of the codebook loses its
     moments: what the optimizer keeps in the shape of the codebook is set to zero there, so that the next step does not
@@ -33,13 +35,13 @@ class Replacement:
     Parameters
     ----------
     quantizer : VectorQuantize
-        With codes of its own, so of any rule but the map rules.
+        With codes of its own, so of any rule but the map rules; in a `TamingQuantizer` or torch's wrappers too.
     optimizer : torch.optim.Optimizer
         The one of the codes. With EMA, which needs none, the one of the model.
     every : int, default 100
         Updates from one replacement to the next.
     least : int, default 1
-        Codes with fewer hits since the replacement before are replaced; as many as there are latents in the batch.
+        Codes with fewer hits since the replacement before are replaced; as many as there are distinct latents in the batch.
     seed : int, default 0
         The latents are drawn by (seed, update).
 
@@ -69,13 +71,15 @@ class Replacement:
 
     def __init__(
         self,
-        quantizer: VectorQuantize,
+        quantizer: nn.Module,
         optimizer: torch.optim.Optimizer,
         every: int = 100,
         least: int = 1,
         seed: int = 0,
     ) -> None:
         owner = "Replacement"
+        held: VectorQuantize = quantizer_of(quantizer)
+        quantizer, optimizer = held, optimizer_of(optimizer)
         _check_parts(owner, quantizer, optimizer)
         self.every, self.least = check.integer(owner, "every", every), check.integer(owner, "least", least)
         self.seed = check.integer(owner, "seed", seed, 0)
@@ -99,14 +103,17 @@ class Replacement:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from a `state_dict`."""
-        self.updates, self.replaced, self._hits = state["updates"], state["replaced"], state["hits"].clone()
+        if state["hits"].shape != self._hits.shape:
+            raise ValueError(f"The state must be of {len(self._hits)} codes. Got {len(state['hits'])}.")
+        self.updates, self.replaced, self._hits = int(state["updates"]), int(state["replaced"]), state["hits"].clone()
 
     @torch.no_grad()
     def _see(self, quantizer: nn.Module, args: tuple, options: dict[str, Any], output: Quantized) -> None:
-        """Count the hits of a training pass and keep its latents; the same every time, so that it is compiled but once."""
-        if quantizer.training:
+        """Count the hits of a training pass and copy its latents; the same every time, so that it is compiled but once."""
+        if quantizer.training and not repeated():
+            latents = args[0] if args else options["latents"]
             self._fresh = output.info.hits + self._fresh.to(output.info.hits.device)
-            self._seen = (args[0] if args else options["latents"]).detach(), output.indices
+            self._seen = latents.detach().clone(), output.indices.clone()
 
     @torch.no_grad()
     def _count(self, optimizer: torch.optim.Optimizer, *_: Any) -> None:
@@ -117,14 +124,23 @@ class Replacement:
         if self.updates % self.every or self._seen is None:
             return
         dead = (self._hits < self.least).nonzero().ravel()
-        latents = _draw(self._compared(*self._seen), generator(self.seed, Purpose.RULE, self.updates), len(dead))
-        self._place(dead[: len(latents)], latents, optimizer)
+        if not _is_held(self._quantizer._codebook):
+            self._replace(dead, optimizer)
         self._hits, self._seen = torch.zeros_like(self._hits), None
 
+    def _replace(self, dead: Tensor, optimizer: torch.optim.Optimizer) -> None:
+        """Put the codes with these numbers on latents where no code is."""
+        assert self._seen is not None
+        alive = torch.ones_like(self._hits, dtype=torch.bool).index_fill(0, dead, False)
+        random = generator(self.seed, Purpose.RULE, self.updates)
+        latents = _draw(self._compared(*self._seen), self._quantizer.codebook[alive], random, len(dead))
+        self._place(dead[: len(latents)], latents, optimizer)
+
     def _compared(self, latents: Tensor, indices: Tensor) -> Tensor:
-        """Latents as rows [N, codebook_dim], as they are compared with the codes; without those that were masked."""
+        """Latents as rows [N, codebook_dim], as they are compared with the codes; masked and not finite ones left out."""
         rows = self._quantizer.project(latents.to(self._quantizer.codebook.dtype))
-        return self._quantizer._codebook.project(rows[indices.ravel() >= 0])
+        rows = self._quantizer._codebook.project(rows[indices.ravel() >= 0])
+        return rows[rows.isfinite().all(dim=1)].to(self._quantizer.codebook.dtype)
 
     def _place(self, rows: Tensor, latents: Tensor, optimizer: torch.optim.Optimizer) -> None:
         codebook = self._quantizer._codebook
@@ -135,18 +151,40 @@ class Replacement:
         self.replaced += len(rows)
 
 
-def _draw(latents: Tensor, random: Any, count: int) -> Tensor:
-    """Up to `count` distinct rows of the latents [n, D] of all processes, the same ones in each process."""
+def _draw(latents: Tensor, codes: Tensor, random: Any, count: int) -> Tensor:
+    """Up to `count` different rows of the latents [n, D] of all processes, none a row of codes; the same in each process."""
     rank = distributed.get_rank() if processes.running() else 0
     sizes = torch.zeros(processes.world_size(), dtype=torch.int64, device=latents.device)
     sizes[rank] = len(latents)
     processes.add_up(sizes)
-    chosen = torch.from_numpy(random.permutation(int(sizes.sum()))[:count]).to(latents.device) - sizes[:rank].sum()
-    own = (chosen >= 0) & (chosen < len(latents))
-    drawn = latents.new_zeros(len(chosen), latents.shape[1])
-    drawn[own] = latents[chosen[own]]
+    order = torch.from_numpy(random.permutation(int(sizes.sum()))).to(latents.device) - sizes[:rank].sum()
+    rows, size = codes, count
+    while len(rows) < len(codes) + count and len(order):
+        places, order = order[:size], order[size:]
+        rows, size = _distinct(torch.cat([rows, _at(places, latents)]), len(codes)), 2 * size  # where many are alike
+    return rows[len(codes) :][:count]
+
+
+def _at(places: Tensor, latents: Tensor) -> Tensor:
+    """The rows at these places among the latents of all processes, of which 0 to n - 1 are this one's."""
+    own = (places >= 0) & (places < len(latents))
+    drawn = latents.new_zeros(len(places), latents.shape[1])
+    drawn[own] = latents[places[own]]
     processes.add_up(drawn)
     return drawn
+
+
+def _distinct(rows: Tensor, first: int) -> Tensor:
+    """Rows in their order, without those that are like one before; the `first` ones stay as they are."""
+    unique, place = rows.unique(dim=0, return_inverse=True)
+    number = torch.arange(len(rows), device=rows.device)
+    earliest = torch.full((len(unique),), len(rows), device=rows.device).scatter_reduce(0, place, number, "amin")
+    return rows[(earliest[place] == number) | (number < first)]
+
+
+def _is_held(codebook: Any) -> bool:
+    """Whether the codes are frozen, by ``requires_grad_(False)``."""
+    return getattr(codebook, "held", codebook.trained and not codebook.weight.requires_grad)
 
 
 def _check_parts(owner: str, quantizer: Any, optimizer: Any) -> None:

@@ -57,7 +57,7 @@ class Moved(nn.Parameter):
         return super().__new__(cls, data, requires_grad=False)
 
     @property
-    def requires_grad(self) -> bool:  # type: ignore[override]
+    def requires_grad(self) -> bool:
         """Never, so that no optimizer and no `DistributedDataParallel` waits for a gradient."""
         return False
 
@@ -124,7 +124,7 @@ class Codebook(Mirror, nn.Module):
         return not bool(self.weight.any())
 
     def _apply(self, function: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        """What `to`, `half` and the like do to parameters and buffers; codes that the forward pass moves keep their digits."""
+        """Of `to`, `half` and the like, to parameters and buffers; codes that the pass itself moves keep their digits."""
 
         def careful(values: Tensor) -> Tensor:
             result = function(values)
