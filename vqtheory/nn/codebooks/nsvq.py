@@ -31,8 +31,11 @@ class NSVQCodebook(Codebook, of=rules.NSVQ):
         return indices, loss
 
     def _scale(self, step: Tensor, codes: Tensor) -> Tensor:
-        bandwidth = self.rule.bandwidth(step.to(codes.dtype)) if callable(self.rule.bandwidth) else self.rule.bandwidth
-        square = torch.as_tensor(bandwidth, dtype=codes.dtype, device=codes.device).square()
+        if callable(self.rule.bandwidth):
+            bandwidth = self.rule.bandwidth(step.to(codes.dtype))
+        else:
+            bandwidth = codes.new_full((), self.rule.bandwidth)  # made on the device: a copy would wait for it
+        square = bandwidth.square()
         return -1 / ((1 if self.rule.form == "softmax" else 2) * square).clamp_min(torch.finfo(codes.dtype).tiny)
 
     @torch.no_grad()
