@@ -67,10 +67,10 @@ def train(
         codebook_lr: Rate of the codes, or a schedule of it, such as "exponential(0.04, half_life=300)".
         clip: Largest norm of the gradient. That of the codebook is never clipped.
         beta: Weight of the commitment loss.
-        replace_every: After so many updates each, put codes that were not chosen since on latents; a treatment of its own.
+        replace_every: After so many updates each, put codes that were not chosen since on latents; optional, off by default.
         estimator: How the decoder's gradient passes the quantizer.
         amp: Compute convolutions in bfloat16.
-        seed: The same seed gives the same run on a CPU.
+        seed: The same seed gives the same run on a CPU with the same number of threads.
         records: Rows of the history.
         latents: Keep the latents and codes of these updates as latents.npy and codes.npy in the folder, for Recorded; they
             are each update's own batch, so that what moves from one to the next is not the encoder alone.

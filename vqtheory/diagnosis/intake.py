@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from vqtheory._base import check
-from vqtheory._base.folder import verified
+from vqtheory._base.folder import kept_files, verified
 from vqtheory.diagnosis.recording import Recording, of_rule
 from vqtheory.simulation.run import Run
 
@@ -38,8 +38,8 @@ def _kept(path: Path) -> Any:
     """What a path holds: a recording, a training or a simulated run."""
     if path.is_file() and path.suffix != ".npz":
         raise ValueError(f"{path} is no recording (.npz) of a Monitor. Of a run give the folder: {path.parent}.")
-    if path.is_file():
+    if path.is_file() or path.suffix == ".npz":
         return Recording.load(path)
-    if (path / "monitor.npz").exists() or (path / "checkpoint.pt").exists():
+    if {"monitor.npz", "checkpoint.pt"} & kept_files(path) or (path / "checkpoint.pt").exists():
         return Recording.read(verified(path, ["monitor.npz"])["monitor.npz"], str(path / "monitor.npz"))
     return Run.load(path)

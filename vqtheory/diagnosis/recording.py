@@ -201,7 +201,9 @@ class Recording:
     def _check(self) -> None:
         """That the arrays are of one training, and of finite latents and codes."""
         (times, samples, dim), (codes, _) = self.latents.shape, self.codes.shape
-        wanted = dict.fromkeys(("steps", "code_spreads", "distortions", "used", "perplexities", "rates"), (times,))
+        wanted: dict[str, tuple[int, ...]] = dict.fromkeys(
+            ("steps", "code_spreads", "distortions", "used", "perplexities", "rates"), (times,)
+        )
         wanted |= {"codes": (codes, dim), "code_means": (times, dim)}
         wanted |= {"hits": (len(self.hits) if len(self.hits) == 1 else times, codes)}
         wanted |= {} if self.pending is None else {"pending": (codes,)}

@@ -73,15 +73,16 @@ def read_images(
 
 
 def _place(data: str | None, known: Provenance | None, folder: Path | None) -> str | None:
-    """Where the images were, as they are called here, or beside the folder of the training."""
+    """An absolute path as it is given; of a relative one where it was, as it is called here, or beside the folder."""
     was = None if known is None else known.path
     beside = None if data is None or folder is None else str(folder / data)
-    places = [place for place in (was, data, beside) if place is not None]
+    called = [was, data] if data is None or not Path(data).expanduser().is_absolute() else [data, was]
+    places = [place for place in (*called, beside) if place is not None]
     return next((place for place in places if Path(place).expanduser().exists()), data or was)
 
 
 def _digest(images: np.ndarray) -> str:
     digest = hashlib.sha256(repr(images.shape).encode())
     for start in range(0, len(images), _ROWS):
-        digest.update(np.ascontiguousarray(images[start : start + _ROWS]))
+        digest.update(images[start : start + _ROWS].tobytes())
     return digest.hexdigest()
