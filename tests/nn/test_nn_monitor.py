@@ -512,7 +512,7 @@ class TestTraining:
         monkeypatch.setattr(sys, "argv", ["vqtheory", "show", str(folder)])
         assert app.main() == 2
         assert capsys.readouterr().err.startswith(f"vqtheory: {folder} is a training")
-        assert len(vq.diagnose(folder).recording.steps) == 2, "which needs no checkpoint"
+        assert len(vq.diagnose(folder).recording.steps) == 3, "which needs no checkpoint"
         (folder / "manifest.json").unlink()
         with pytest.raises(ValueError, match=r"run holds no run: .*manifest.json is missing"):
             vq.diagnose(folder)
