@@ -1,5 +1,6 @@
 """The bridge: a recorded training played again by the simulator."""
 
+import hashlib
 import re
 from dataclasses import replace
 
@@ -128,13 +129,26 @@ class TestRefusals:
         with pytest.raises(ValueError, match="holds no run"):
             replay(tmp_path / "none")
         train(SGD, save=tmp_path, progress=False, steps=40, latents=(30, 40))
-        latents = np.load(tmp_path / "latents.npy")
-        np.save(tmp_path / "latents.npy", latents[1:])
-        with pytest.raises(ValueError, match=r"with codes of shape \(10, 32, 8\). Got latents of shape \(9, 64, 8\)"):
+        whole = (tmp_path / "latents.npy").read_bytes()
+        (tmp_path / "latents.npy").write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+        with pytest.raises(ValueError, match=r"latents.npy is damaged or altered: its SHA-256 is not that of window.json"):
             replay(tmp_path)
         (tmp_path / "latents.npy").unlink()
-        with pytest.raises(ValueError, match=r"latents.npy is missing: it is whole after update 40. Got 40 updates."):
+        with pytest.raises(ValueError, match=r"latents.npy is missing"):
             replay(tmp_path)
+        manifest = (tmp_path / "window.json").read_text()
+        short = np.zeros((9, 64, 8), np.float32)
+        np.save(tmp_path / "latents.npy", short)
+        digest = hashlib.sha256((tmp_path / "latents.npy").read_bytes()).hexdigest()
+        forged = re.sub(r'("latents.npy": ")[0-9a-f]+', rf"\g<1>{digest}", manifest)
+        for text, sentence in (
+            (forged, r"with codes of shape \(10, 32, 8\). Got latents of shape \(9, 64, 8\)"),
+            ("[]", "window.json is damaged: it is not the manifest of a window"),
+            (manifest.replace("30", "31"), r"window.json is of updates \[31, 40\], and the training's are \[30, 40\]"),
+        ):
+            (tmp_path / "window.json").write_text(text)
+            with pytest.raises(ValueError, match=sentence):
+                replay(tmp_path)
 
     def test_a_window_that_is_not_over(self, tmp_path, monkeypatch):
         monkeypatch.setattr("vqtheory.nn.training.loop._SECONDS_BETWEEN_CHECKPOINTS", 0.0)
@@ -145,7 +159,9 @@ class TestRefusals:
 
         with pytest.raises(KeyboardInterrupt):
             train(SGD, save=tmp_path, records=4, progress=False, on_record=stop)
-        with pytest.raises(ValueError, match=r"latents.npy is missing: it is whole after update 40. Got 20 updates."):
+        with pytest.raises(
+            ValueError, match=r"window.json is missing: the window is whole after update 40. Got 20 updates."
+        ):
             replay(tmp_path)
         resume(tmp_path, progress=False)
         assert replay(tmp_path).largest_difference < 1e-4

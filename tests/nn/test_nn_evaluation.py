@@ -531,6 +531,12 @@ class TestCommand:
             assert err.endswith("\n")
         assert not Path("none").exists()
 
+    def test_without_torchmetrics(self, call, runs, monkeypatch):
+        monkeypatch.setitem(sys.modules, "torchmetrics.functional.image", None)
+        status, out, err = call("evaluate", runs["vq"])
+        assert (status, out) == (2, "")
+        assert err == 'vqtheory: An evaluation needs torchmetrics, which is not installed: pip install "vqtheory[torch]".\n'
+
     def test_a_damaged_run_is_named(self, call, tiny):
         train(tiny, save="kept", progress=False)
         with open("kept/checkpoint.pt", "ab") as file:
@@ -554,4 +560,6 @@ class TestCommand:
                 [sys.executable, "-c", textwrap.dedent(program), *arguments], capture_output=True, text=True
             )
             assert done.returncode == 2
-            assert done.stderr == "vqtheory: vqtheory.nn needs torch, which is not installed: pip install torch.\n"
+            assert done.stderr == (
+                'vqtheory: vqtheory.nn needs torch, which is not installed: pip install "vqtheory[torch]".\n'
+            )

@@ -3,8 +3,10 @@
 import collections
 import copy
 import dataclasses
+import errno
 import io
 import pickle
+import sys
 import types
 import warnings
 
@@ -14,11 +16,12 @@ import table
 
 torch = pytest.importorskip("torch")
 
-import torch.utils.checkpoint  # noqa: E402, F811
 from torch import nn  # noqa: E402
+from torch.utils.checkpoint import checkpoint  # noqa: E402
 
 import vqtheory as vq  # noqa: E402
 from vqtheory import rules  # noqa: E402
+from vqtheory.cli import app  # noqa: E402
 from vqtheory.diagnosis.recording import Recording  # noqa: E402
 from vqtheory.nn import Monitor, Replacement, TamingQuantizer, VectorQuantize, step_size  # noqa: E402
 from vqtheory.nn import monitor as monitor_module  # noqa: E402
@@ -345,7 +348,7 @@ class TestBatches:
         optimizer = torch.optim.SGD(layer.parameters(), 0.1)
         seen, replacement = Monitor(layer), Replacement(layer, optimizer)
         x = torch.randn(2, 20, 4, requires_grad=True)
-        torch.utils.checkpoint.checkpoint(layer, x, use_reentrant=False).loss.backward()
+        checkpoint(layer, x, use_reentrant=False).loss.backward()
         assert seen.pending.sum() == replacement._fresh.sum() == 40
 
     def test_a_first_batch_that_is_not_finite_is_no_probe(self):
@@ -488,9 +491,46 @@ class TestTraining:
         resumed = resume(tmp_path, progress=False)
         assert same(resumed.monitor.recording, whole.monitor.recording)
 
-    def test_a_damaged_recording_is_named(self, tmp_path):
-        train(**SMALL, steps=2, save=tmp_path)
-        (tmp_path / "monitor.npz").write_bytes(b"")
-        for read in (vq.diagnose, resume):
-            with pytest.raises(ValueError, match=r"monitor\.npz is damaged or altered"):
-                read(tmp_path)
+    def test_what_is_missing_or_damaged_is_named(self, tmp_path, monkeypatch, capsys):
+        """By the folder: monitor.npz, the manifest, a checkpoint; and by who reads simulations alone."""
+        folder = tmp_path / "run"
+        train(**SMALL, steps=2, save=folder)
+        whole = (folder / "monitor.npz").read_bytes()
+        for change, sentence in ((b"", r"monitor\.npz is damaged or altered"), (None, r"monitor\.npz is missing")):
+            (folder / "monitor.npz").unlink()
+            if change is not None:
+                (folder / "monitor.npz").write_bytes(change)
+            for read in (vq.diagnose, resume):
+                with pytest.raises(ValueError, match=sentence):
+                    read(folder)
+            (folder / "monitor.npz").write_bytes(whole)
+        for read in (vq.Run.load, vq.resume):
+            with pytest.raises(
+                ValueError, match="run is a training, not a simulation: vqtheory train --resume goes on with it"
+            ):
+                read(folder)
+        (folder / "checkpoint.pt").unlink()
+        monkeypatch.setattr(sys, "argv", ["vqtheory", "show", str(folder)])
+        assert app.main() == 2
+        assert capsys.readouterr().err.startswith(f"vqtheory: {folder} is a training")
+        assert len(vq.diagnose(folder).recording.steps) == 3, "which needs no checkpoint"
+        (folder / "manifest.json").unlink()
+        with pytest.raises(ValueError, match=r"run holds no run: .*manifest.json is missing"):
+            vq.diagnose(folder)
+        for path in (tmp_path / "none.npz", str(tmp_path / "none.npz")):
+            with pytest.raises(FileNotFoundError, match=r"There is no file '.*none.npz'."):
+                vq.diagnose(path)
+
+    def test_a_full_disk_leaves_no_half_of_a_recording(self, tmp_path, monkeypatch):
+        layer, x = VectorQuantize(2, 4), torch.randn(1, 5, 2)
+        layer(x)
+        seen = Monitor(layer)
+        seen.step(layer, x)
+
+        def full(file):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        monkeypatch.setattr("os.fsync", full)
+        with pytest.raises(OSError, match=r"No space left on device: '.*seen.npz.new'"):
+            seen.recording.save(tmp_path / "seen.npz")
+        assert not list(tmp_path.iterdir())

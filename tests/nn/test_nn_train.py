@@ -1,14 +1,19 @@
 """TrainingConfig: what is exact (resuming, processes, replay by the simulator), what is told, what is refused."""
 
+import errno
 import io
+import pickle
 import re
 import subprocess
 import sys
 import textwrap
 import zipfile
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 import table
 from PIL import Image
@@ -17,13 +22,14 @@ torch = pytest.importorskip("torch")
 
 import vqtheory  # noqa: E402
 from vqtheory import rules, streams  # noqa: E402
+from vqtheory._base.folder import locked, replace_together  # noqa: E402
 from vqtheory.assign import nearest  # noqa: E402
 from vqtheory.cli import app  # noqa: E402
-from vqtheory.nn import VectorQuantize, step_size  # noqa: E402
+from vqtheory.diagnosis.recording import Recording  # noqa: E402
+from vqtheory.nn import VectorQuantize, compare, evaluate, resume, step_size, train  # noqa: E402
 from vqtheory.nn.models.vqvae import VQVAE  # noqa: E402
 from vqtheory.nn.training.config import TrainingConfig  # noqa: E402
-from vqtheory.nn.training.loop import resume, train  # noqa: E402
-from vqtheory.nn.training.recorder import Recorder  # noqa: E402
+from vqtheory.nn.training.recorder import Recorder, recorded  # noqa: E402
 from vqtheory.nn.training.run import TrainingRun, parameters  # noqa: E402
 from vqtheory.protocols import Batches  # noqa: E402
 from vqtheory.schedules import exponential  # noqa: E402
@@ -34,10 +40,13 @@ TWO_PROCESSES = table.LAYER[:4]  # gradients, statistics of EMA, a kernel, and d
 @pytest.fixture(scope="module")
 def images(tmp_path_factory):
     """A zip of 50 images of 16x16, smooth as photographs are: 45 to train on."""
-    path = tmp_path_factory.mktemp("data") / "images.zip"
-    random = np.random.default_rng(0)
+    return write_images(tmp_path_factory.mktemp("data") / "images.zip", 50)
+
+
+def write_images(path, count, seed=0):
+    random = np.random.default_rng(seed)
     with zipfile.ZipFile(path, "w") as archive:
-        for row in range(50):
+        for row in range(count):
             file = io.BytesIO()
             coarse = Image.fromarray(random.integers(0, 256, (4, 4, 3), np.uint8))
             coarse.resize((16, 16), Image.Resampling.BICUBIC).save(file, "PNG")
@@ -270,18 +279,44 @@ class TestReplay:
         change = two.model.quantizer.codebook - one.model.quantizer.codebook
         torch.testing.assert_close(change, moved.mean(dim=(0, 2, 3)).expand(8, 4), rtol=1e-3, atol=1e-6)
 
-    def test_a_kill_between_the_two_renamings(self, tmp_path):
+    def test_a_window_survives_a_kill_at_any_moment(self, tmp_path):
         codes, latents = torch.ones(2, 1), torch.arange(3.0)[:, None]
+        (tmp_path / "latents.npy.new").write_bytes(b"\x93NUMPY")  # killed before its header
         recorder = Recorder(tmp_path, (0, 2), 0, 1)
         recorder(0, codes, latents)
         recorder.flush()
-        (tmp_path / "codes.npy.new").rename(tmp_path / "codes.npy")
         again = Recorder(tmp_path, (0, 2), 0, 1)
         again(1, 2 * codes, 2 * latents)
-        assert np.load(tmp_path / "codes.npy").ravel().tolist() == [1, 1, 2, 2]
-        assert np.load(tmp_path / "latents.npy").ravel().tolist() == [0, 1, 2, 0, 2, 4]
+        wanted = [np.load(tmp_path / name).ravel().tolist() for name in ("codes.npy", "latents.npy")]
+        assert wanted == [[1, 1, 2, 2], [0, 1, 2, 0, 2, 4]]
+        (tmp_path / "latents.npy").rename(tmp_path / "latents.npy.new")  # as between the two renamings
+        assert recorded(tmp_path, (0, 2), 5)[0].ravel().tolist() == wanted[1]
         assert not Recorder(tmp_path, (0, 2), 0, 1).covers(1), "all is there"
         assert not list(tmp_path.glob("*.new"))
+
+    def test_files_of_a_window_that_are_not_its_own(self, tiny, tmp_path, monkeypatch):
+        codes, latents = torch.ones(2, 1), torch.arange(3.0)[:, None]
+        (tmp_path / "codes.npy").write_text("of someone")
+        with pytest.raises(ValueError, match=r"codes.npy is there already, and is not of this training"):
+            run(tiny, save=tmp_path, latents=(0, 2))
+        with pytest.raises(ValueError, match=r"codes.npy is there already"):
+            Recorder(tmp_path, (0, 2), 0, 1)
+        (tmp_path / "codes.npy").unlink()
+        recorder = Recorder(tmp_path, (0, 2), 0, 1)
+        with pytest.raises(ValueError, match=r"latents.npy.new is missing or not whole: updates 0 to 1 of the window were"):
+            recorder(1, codes, latents)
+
+        def full(file, size):
+            raise OSError(errno.ENOSPC, "No space left on device", str(file.name))
+
+        monkeypatch.setattr("vqtheory.nn.training.recorder.reserve", full)
+        with pytest.raises(OSError, match=r"No space left on device: '.*latents.npy.new'"):
+            recorder(0, codes, latents)
+        assert {path.name for path in tmp_path.iterdir()} == {".lock"}, "nothing half-written stays"
+
+    def test_the_files_take_their_room_at_once(self, tmp_path):
+        Recorder(tmp_path, (0, 1000), 0, 1)(0, torch.ones(64, 8), torch.ones(64, 8))
+        assert (tmp_path / "latents.npy.new").stat().st_blocks * 512 >= 1000 * 64 * 8 * 4
 
 
 class TestOptimizers:
@@ -370,16 +405,153 @@ class TestRecords:
         with pytest.raises(ValueError, match=r"checkpoint.pt is missing"):
             TrainingRun.load(tmp_path)
 
-    def test_other_images_than_before(self, tiny, tmp_path, images):
-        run(tiny, save=tmp_path / "run", steps=1)
-        with zipfile.ZipFile(images) as old, zipfile.ZipFile(tmp_path / "images.zip", "w") as new:
-            for name in old.namelist()[:30]:
-                new.writestr(name, old.read(name))
-        moved = TrainingRun.load(tmp_path / "run")
-        moved.config = replace(moved.config, data=str(tmp_path / "images.zip"))
-        moved.save(tmp_path / "run")
-        with pytest.raises(ValueError, match=r"The run was on 45 images. There are 27 train and 3 test images of"):
-            resume(tmp_path / "run", 2, progress=False)
+    def test_other_images_than_before(self, tiny, tmp_path, images, monkeypatch):
+        """As many or more, under the same name; found again from any folder, and needed only where they are looked at."""
+        for folder in ("here", "there"):
+            (tmp_path / folder).mkdir()
+        monkeypatch.chdir(tmp_path / "here")
+        Path("images.zip").write_bytes(Path(images).read_bytes())
+        run(tiny, data="images.zip", save="run", steps=1)
+        monkeypatch.chdir(tmp_path / "there")
+        kept, data = Path("../here/run"), Path("../here/images.zip")
+        assert resume(kept, 2, progress=False).step == 2
+        assert evaluate(kept, progress=False)["images"] == 5
+        for count, sentence in (
+            (50, "not the ones that the run was on so far: the SHA-256 of their pixels"),
+            (30, "45 images"),
+        ):
+            write_images(data, count, seed=1)
+            for call in (partial(resume, kept, 3), partial(evaluate, kept), partial(compare, [kept, kept])):
+                with pytest.raises(ValueError, match=sentence):
+                    call(progress=False)
+        assert evaluate(kept, data=data, progress=False)["images"] == 3, "others are taken where they are named"
+        data.unlink()
+        assert TrainingRun.load(kept).step == 2
+        vqtheory.diagnose(kept)
+        for call in (partial(resume, kept, 3), partial(evaluate, kept)):
+            with pytest.raises(FileNotFoundError, match="There is no file or folder 'images.zip'."):
+                call(progress=False)
+        Path("images.zip").write_bytes(Path(images).read_bytes())  # beside whoever calls
+        assert resume(kept, 3, progress=False).step == 3
+
+    def test_one_process_at_a_time(self, tiny, tmp_path):
+        with locked(tmp_path), pytest.raises(ValueError, match=r"is in use by process \d+: wait for it"):
+            run(tiny, save=tmp_path, steps=1)
+        run(tiny, save=tmp_path, steps=1)
+        with locked(tmp_path), pytest.raises(ValueError, match=r"is in use by process \d+: wait for it"):
+            resume(tmp_path, 2, progress=False)
+        with pytest.raises(ValueError, match="holds no run"):
+            resume(tmp_path / "none")
+        assert not (tmp_path / "none").exists()
+
+    def test_the_threads_of_before(self, tiny, tmp_path, monkeypatch):
+        """They are taken again, and given back; a warning says where there are not so many cores."""
+        torch.set_num_threads(1)
+        run(tiny, save=tmp_path, steps=3, records=1)
+        torch.set_num_threads(2)
+        seen = []
+        resume(tmp_path, 6, progress=False, on_record=lambda step, row: seen.append(torch.get_num_threads()))
+        assert (set(seen), torch.get_num_threads()) == ({1}, 2)
+        many = TrainingRun.load(tmp_path)
+        many.threads, many.processes = 4096, 2
+        many.save(tmp_path)
+        with pytest.warns(UserWarning, match="its last bits will differ") as told:
+            assert resume(tmp_path, 7, progress=False).threads == 2
+        assert [str(warning.message) for warning in told] == [
+            "The training was on 4096 threads, and goes on with 2: its last bits will differ.",
+            "The training was on 2 processes, and goes on with 1: its last bits will differ.",
+        ]
+
+
+def forged(change):
+    """A change of what a checkpoint has, by its file."""
+
+    def write(folder):
+        stored = torch.load(folder / "checkpoint.pt", weights_only=True)
+        change(stored)
+        file = io.BytesIO()
+        torch.save(stored, file)
+        return {"checkpoint.pt": file.getvalue()}
+
+    return write
+
+
+def _history(change):
+    def write(folder):
+        file = io.BytesIO()
+        change(pl.read_parquet(folder / "history.parquet")).write_parquet(file)
+        return {"history.parquet": file.getvalue()}
+
+    return write
+
+
+def _monitor(**changed):
+    def write(folder):
+        recording = Recording.load(folder / "monitor.npz")
+        arrays = {name: change(getattr(recording, name)) for name, change in changed.items()}
+        return {"monitor.npz": replace(recording, **arrays).contents()}
+
+    return write
+
+
+WEIGHT = "quantizer._codebook.weight"
+FORGED = {
+    "no checkpoint": (lambda folder: {"checkpoint.pt": b"no archive"}, "checkpoint.pt is not one of a training: "),
+    "a pickle": (lambda folder: {"checkpoint.pt": pickle.dumps(Path("x"))}, "checkpoint.pt is not one of a training: "),
+    "a list": (forged(lambda stored: stored.clear()), "checkpoint.pt is not one of a training: it has no 'step'."),
+    "a step": (forged(lambda stored: stored.update(step=99)), "checkpoint.pt is not one of a training: its step is 99."),
+    "a float": (forged(lambda stored: stored.update(step=3.0)), "checkpoint.pt is not one of a training: its step is 3.0."),
+    "threads": (forged(lambda stored: stored.update(threads=0)), "its threads is 0."),
+    "images": (forged(lambda stored: stored.update(images={"path": 3, "train_images": 1})), "its images are not described"),
+    "part": (forged(lambda stored: stored.pop("optimizer 1")), "it has no 'optimizer 1'."),
+    "K": (
+        forged(lambda stored: stored["model"].update({WEIGHT: torch.zeros(9, 4)})),
+        "checkpoint.pt is not one of a training",
+    ),
+    "nan": (forged(lambda stored: stored["model"][WEIGHT].fill_(np.nan)), f"{WEIGHT} of the model is not finite."),
+    "moments": (
+        forged(lambda stored: stored["optimizer 1"]["state"][0].update(exp_avg=torch.zeros(9, 4))),
+        "the optimizer's memory is not of these parameters.",
+    ),
+    "no moments": (forged(lambda stored: stored["optimizer 1"]["state"][0].pop("exp_avg")), "memory is not of these"),
+    "settings": (
+        forged(lambda stored: stored["optimizer 0"]["param_groups"][0].update(betas="x")),
+        "the optimizer's settings are others than in config.toml.",
+    ),
+    "replacement": (forged(lambda stored: stored["replacement"].update(hits=torch.zeros(9))), "must be of 8 codes. Got 9."),
+    "no table": (lambda folder: {"history.parquet": b"PAR1"}, "history.parquet is not one of a training: "),
+    "no column": (_history(lambda table: table.drop("loss")), "history.parquet is not one of a training: "),
+    "text": (_history(lambda table: table.with_columns(loss=pl.lit("x"))), "not all of its entries are numbers."),
+    "rows": (_history(lambda table: table[:0]), "history.parquet is not one of a training: "),
+    "late rows": (_history(lambda table: table.with_columns(step=pl.lit(7))), "ends at update 7, and the checkpoint at 3."),
+    "config": (
+        lambda folder: {"config.toml": b"kodes = 3"},
+        "config.toml is not one of a training: TrainingConfig.__init__",
+    ),
+    "no toml": (lambda folder: {"config.toml": b"\xff"}, "config.toml is not one of a training: "),
+    "codes": (_monitor(codes=lambda codes: codes[:5]), "monitor.npz is not one of a training: monitor.npz is no recording"),
+    "hits": (_monitor(hits=lambda hits: hits[:, :5]), "its hits must be numbers of shape (2, 8)"),
+    "latents": (_monitor(latents=lambda latents: latents * np.nan), "its latents and codes must be finite."),
+    "back": (_monitor(steps=lambda steps: steps[::-1]), "its steps must grow"),
+}
+
+
+def test_forged_folders(tiny, tmp_path, monkeypatch):
+    """Whatever is in a folder whose manifest fits: one sentence that names the file."""
+    folder = tmp_path / "run"
+    run(tiny, save=folder, steps=3, records=1, replace_every=3)
+    names = ("config.toml", "history.parquet", "checkpoint.pt", "monitor.npz")
+    whole = {name: (folder / name).read_bytes() for name in names}
+    changes = {kind: write(folder) for kind, (write, _) in FORGED.items()}
+    monkeypatch.setattr("os.fsync", lambda file: None)  # of which the disk makes most of the time
+    for kind, (_, sentence) in FORGED.items():
+        replace_together(folder, whole | changes[kind])
+        with pytest.raises(ValueError, match=re.escape(sentence)) as refused:
+            TrainingRun.load(folder)
+        assert str(refused.value).startswith(str(folder)), kind
+        assert "\n" not in str(refused.value), kind
+    replace_together(folder, whole)
+    assert TrainingRun.load(folder).step == 3
 
 
 REFUSED = [
@@ -459,6 +631,16 @@ class TestCommand:
         assert err.endswith("vqtheory: Stopped. Kept up to update 0. Go on with: vqtheory train --resume 'my run'\n")
         assert call(*small)[2].endswith("Nothing was kept: --save FOLDER makes a run that can be resumed.\n")
 
+    def test_stopped_while_images_are_read(self, call, images, monkeypatch):
+        def stop(*arguments, **options):
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr("vqtheory.nn.training.provenance.load", stop)
+        small = ["--data", images, "--size", "16", "--codes", "8", "--dim", "4", "--steps", "3"]
+        for _ in range(2):
+            status, out, err = call(*small, "--save", "kept")
+            assert (status, out, err) == (130, "", "vqtheory: Stopped. Nothing was kept yet.\n")
+
     def test_without_torch(self):
         program = """
             import sys
@@ -472,4 +654,4 @@ class TestCommand:
         """
         done = subprocess.run([sys.executable, "-c", textwrap.dedent(program), "train"], capture_output=True, text=True)
         assert done.returncode == 2
-        assert done.stderr == ("vqtheory: vqtheory.nn needs torch, which is not installed: pip install torch.\n")
+        assert done.stderr == ('vqtheory: vqtheory.nn needs torch, which is not installed: pip install "vqtheory[torch]".\n')

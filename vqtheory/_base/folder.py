@@ -107,6 +107,17 @@ def write_whole(path: Path, content: bytes) -> None:
         raise
 
 
+def write_beside(path: Path, content: bytes) -> None:
+    """Replace one file by its new content, or leave it as it is; nothing half-written stays."""
+    beside = path.with_name(f"{path.name}.new")
+    try:
+        write_whole(beside, content)
+        os.replace(beside, path)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise
+
+
 def _finish_moves(folder: Path, names: Iterable[str]) -> None:
     """Move the files of the manifest that a kill left beside their places."""
     if not (folder / MANIFEST).is_file():

@@ -75,13 +75,21 @@ def compare(
 def run_evaluate(folder: Path, given: dict[str, Any], save: Path | None, picture: Path | None) -> None:
     """Evaluate the training in a folder; say and keep what came out, in the folder unless `save` is elsewhere."""
     files = _files("evaluate", save or folder, "evaluation", picture, "reconstructions.png")
-    _end(torch_module("evaluation").evaluate(folder, **given), files)
+    _end(_measured("evaluate", folder, given), files)
 
 
 def run_compare(folders: tuple[Path, ...], given: dict[str, Any], save: Path | None, picture: Path | None) -> None:
     """Compare the trainings in folders; say and keep what came out."""
     files = _files("compare", save or Path(), "compare", picture, "compare.png")
-    _end(torch_module("evaluation").compare(folders, **given), files)
+    _end(_measured("compare", folders, given), files)
+
+
+def _measured(name: str, folders: Path | tuple[Path, ...], given: dict[str, Any]) -> Evaluation | Comparison:
+    """What comes out, or the sentence that a package is missing."""
+    try:
+        return getattr(torch_module("evaluation"), name)(folders, **given)
+    except ImportError as error:
+        raise ValueError(str(error)) from None
 
 
 def _files(owner: str, save: Path, stem: str, picture: Path | None, drawn: str) -> list[Path]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 import os
 import shlex
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from vqtheory._base import check
-from vqtheory._base.folder import HISTORY
+from vqtheory._base.folder import HISTORY, MANIFEST, verified
 from vqtheory.cli.options import number, option, torch_module
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def train(
     save: Annotated[Path | None, option("FOLDER")] = None,
     resume: Annotated[Path | None, option("FOLDER")] = None,
 ) -> None:
-    """Train a VQ-VAE on images, and tell how many codes it uses. Needs torch: pip install torch.
+    """Train a VQ-VAE on images, and tell how many codes it uses. Needs torch: pip install "vqtheory[torch]".
 
     With several processes: torchrun --nproc-per-node 2 -m vqtheory train ...
 
@@ -66,10 +67,10 @@ def train(
         codebook_lr: Rate of the codes, or a schedule of it, such as "exponential(0.04, half_life=300)".
         clip: Largest norm of the gradient. That of the codebook is never clipped.
         beta: Weight of the commitment loss.
-        replace_every: After so many updates each, put codes that were not chosen since on latents; a treatment of its own.
+        replace_every: After so many updates each, put codes that were not chosen since on latents; optional, off by default.
         estimator: How the decoder's gradient passes the quantizer.
         amp: Compute convolutions in bfloat16.
-        seed: The same seed gives the same run on a CPU.
+        seed: The same seed gives the same run on a CPU with the same number of threads.
         records: Rows of the history.
         latents: Keep the latents and codes of these updates as latents.npy and codes.npy in the folder, for Recorded; they
             are each update's own batch, so that what moves from one to the next is not the encoder alone.
@@ -90,12 +91,15 @@ def run_training(given: dict[str, Any], save: Path | None, folder: Path | None) 
     """Train with what is given, or resume the folder's run, and say what came out."""
     if folder is not None and (save is not None or set(given) - {"steps"}):
         raise check.fail("train", "resume", "alone, or with --steps: the rest is the folder's", str(folder))
-    kept, training = folder or save, torch_module("training")
+    kept = folder or save
     try:
+        training = torch_module("training")
         run = training.train(**given, save=save) if folder is None else training.resume(folder, given.get("steps"))
     except KeyboardInterrupt:
         if kept is None:
             raise KeyboardInterrupt("Nothing was kept: --save FOLDER makes a run that can be resumed.") from None
+        if not (kept / MANIFEST).is_file():
+            raise KeyboardInterrupt("Nothing was kept yet.") from None
         raise KeyboardInterrupt(
             f"Kept up to update {_kept_steps(kept):,}. Go on with: vqtheory train --resume {shlex.quote(str(kept))}"
         ) from None
@@ -110,7 +114,7 @@ def _kept_steps(folder: Path) -> int:
     """Updates in the last checkpoint, each of which is at a row of the history."""
     import polars as pl
 
-    rows = pl.read_parquet(folder / HISTORY)
+    rows = pl.read_parquet(io.BytesIO(verified(folder, [HISTORY])[HISTORY]))
     return int(rows["step"][-1]) if len(rows) else 0
 
 

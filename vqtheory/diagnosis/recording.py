@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
@@ -14,6 +13,7 @@ from numpy.typing import ArrayLike
 
 from vqtheory._base import check
 from vqtheory._base.config import parse, text
+from vqtheory._base.folder import write_beside
 from vqtheory.diagnosis.motion import Motion, motion_of
 from vqtheory.measure import cells, perplexity
 from vqtheory.protocols import Rule
@@ -151,14 +151,13 @@ class Recording:
 
     def save(self, path: str | Path) -> None:
         """Write an .npz file, under a temporary name until it is complete."""
-        path = Path(path)
-        beside = path.with_name(f"{path.name}.new")
-        beside.write_bytes(self.contents())
-        os.replace(beside, path)
+        write_beside(Path(path), self.contents())
 
     @classmethod
     def load(cls, path: str | Path) -> Recording:
         """Read what `save` has written; `ValueError` names a file that is something else."""
+        if not Path(path).is_file():
+            raise FileNotFoundError(f"There is no file {str(path)!r}.")
         return cls.read(Path(path).read_bytes(), str(path))
 
     @classmethod
@@ -169,9 +168,29 @@ class Recording:
                 arrays = {key: stored[key] for key in stored.files}
             plain = {key: arrays[key].item() for key in _PLAIN if key in arrays}
             rule = {"rule": parse(arrays["rule"].item())} if "rule" in arrays else {}
-            return cls(**(arrays | plain | rule))
+            recording = cls(**(arrays | plain | rule))
+            recording._check()
+            return recording
         except Exception as error:  # zip, npy and the fields each have their own
             raise ValueError(f"{name} is no recording of a Monitor, or is damaged: {error}") from None
+
+    def _check(self) -> None:
+        """That the arrays are of one training, and of finite latents and codes."""
+        (times, samples, dim), (codes, _) = self.latents.shape, self.codes.shape
+        wanted: dict[str, tuple[int, ...]] = dict.fromkeys(
+            ("steps", "code_spreads", "distortions", "used", "perplexities", "rates"), (times,)
+        )
+        wanted |= {"codes": (codes, dim), "code_means": (times, dim)}
+        wanted |= {"hits": (len(self.hits) if len(self.hits) == 1 else times, codes)}
+        wanted |= {} if self.pending is None else {"pending": (codes,)}
+        for name, shape in wanted.items():
+            array = getattr(self, name)
+            if array.shape != shape or not np.issubdtype(array.dtype, np.number):
+                raise ValueError(f"its {name} must be numbers of shape {shape}, and are {array.dtype} {array.shape}.")
+        if not samples or not (np.isfinite(self.latents).all() and np.isfinite(self.codes).all()):
+            raise ValueError("its latents and codes must be finite.")
+        if (np.diff(self.steps) <= 0).any() or (self.hits < 0).any():
+            raise ValueError("its steps must grow, and its hits be counts.")
 
 
 def seen(latents: np.ndarray, codes: np.ndarray) -> dict[str, Any]:

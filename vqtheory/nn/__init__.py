@@ -1,15 +1,17 @@
-"""The rules in torch: a layer for any VQ-VAE, VQGAN or tokenizer. Needs torch: ``pip install vqtheory[torch]``."""
+"""The rules in torch: a layer for any VQ-VAE, VQGAN or tokenizer. Needs torch: ``pip install "vqtheory[torch]"``."""
 
 try:
     import torch as _torch  # noqa: F401
 except ImportError as error:
-    raise ImportError("vqtheory.nn needs torch, which is not installed: pip install torch.") from error
+    raise ImportError('vqtheory.nn needs torch, which is not installed: pip install "vqtheory[torch]".') from error
 
 from vqtheory.nn.adapters import TamingQuantizer
 from vqtheory.nn.evaluation.frechet import frechet_distance
+from vqtheory.nn.evaluation.measure import compare, evaluate
 from vqtheory.nn.monitor import Monitor
 from vqtheory.nn.quantize import Info, Quantized, VectorQuantize, step_size
 from vqtheory.nn.replacement import Replacement
+from vqtheory.nn.training.loop import resume, train
 
 __all__ = [
     "Info",
@@ -18,6 +20,10 @@ __all__ = [
     "Replacement",
     "TamingQuantizer",
     "VectorQuantize",
+    "compare",
+    "evaluate",
     "frechet_distance",
+    "resume",
     "step_size",
+    "train",
 ]

@@ -78,17 +78,17 @@ class Replacement:
         seed: int = 0,
     ) -> None:
         owner = "Replacement"
-        held: VectorQuantize = quantizer_of(quantizer)
-        quantizer, optimizer = held, optimizer_of(optimizer)
-        _check_parts(owner, quantizer, optimizer)
+        layer, optimizer = quantizer_of(quantizer), optimizer_of(optimizer)
+        _check_parts(owner, layer, optimizer)
         self.every, self.least = check.integer(owner, "every", every), check.integer(owner, "least", least)
         self.seed = check.integer(owner, "seed", seed, 0)
         self.updates, self.replaced = 0, 0
-        self._fresh = torch.zeros(quantizer.codebook_size, dtype=torch.int64)  # since the optimizer's last step
-        self._quantizer, self._hits = quantizer, torch.zeros(quantizer.codebook_size, dtype=torch.int64)
+        self._fresh = torch.zeros(layer.codebook_size, dtype=torch.int64)  # since the optimizer's last step
+        self._quantizer: VectorQuantize = layer
+        self._hits = torch.zeros(layer.codebook_size, dtype=torch.int64)
         self._seen: tuple[Tensor, Tensor] | None = None  # latents and indices
         self._hooks = (
-            quantizer.register_forward_hook(Hook(self._see), with_kwargs=True),
+            layer.register_forward_hook(Hook(self._see), with_kwargs=True),
             optimizer.register_step_post_hook(Hook(self._count)),
         )
 

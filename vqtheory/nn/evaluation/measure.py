@@ -12,10 +12,11 @@ import polars as pl
 
 from vqtheory._base import check
 from vqtheory.nn.evaluation import report
-from vqtheory.nn.evaluation.metrics import Networks, of_images, reconstructions, summary
+from vqtheory.nn.evaluation.metrics import Networks, of_images, reconstructions, similarities, summary
 from vqtheory.nn.evaluation.networks import Network
 from vqtheory.nn.training.config import TrainingConfig
-from vqtheory.nn.training.data import load
+from vqtheory.nn.training.data import Images, load
+from vqtheory.nn.training.provenance import read_images
 from vqtheory.nn.training.run import TrainingRun
 
 if TYPE_CHECKING:
@@ -181,6 +182,7 @@ def _evaluate(
     owner: str, runs: Sequence[Any], data: Any, limit: Any, features: Any, lpips: Any, batch_size: Any, progress: bool
 ) -> tuple[list[TrainingRun], list[Evaluation]]:
     size = check.integer(owner, "batch_size", batch_size)
+    similarities()  # which are not there in every installation
     networks = Networks(*(None if path is None else Network(path) for path in (features, lpips)))
     trained = [run if isinstance(run, TrainingRun) else TrainingRun.load(run) for run in runs]
     images, source = _test_images(owner, trained, data, limit, progress)
@@ -200,18 +202,23 @@ def _evaluation(
 def _test_images(owner: str, runs: list[TrainingRun], data: Any, limit: Any, progress: bool) -> tuple[np.ndarray, str]:
     """The images that all runs are evaluated on, and where they are from."""
     _refuse_different(runs, data)
-    config = runs[0].config
-    found = load(config.data if data is None else data, config.size, progress=progress)  # split as `train` splits them
-    for run in runs:
-        if data is None and run.num_images not in (None, len(found.train)):
-            raise ValueError(
-                f"The run was on {run.num_images:,} images. There are {found} now; its own are to be named with data."
-            )
-    total = len(found.test)
+    images = _images(runs, data, progress)
+    source = f"the {len(images.test):,} of {images.source}"
     if limit is None:
-        return found.test, f"the {total:,} of {found.source}"
-    count = check.integer(owner, "images", limit, 1, total)
-    return found.test[_apart(total, count)], f"the {total:,} of {found.source}"
+        return images.test, source
+    count = check.integer(owner, "images", limit, 1, len(images.test))
+    return images.test[_apart(len(images.test), count)], source
+
+
+def _images(runs: list[TrainingRun], data: Any, progress: bool) -> Images:
+    """Split as `train` splits them; the trainings' own, where `data` names no others."""
+    config = runs[0].config
+    if data is not None:
+        return load(data, config.size, progress=progress)
+    images, current = read_images(config.data, config.size, runs[0].images, runs[0].folder, progress)
+    for run in runs[1:]:
+        current.check(images, run.images)
+    return images
 
 
 def _apart(total: int, count: int) -> np.ndarray:
@@ -221,7 +228,8 @@ def _apart(total: int, count: int) -> np.ndarray:
 
 def _refuse_different(runs: list[TrainingRun], data: Any) -> None:
     """Figures of images of different sizes or places cannot be compared."""
-    sizes, places = ({getattr(run.config, name) for run in runs} for name in ("size", "data"))
+    sizes = {run.config.size for run in runs}
+    places = {run.config.data if run.images is None else run.images.path for run in runs}
     if len(sizes) > 1:
         raise ValueError(f"The runs to compare must be on images of one size. Got {sorted(sizes)} pixels a side.")
     if len(places) > 1 and data is None:

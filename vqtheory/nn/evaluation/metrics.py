@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
-from torchmetrics.functional.image import multiscale_structural_similarity_index_measure as ms_ssim
-from torchmetrics.functional.image import structural_similarity_index_measure as ssim
 from tqdm import tqdm
 
 from vqtheory import measure
@@ -97,11 +96,24 @@ def _of_latents(quantizer: Any, latents: Tensor, indices: Tensor) -> dict[str, T
     return {"indices": indices.flatten(1), "distortion": distortion, "mean": mean, "square": square}
 
 
+def similarities() -> tuple[Callable[..., Tensor], Callable[..., Tensor]]:
+    """SSIM and MS-SSIM of torchmetrics, without which all but an evaluation works."""
+    try:
+        from torchmetrics.functional.image import multiscale_structural_similarity_index_measure as ms_ssim
+        from torchmetrics.functional.image import structural_similarity_index_measure as ssim
+    except ImportError as error:
+        raise ImportError(
+            'An evaluation needs torchmetrics, which is not installed: pip install "vqtheory[torch]".'
+        ) from error
+    return ssim, ms_ssim  # type: ignore[return-value]
+
+
 def _of_pixels(images: Tensor, others: Tensor) -> dict[str, Tensor]:
     x, y = (images + 1) / 2, (others + 1) / 2
     found = {"psnr": -10 * torch.log10((x - y).square().mean(dim=(1, 2, 3)))}
+    ssim, ms_ssim = similarities()
     if x.shape[-1] >= _WINDOW:
-        found["ssim"] = ssim(y, x, data_range=1.0, reduction="none")  # type: ignore[assignment]
+        found["ssim"] = ssim(y, x, data_range=1.0, reduction="none")
     if x.shape[-1] >= _SCALES:
         found["ms_ssim"] = ms_ssim(y, x, data_range=1.0, reduction="none")
     return found

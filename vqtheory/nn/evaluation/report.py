@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import textwrap
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -9,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
+
+from vqtheory._base.folder import write_beside
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -93,14 +96,18 @@ def grid(rows: list[tuple[str, np.ndarray]], title: str) -> Figure:
 def keep(path: Path, found: Any) -> None:
     """Write the table of an evaluation or comparison to a .md, .csv or .parquet file, any other is its picture."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.new")
-    match path.suffix.lower():
-        case ".md":
-            beside.write_text(str(found), "utf-8")
+    write_beside(path, _content(path.suffix.lower(), found))
+
+
+def _content(kind: str, found: Any) -> bytes:
+    if kind == ".md":
+        return str(found).encode()
+    file = io.BytesIO()
+    match kind:
         case ".csv":
-            found.table.write_csv(beside)
+            found.table.write_csv(file)
         case ".parquet":
-            found.table.write_parquet(beside)
+            found.table.write_parquet(file)
         case picture:
-            found.plot().savefig(beside, format=picture[1:], dpi=150)
-    beside.replace(path)
+            found.plot().savefig(file, format=picture[1:], dpi=150)
+    return file.getvalue()

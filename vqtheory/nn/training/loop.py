@@ -1,9 +1,10 @@
-"""TrainingConfig a VQ-VAE, from start to end in one file.
+"""Training a VQ-VAE, from start to end in one file.
 
 An update is a pure function of the model, its optimizers and the number of updates done: the batch is drawn by
 (seed, epoch), the rate is set by the epoch, and nothing else is random. So a run that was killed goes on from its
-checkpoint to the same bits. Started by ``torchrun --nproc-per-node 2 -m vqtheory train ...``, every process takes its
-share of each batch: together they do what one would do with the whole."""
+checkpoint to the same bits, on the same number of threads: the order of sums depends on it. Started by
+``torchrun --nproc-per-node 2 -m vqtheory train ...``, every process takes its share of each batch: together they do what
+one would do with the whole."""
 
 from __future__ import annotations
 
@@ -11,8 +12,9 @@ import math
 import os
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -25,13 +27,13 @@ from torch.nn.functional import mse_loss
 from tqdm import tqdm
 
 from vqtheory._base import check
-from vqtheory._base.folder import MANIFEST
+from vqtheory._base.folder import MANIFEST, locked
 from vqtheory._base.randomness import Purpose, generator
 from vqtheory.nn.models.vqvae import Output
 from vqtheory.nn.ops import processes
 from vqtheory.nn.training.config import TrainingConfig
-from vqtheory.nn.training.data import load
-from vqtheory.nn.training.recorder import Recorder
+from vqtheory.nn.training.provenance import read_images
+from vqtheory.nn.training.recorder import Recorder, refuse_foreign
 from vqtheory.nn.training.run import TrainingRun, device, parameters
 
 _SECONDS_BETWEEN_CHECKPOINTS = 5.0
@@ -62,7 +64,8 @@ def train(
     Raises
     ------
     ValueError
-        For parameters out of range, a folder that holds a run, a damaged image, a training that diverges.
+        For parameters out of range, a folder that holds a run or is in use by another process, files in it that a window
+        of `latents` would write over, a damaged image, a training that diverges.
 
     Examples
     --------
@@ -73,10 +76,18 @@ def train(
     config = replace(config or TrainingConfig(), **hyperparameters)
     if config.latents is not None and save is None:
         raise check.fail("train", "latents", "None where no folder is given to `save` them in", config.latents)
-    with _processes() as (rank, _):
-        if save is not None and rank == 0 and (Path(save) / MANIFEST).exists():
-            raise check.fail("train", "save", "a folder that holds no run yet; resume continues one", str(save))
-        return _play(TrainingRun.new(config), save, on_record, progress)
+    run = TrainingRun.new(config)
+    with _processes() as (rank, _), _owned(save, rank):
+        if save is not None and rank == 0:
+            _check_new(Path(save), config)
+        return _play(run, save, on_record, progress)
+
+
+def _check_new(folder: Path, config: TrainingConfig) -> None:
+    if (folder / MANIFEST).exists():
+        raise check.fail("train", "save", "a folder that holds no run yet; resume continues one", str(folder))
+    if config.latents is not None:
+        refuse_foreign(folder)
 
 
 def resume(
@@ -86,8 +97,22 @@ def resume(
     on_record: Callable[[int, dict[str, Any]], None] | None = None,
     progress: bool = True,
 ) -> TrainingRun:
-    """Continue a saved run to its end, or to `steps` updates; on a CPU to the same bits as if it had not stopped."""
-    with _processes():
+    """Continue a saved run to its end, or to `steps` updates; on a CPU to the same bits as if it had not stopped.
+
+    It goes on with the threads of torch that it had; a warning says where there are fewer cores, and then the last bits
+    are others.
+
+    Raises
+    ------
+    ValueError
+        For a folder that holds no training, or is in use by another process; for files that are missing, damaged or
+        altered; for other images than before.
+    FileNotFoundError
+        For images that are not there.
+    """
+    if not (Path(folder) / MANIFEST).is_file():
+        return TrainingRun.load(folder)  # which says so
+    with _processes() as (rank, _), _owned(folder, rank):
         run = TrainingRun.load(folder)
         if steps is not None:
             run.config = replace(run.config, steps=check.integer("resume", "steps", steps, max(run.step, 1)))
@@ -99,6 +124,12 @@ def _play(run: TrainingRun, folder: str | Path | None, on_record: Any, progress:
     config, (rank, world) = run.config, _place()
     if config.batch_size % world:
         raise check.fail("train", "batch_size", f"a multiple of {world}, the number of processes", config.batch_size)
+    with _as_before(run, rank, world):
+        return _continue(run, folder, on_record, progress)
+
+
+def _continue(run: TrainingRun, folder: str | Path | None, on_record: Any, progress: bool) -> TrainingRun:
+    config, (rank, world) = run.config, _place()
     images = _images(run, progress and rank == 0)
     recorder = Recorder(None if folder is None else Path(folder), config.latents, rank, world)
     if run.step == 0:
@@ -189,13 +220,11 @@ class _Tally:
 
 
 def _images(run: TrainingRun, tell: bool) -> np.ndarray:
-    """The images to train on: as many as before, where the run goes on."""
-    images, config = load(run.config.data, run.config.size, progress=tell), run.config
+    """The images to train on: the same as before, where the run goes on."""
+    config = run.config
+    images, run.images = read_images(config.data, config.size, run.images, run.folder, tell)
     if config.batch_size > len(images.train):
         raise check.fail("train", "batch_size", f"at most {len(images.train)}, the images to train on", config.batch_size)
-    if run.num_images not in (None, len(images.train)):
-        raise ValueError(f"The run was on {run.num_images:,} images. There are {images} now.")
-    run.num_images = len(images.train)
     if tell:
         tqdm.write(f"{images}.", file=sys.stderr)
     return images.train
@@ -246,6 +275,35 @@ def _keep(run: TrainingRun, folder: str | Path | None, rank: int, recorder: Reco
 def _place() -> tuple[int, int]:
     """This process's number, and how many there are."""
     return (distributed.get_rank(), distributed.get_world_size()) if processes.running() else (0, 1)
+
+
+def _owned(folder: str | Path | None, rank: int) -> AbstractContextManager[None]:
+    """The folder for this training alone, whose processes are one: the first has it."""
+    return locked(Path(folder)) if folder is not None and rank == 0 else nullcontext()
+
+
+@contextmanager
+def _as_before(run: TrainingRun, rank: int, world: int) -> Iterator[None]:
+    """On the threads of torch that the run has had so far: the order of its sums depends on them."""
+    own, before = torch.get_num_threads(), {"threads": run.threads, "processes": run.processes}
+    run.threads = run.threads if run.threads is not None and run.threads <= _cores() else own
+    run.processes = world
+    for name, count in before.items():
+        now = getattr(run, name)
+        if rank == 0 and count not in (None, now):
+            warnings.warn(
+                f"The training was on {count} {name}, and goes on with {now}: its last bits will differ.", stacklevel=2
+            )
+    torch.set_num_threads(run.threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(own)
+
+
+def _cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @contextmanager

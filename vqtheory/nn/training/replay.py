@@ -14,11 +14,10 @@ import numpy as np
 from tqdm import tqdm
 
 from vqtheory._base import check
-from vqtheory._base.files import load_array
 from vqtheory.assign import nearest
 from vqtheory.nn.codebooks import RULES
 from vqtheory.nn.quantize import step_size
-from vqtheory.nn.training.recorder import CODES, LATENTS
+from vqtheory.nn.training.recorder import CODES, LATENTS, recorded
 from vqtheory.nn.training.run import TrainingRun
 from vqtheory.protocols import Batches
 from vqtheory.rules.base import Rule
@@ -137,12 +136,7 @@ def _window(run: TrainingRun, folder: Path) -> tuple[tuple[int, int], np.ndarray
     window = run.config.latents
     if window is None:
         raise check.fail("replay", "folder", "a training that keeps latents=(start, stop)", str(folder))
-    for name in (LATENTS, CODES):
-        if not (folder / name).is_file():
-            raise ValueError(
-                f"{folder / name} is missing: it is whole after update {window[1]:,}. Got {run.step:,} updates."
-            )
-    frames, codes = (load_array(str(folder / name), mapped=True) for name in (LATENTS, CODES))
+    frames, codes = recorded(folder, window, run.step)
     wanted = (window[1] - window[0], run.quantizer.codebook_size, run.quantizer.codebook_dim)
     if codes.shape != wanted or frames.shape[::2] != wanted[::2]:
         raise ValueError(

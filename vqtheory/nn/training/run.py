@@ -17,13 +17,15 @@ from torch import Tensor, nn
 
 from vqtheory._base.config import text
 from vqtheory._base.folder import CHECKPOINT as SIMULATED
-from vqtheory._base.folder import CONFIG, HISTORY, replace_together, verified
+from vqtheory._base.folder import CONFIG, HISTORY, listed, replace_together, verified
 from vqtheory.diagnosis.recording import Recording
 from vqtheory.nn.models.vqvae import VQVAE
 from vqtheory.nn.monitor import Monitor
 from vqtheory.nn.quantize import VectorQuantize
 from vqtheory.nn.replacement import Replacement
+from vqtheory.nn.training import reading
 from vqtheory.nn.training.config import TrainingConfig
+from vqtheory.nn.training.provenance import Provenance
 
 CHECKPOINT, MONITOR = "checkpoint.pt", "monitor.npz"
 
@@ -40,6 +42,12 @@ class TrainingRun:
         Updates done.
     rows : list of dict
         What `history` shows.
+    images : Provenance, optional
+        What is known of the images that it was on so far.
+    threads, processes : int, optional
+        Of torch, and of torchrun, so far: the last bits of sums depend on them.
+    folder : Path, optional
+        Where it was read from.
     """
 
     config: TrainingConfig
@@ -49,7 +57,10 @@ class TrainingRun:
     before: nn.Module | None = None  # the encoder of the update before, for rules that ask how far latents have moved
     replacement: Replacement | None = None
     step: int = 0
-    num_images: int | None = None
+    images: Provenance | None = None
+    threads: int | None = None
+    processes: int | None = None
+    folder: Path | None = None
     rows: list[dict[str, Any]] = field(default_factory=list)
 
     @classmethod
@@ -72,6 +83,11 @@ class TrainingRun:
     def quantizer(self) -> VectorQuantize:
         """The layer in the middle of the model."""
         return self.model.quantizer  # type: ignore[return-value]
+
+    @property
+    def num_images(self) -> int | None:
+        """How many images it is trained on, where that is known yet."""
+        return None if self.images is None else self.images.train_images
 
     @property
     def epoch(self) -> int:
@@ -108,7 +124,9 @@ class TrainingRun:
         table, state = io.BytesIO(), io.BytesIO()
         self.history.write_parquet(table)
         stored = {name: part.state_dict() for name, part in self._parts.items()}
-        torch.save(stored | {"step": self.step, "num_images": self.num_images}, state)
+        images = None if self.images is None else self.images.as_dict()
+        counts = {"step": self.step, "threads": self.threads, "processes": self.processes}
+        torch.save(stored | counts | {"images": images}, state)
         values = {item.name: getattr(self.config, item.name) for item in fields(TrainingConfig)}
         config = {name: text(value) if callable(value) else value for name, value in values.items() if value is not None}
         config["rule"] = text(self.config.rule)
@@ -118,18 +136,34 @@ class TrainingRun:
 
     @classmethod
     def load(cls, folder: str | Path) -> TrainingRun:
-        """Read a saved run; raises `ValueError` naming the file that is missing, damaged or altered."""
-        if (Path(folder) / SIMULATED).exists():
+        """Read a saved run; raises `ValueError` naming the file that is missing, damaged, altered or of something else."""
+        folder = Path(folder)
+        if (folder / SIMULATED).exists() or SIMULATED in listed(folder):
             raise ValueError(f"{folder} is a simulation, not a training: vqtheory show and vqtheory resume read it.")
-        names = (CONFIG, HISTORY, CHECKPOINT, MONITOR)
-        config, table, state, seen = verified(Path(folder), names).values()
-        run = cls.new(TrainingConfig(**tomllib.loads(config.decode())))
-        stored = torch.load(io.BytesIO(state), map_location=device(), weights_only=True)
-        for name, part in run._parts.items():
+        contents = verified(folder, (CONFIG, HISTORY, CHECKPOINT, MONITOR))
+        with reading.of(folder / CONFIG):
+            config = TrainingConfig(**tomllib.loads(contents[CONFIG].decode()))
+        run = replace(cls.new(config), folder=folder)
+        with reading.of(folder / CHECKPOINT):
+            run._restore(torch.load(io.BytesIO(contents[CHECKPOINT]), map_location=device(), weights_only=True))
+        with reading.of(folder / HISTORY):
+            run.rows = reading.rows(contents[HISTORY], run.step)
+        with reading.of(folder / MONITOR):
+            run.monitor.restore(Recording.read(contents[MONITOR], MONITOR))
+        return run
+
+    def _restore(self, stored: dict[str, Any]) -> None:
+        """Go on from what a checkpoint has."""
+        self.step = reading.count(stored, "step", 0, self.config.steps)
+        for name in ("threads", "processes"):
+            setattr(self, name, None if stored[name] is None else reading.count(stored, name, 1))
+        self.images = None if stored["images"] is None else Provenance.read(stored["images"])
+        groups = [copy.deepcopy(optimizer.param_groups) for optimizer in self.optimizers]
+        for name, part in self._parts.items():
             part.load_state_dict(stored[name])
-        run.monitor.restore(Recording.read(seen, str(Path(folder) / MONITOR)))
-        rows = pl.read_parquet(io.BytesIO(table)).to_dicts()
-        return replace(run, step=stored["step"], num_images=stored["num_images"], rows=rows)
+        reading.check_numbers(self.model, "the model")
+        for optimizer, known in zip(self.optimizers, groups, strict=True):
+            reading.check_optimizer(optimizer, known)
 
     @property
     def _parts(self) -> dict[str, Any]:
