@@ -1,4 +1,4 @@
-"""The collapse law in one dimension: survivors against speed for six laws, and the threshold against the step size."""
+"""The collapse law in one dimension: survivors against speed for six distributions, thresholds against step size."""
 
 from __future__ import annotations
 

@@ -8,8 +8,8 @@ from . import schedules as schedules
 from . import streams as streams
 from . import testing as testing
 from . import theory as theory
+from .diagnosis.diagnosis import Diagnosis as Diagnosis
 from .diagnosis.diagnosis import diagnose as diagnose
-from .diagnosis.findings import Diagnosis as Diagnosis
 from .diagnosis.recording import Recording as Recording
 from .protocols import Batches as Batches
 from .simulation.run import Run as Run

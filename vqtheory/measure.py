@@ -19,7 +19,7 @@ def usage(hits: np.ndarray) -> float:
     >>> usage([3, 0, 1, 0])
     0.5
     """
-    return float(np.mean(np.asarray(hits) > 0))
+    return float(np.mean(_checked("usage", hits) > 0))
 
 
 def perplexity(hits: np.ndarray) -> float:
@@ -31,7 +31,7 @@ def perplexity(hits: np.ndarray) -> float:
     >>> perplexity([5, 5, 0, 0])
     2.0
     """
-    counts = np.asarray(hits, np.float64)
+    counts = _checked("perplexity", hits).astype(np.float64)
     if not counts.any():
         return 0.0
     shares = counts[counts > 0] / counts.sum()
@@ -47,8 +47,19 @@ def carrying(hits: np.ndarray, share: float = 0.99) -> int:
     (2, 3)
     """
     share = check.real("carrying", "share", share, 0, 1)
-    counts = np.cumsum(np.sort(np.asarray(hits))[::-1])
-    return int(np.searchsorted(counts, share * counts[-1])) + 1 if counts.size and counts[-1] else 0
+    counts = np.cumsum(np.sort(_checked("carrying", hits))[::-1])
+    return int(np.searchsorted(counts, share * counts[-1])) + 1 if counts[-1] else 0
+
+
+def _checked(owner: str, hits: Any) -> np.ndarray:
+    """The hits [K] of at least one code, numbers >= 0."""
+    requirement = "a list of one number >= 0 per code"
+    counts = check.array(owner, "hits", hits, requirement)
+    if counts.ndim != 1 or counts.size == 0:
+        raise check.fail(owner, "hits", requirement, hits)
+    if np.any(check.finite(owner, "hits", counts) < 0):
+        raise check.fail(owner, "hits", requirement, hits)
+    return counts
 
 
 def distinct(codes: np.ndarray) -> int:
@@ -76,7 +87,7 @@ class Cells(NamedTuple):
 
     def residual(self, unbiased: bool = False) -> float:
         """R(C) = sum_k p_k |m_k - c_k|^2, see `residual`."""
-        offset = self.centroids - self.codes
+        unbiased, offset = check.flag("residual", "unbiased", unbiased), self.centroids - self.codes
         total = np.sum(self.hits * np.sum(offset**2, axis=1))
         if unbiased:  # the spread of a mean of n samples is their variance over n
             scatter = _sums(np.sum((self.error - offset[self.assignment]) ** 2, axis=1)[:, None], self)[:, 0]
@@ -85,7 +96,10 @@ class Cells(NamedTuple):
 
     def lag(self, direction: np.ndarray) -> float:
         """Mean of (x - c_q(x)) . e, see `lag`."""
-        return float(np.mean(self.error @ np.asarray(direction, np.float64)) / np.linalg.norm(direction))
+        axis = check.vector("lag", "direction", direction, self.codes.shape[1])
+        if not axis.any():
+            raise check.fail("lag", "direction", "a vector that is not 0", direction)
+        return float(np.mean(self.error @ axis) / np.linalg.norm(axis))
 
 
 def cells(latents: Any, codes: Any) -> Cells:
@@ -181,7 +195,8 @@ def drift(latents: np.ndarray, every: int = 1) -> Drift:
     >>> round(found.speed, 9), round(found.width, 3), round(found.dimension, 9)
     (0.1, 1.732, 2.0)
     """
-    latents, every = np.asarray(latents, np.float64), check.integer("drift", "every", every)
+    every = check.integer("drift", "every", every)
+    latents = check.array("drift", "latents", latents, "an array [T >= 2, N >= 2, D]").astype(np.float64)
     if latents.ndim != 3 or min(latents.shape[:2]) < 2 or latents.shape[2] < 1:
         raise check.fail("drift", "latents", "an array [T >= 2, N >= 2, D]", latents.shape)
     check.finite("drift", "latents", latents)

@@ -36,7 +36,7 @@ class constant(_Schedule):
     value: float
 
     def __post_init__(self) -> None:
-        check.real("constant", "value", self.value)
+        self._keep(value=check.number("constant", "value", self.value))
 
     def __call__(self, t: Any) -> Any:
         return self.value + 0.0 * t
@@ -57,8 +57,8 @@ class harmonic(_Schedule):
     delay: float = 1.0
 
     def __post_init__(self) -> None:
-        check.real("harmonic", "start", self.start)
-        check.real("harmonic", "delay", self.delay, 0, above=True)
+        self._keep(start=check.number("harmonic", "start", self.start))
+        self._keep(delay=check.duration("harmonic", "delay", self.delay))
 
     def __call__(self, t: Any) -> Any:
         return self.start / (1.0 + t / self.delay)
@@ -77,9 +77,9 @@ class exponential(_Schedule):
     begin: float = 0
 
     def __post_init__(self) -> None:
-        check.real("exponential", "start", self.start)
-        check.real("exponential", "half_life", self.half_life, 0, above=True)
-        check.real("exponential", "begin", self.begin, 0)
+        self._keep(start=check.number("exponential", "start", self.start))
+        self._keep(half_life=check.duration("exponential", "half_life", self.half_life))
+        self._keep(begin=check.number("exponential", "begin", self.begin, 0))
 
     def __call__(self, t: Any) -> Any:
         return self.start * 0.5 ** ((t - self.begin) * (t > self.begin) / self.half_life)
@@ -103,9 +103,9 @@ class linear(_Schedule):
     steps: int
 
     def __post_init__(self) -> None:
-        check.real("linear", "start", self.start)
-        check.real("linear", "end", self.end)
-        check.integer("linear", "steps", self.steps)
+        self._keep(start=check.number("linear", "start", self.start))
+        self._keep(end=check.number("linear", "end", self.end))
+        self._keep(steps=check.integer("linear", "steps", self.steps))
 
     def __call__(self, t: Any) -> Any:
         return self.start + (self.end - self.start) * _fraction(t, self.steps)
@@ -124,9 +124,9 @@ class cosine(_Schedule):
     steps: int
 
     def __post_init__(self) -> None:
-        check.real("cosine", "start", self.start)
-        check.real("cosine", "end", self.end)
-        check.integer("cosine", "steps", self.steps)
+        self._keep(start=check.number("cosine", "start", self.start))
+        self._keep(end=check.number("cosine", "end", self.end))
+        self._keep(steps=check.integer("cosine", "steps", self.steps))
 
     def __call__(self, t: Any) -> Any:
         angle = math.pi * _fraction(t, self.steps)
@@ -134,17 +134,34 @@ class cosine(_Schedule):
         return self.end + (self.start - self.end) * 0.5 * (1.0 + (angle.cos() if hasattr(angle, "cos") else np.cos(angle)))
 
 
-def validate(owner: str, name: str, schedule: Any, low: float = -math.inf, *, above: bool = False) -> None:
-    """A hyperparameter that is a number in range, or a schedule that starts in range."""
-    if callable(schedule):
-        check.real(owner, name, float(schedule(0)), low, above=above)
-        if hasattr(schedule, "end"):
-            check.real(owner, name, schedule.end, low)
-    else:
-        check.real(owner, name, schedule, low, above=above)
+def validate(owner: str, name: str, schedule: Any, low: float = -math.inf, *, above: bool = False) -> Any:
+    """A hyperparameter that is a number in range, or a schedule that starts in range; returned as a rule keeps it."""
+    if not callable(schedule) or isinstance(schedule, type):
+        return check.number(owner, name, schedule, low, above=above)
+    try:
+        check.real(owner, name, schedule(0), low, above=above)
+    except ValueError as error:
+        raise ValueError(f"{error} That is the schedule at step 0.") from None
+    if isinstance(schedule, (linear, cosine)):
+        check.real(owner, name, schedule.end, low)
+    return schedule
 
 
 def values(schedule: Any, start: int, steps: int) -> np.ndarray:
     """The schedule at steps ``start .. start + steps - 1``, float64."""
-    t = np.arange(start, start + steps, dtype=np.float64)
-    return np.array(np.broadcast_to(schedule(t) if callable(schedule) else float(schedule), (steps,)), np.float64)
+    return at(schedule, np.arange(start, start + steps, dtype=np.float64))
+
+
+def at(schedule: Any, t: np.ndarray) -> np.ndarray:
+    """The schedule at times t, float64 of the same shape; refuses one that gives anything but finite numbers."""
+    given = schedule(t) if callable(schedule) else schedule
+    try:
+        result = np.array(np.broadcast_to(given, t.shape), np.float64)
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"A schedule must give a number for each step. {check.short(schedule)} gave {check.short(given)}."
+        ) from None
+    if not np.isfinite(result).all():
+        step = t.ravel()[np.argmin(np.isfinite(result))]
+        raise ValueError(f"A schedule must give finite numbers. {check.short(schedule)} did not at step {step:g}.")
+    return result

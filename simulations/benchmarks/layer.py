@@ -9,10 +9,13 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from statistics import median
-from typing import Any
+from typing import TYPE_CHECKING
 
 from simulations.benchmarks.timing import added_memory, elsewhere
 from vqtheory.rules import EMA, NSVQ, VQ, Rule
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 DIM, THREADS = 64, 2
 SIZES = ((4096, 1024), (16384, 8192), (16384, 65536))  # latents, codes
@@ -20,7 +23,7 @@ DENSE = 2**28  # latents times codes, above which the dense peers do not fit int
 Pass = Callable[[], object]
 
 
-def layer() -> Iterator[dict[str, Any]]:
+def layer() -> Iterator[dict]:
     """A row for each case and size; each in a process of its own."""
     for num_latents, num_codes in SIZES:
         task = {"section": "layer", "codes": num_codes, "dim": DIM, "batch": num_latents}
@@ -59,10 +62,10 @@ def prepared(case: str, num_latents: int, num_codes: int) -> Pass:
     return CASES[case](torch.randn(1, num_latents, DIM), num_codes)
 
 
-def ours(rule: Rule) -> Callable[[Any, int], Pass]:
+def ours(rule: Rule) -> Callable[[Tensor, int], Pass]:
     """`VectorQuantize` in training; the codes start at fresh latents."""
 
-    def prepare(latents: Any, num_codes: int) -> Pass:
+    def prepare(latents: Tensor, num_codes: int) -> Pass:
         import torch
 
         from vqtheory.nn import VectorQuantize
@@ -80,7 +83,7 @@ def ours(rule: Rule) -> Callable[[Any, int], Pass]:
     return prepare
 
 
-def dense_nsvq(latents: Any, num_codes: int) -> Pass:
+def dense_nsvq(latents: Tensor, num_codes: int) -> Pass:
     """The loss as published: squares, weights and their products are [N, K], kept for the backward pass."""
     import torch
 
@@ -98,7 +101,7 @@ def dense_nsvq(latents: Any, num_codes: int) -> Pass:
     return step
 
 
-def dense_vq(latents: Any, num_codes: int) -> Pass:
+def dense_vq(latents: Tensor, num_codes: int) -> Pass:
     """Common code: squares by the product, the chosen codes by a one-hot matrix."""
     import torch
 
@@ -114,7 +117,7 @@ def dense_vq(latents: Any, num_codes: int) -> Pass:
     return step
 
 
-def lucidrains(latents: Any, num_codes: int) -> Pass:
+def lucidrains(latents: Tensor, num_codes: int) -> Pass:
     """vector-quantize-pytorch with its defaults: codes by EMA."""
     from vector_quantize_pytorch import VectorQuantize  # type: ignore[import-untyped]
 
@@ -128,7 +131,7 @@ def lucidrains(latents: Any, num_codes: int) -> Pass:
 
 
 WIDTH = 3.0  # of NSVQ's kernel
-CASES: dict[str, Callable[[Any, int], Pass]] = {
+CASES: dict[str, Callable[[Tensor, int], Pass]] = {
     "VQ": ours(VQ()),
     "EMA": ours(EMA()),
     "NSVQ": ours(NSVQ(bandwidth=WIDTH)),

@@ -6,7 +6,6 @@ import time
 from collections.abc import Iterator
 from itertools import product
 from statistics import median
-from typing import Any
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -26,7 +25,7 @@ CASES: dict[str, tuple[Rule, int]] = {
 WORK = 2**34  # products of a latent's coordinate and a code's in a call of `advance`
 
 
-def scale() -> Iterator[dict[str, Any]]:
+def scale() -> Iterator[dict]:
     """A row for each rule and number of codes: microseconds per sample, and memory in units of the codebook's."""
     for (case, (_, size)), num_codes in product(CASES.items(), SIZES):
         call = f"from simulations.benchmarks import scale; print(scale.{{}}({case!r}, {num_codes}))"

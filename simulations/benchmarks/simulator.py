@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -38,7 +37,7 @@ def advancing(rule: Rule, x: np.ndarray, codes: np.ndarray) -> Callable[[], int]
     return run
 
 
-def online() -> Iterator[dict[str, Any]]:
+def online() -> Iterator[dict]:
     """One sample per update, each beside its peers and the bound."""
     for num_codes, dim in SHAPES:
         x, codes = latents(num_codes, dim)
@@ -53,7 +52,7 @@ def online() -> Iterator[dict[str, Any]]:
         yield from compared("online", "VQ", num_codes, dim, 1, one_thread(competitors))
 
 
-def batch() -> Iterator[dict[str, Any]]:
+def batch() -> Iterator[dict]:
     """max(1024, K) samples per update."""
     for num_codes, dim in SHAPES:
         size = max(1024, num_codes)
@@ -67,7 +66,7 @@ def batch() -> Iterator[dict[str, Any]]:
             yield from compared("batch", name, num_codes, dim, size, one_thread(competitors))
 
 
-def kernels() -> Iterator[dict[str, Any]]:
+def kernels() -> Iterator[dict]:
     """NSVQ with a wide kernel and with one narrower than the spacing of the codes, beside the plain loop."""
     for num_codes, dim in SHAPES[1:]:
         x, codes = latents(num_codes, dim)
@@ -80,7 +79,7 @@ def kernels() -> Iterator[dict[str, Any]]:
     yield from transformers()
 
 
-def transformers() -> Iterator[dict[str, Any]]:
+def transformers() -> Iterator[dict]:
     """A step of TransVQ beside one of the layer in torch with the same map: assignment, both passes and Adam in both."""
     for num_codes, dim, width, size in TRANSFORMERS:
         random = np.random.default_rng(0)
@@ -130,9 +129,7 @@ def _torch_threads(number: int) -> int:
     return before
 
 
-def compared(
-    section: str, name: str, num_codes: int, dim: int, size: int, rate_of: dict[str, float]
-) -> Iterator[dict[str, Any]]:
+def compared(section: str, name: str, num_codes: int, dim: int, size: int, rate_of: dict[str, float]) -> Iterator[dict]:
     """A row for each peer: million samples per second of ours and of the peer's, and the ratio."""
     task = {"section": section, "case": name, "codes": num_codes, "dim": dim, "batch": size}
     operations = rate_of.pop("product", None)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from statistics import median
-from typing import Any
 
 from simulations.benchmarks.timing import REPETITIONS, elsewhere
 
@@ -18,7 +17,7 @@ CASES = {
 }
 
 
-def start() -> Iterator[dict[str, Any]]:
+def start() -> Iterator[dict]:
     """Medians of several processes; one before them fills the caches."""
     for case, statements in CASES.items():
         call = _CLOCK.format(statements)

@@ -472,3 +472,15 @@ def test_streams_that_are_closed_or_full(tmp_path):
     done = subprocess.run(["bash", "-c", script], cwd=tmp_path, capture_output=True, text=True)
     assert done.stdout.split() == ["2", "0", "2", "2", "0"]
     assert done.stderr == "vqtheory: No space left on device: standard output\n"
+
+
+def test_the_doctor_ends_with_the_first_thing_that_will_go_wrong(call, monkeypatch):
+    monkeypatch.delenv("VQTHEORY_DATA", raising=False)
+    status, out, _ = call("doctor")
+    assert status == 0
+    assert re.search(rf"^numpy +{re.escape(np.__version__)}$", out, re.MULTILINE)
+    assert out.endswith("\n\nNothing is wrong here.\n")
+    monkeypatch.setenv("VQTHEORY_DATA", "nowhere")
+    status, out, _ = call("doctor")
+    assert status == 1
+    assert out.endswith("\n\nVQTHEORY_DATA names a folder without nowhere/train.parquet.\n")

@@ -36,13 +36,18 @@ def edit(path, old, new):
     path.write_text(text.replace(old, new))
 
 
+def compiled_in(package):
+    """The files of compiled code, and when each was written."""
+    return {path.name: path.stat().st_mtime_ns for path in package.rglob("*.nbc")}
+
+
 def test_an_edited_callee_in_another_file_is_compiled_anew(tmp_path):
     package = copy_package(tmp_path)
     assert printed_by(tmp_path) == "[ 0.5 10. ]"
-    compiled = {path.name: path.stat().st_mtime_ns for path in package.rglob("*.nbc")}
+    compiled = compiled_in(package)
     assert compiled
     assert printed_by(tmp_path) == "[ 0.5 10. ]"
-    assert compiled == {path.name: path.stat().st_mtime_ns for path in package.rglob("*.nbc")}  # taken from the disk
+    assert compiled == compiled_in(package)  # taken from the disk
 
     for path in package.rglob("*.nb[ic]"):  # an index that is cut short, and machine code with one bit turned over
         content = bytearray(path.read_bytes())
@@ -58,12 +63,18 @@ def test_an_edited_callee_in_another_file_is_compiled_anew(tmp_path):
     assert printed_by(tmp_path) == "[ 0.  14.5]"
 
 
-def test_a_cache_that_names_a_class_of_another_version_is_not_used(tmp_path):
-    package = copy_package(tmp_path)
-    program = PROGRAM.replace("VQ(0.5)", "SimVQ(0.5)").replace(".codes.ravel()", ".codes.shape")
-    assert printed_by(tmp_path, program) == "(2, 1)"
-    edit(package / "rules" / "simvq.py", "Parameters", "Renamed")
-    assert printed_by(tmp_path, program) == "(2, 1)"
+def test_the_kernels_that_the_map_loop_finds_by_type(tmp_path):
+    """They come from the disk; an edit of one is noticed; and a cache that names a class of another version is not used."""
+    package, program = copy_package(tmp_path), PROGRAM.replace("VQ(0.5)", "SimVQ(0.5)")
+    before = printed_by(tmp_path, program)
+    compiled = compiled_in(package)
+    assert any(name.startswith("maps._advance") for name in compiled)
+    assert printed_by(tmp_path, program) == before
+    assert compiled == compiled_in(package)
+
+    edit(package / "rules" / "simvq.py", "AffineParameters", "Renamed")
+    edit(package / "rules" / "simvq.py", "pulled.bias[d] += gradient[k, d]", "pulled.bias[d] -= gradient[k, d]")
+    assert printed_by(tmp_path, program) != before
 
 
 NOWHERE = "import numba.core.caching as caching; caching.CacheImpl._locator_classes = []"

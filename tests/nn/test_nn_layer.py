@@ -185,14 +185,19 @@ class TestPropagate:
         in_blocks_of(5, monkeypatch)
         x, codes, moved = (latents(n, 4, seed=n).double() for n in (23, 40, 23))
         w = torch.exp(-0.7 * (x[:, None] - codes).square().sum(dim=2))
-        passed, mass = propagate(x, codes, moved, torch.tensor(-0.7, dtype=torch.float64))
+        passed, mass = propagate(x, whole(x), codes, moved, torch.tensor(-0.7, dtype=torch.float64))
         torch.testing.assert_close(passed, w.T @ moved, rtol=1e-10, atol=1e-12)
         torch.testing.assert_close(mass, w.sum(dim=0), rtol=1e-10, atol=0)
 
     def test_a_code_out_of_reach_gets_nothing(self):
         codes = torch.tensor([[0.0], [1e4]])
-        passed, mass = propagate(torch.zeros(3, 1), codes, torch.ones(3, 1), torch.tensor(-1.0))
+        passed, mass = propagate(torch.zeros(3, 1), whole(range(3)), codes, torch.ones(3, 1), torch.tensor(-1.0))
         assert (passed.ravel().tolist(), mass.tolist()) == ([3, 0], [3, 0])
+
+
+def whole(rows):
+    """All of them are kept."""
+    return torch.ones(len(rows), dtype=torch.bool)
 
 
 def in_blocks_of(size, monkeypatch):
@@ -232,6 +237,7 @@ def test_the_same_bits_on_one_thread_and_on_two(rule):
         assert torch.equal(one, two)
 
 
+KEEP = torch.arange(9) != 4
 OPERATORS = {
     "assign": (torch.ops.vqtheory.assign, ()),
     "attract": (torch.ops.vqtheory.attract, (torch.tensor(-0.7), 0.3, True)),
@@ -243,7 +249,8 @@ OPERATORS = {
 @pytest.mark.parametrize("name", OPERATORS)
 def test_operators_are_what_a_compiler_takes_them_for(name):
     operator, options = OPERATORS[name]
-    torch.library.opcheck(operator, (latents(9, 4), latents(8, 4, seed=1).requires_grad_(name == "attract"), *options))
+    codes = latents(8, 4, seed=1).requires_grad_(name == "attract")
+    torch.library.opcheck(operator, (latents(9, 4), *([] if name == "assign" else [KEEP]), codes, *options))
 
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="the default backend needs a C++ compiler")
@@ -322,7 +329,7 @@ class TestNSVQLoss:
         in_blocks_of(5, monkeypatch)
         codes, x = latents(num_codes, 4, seed=2).to(dtype).requires_grad_(), latents(23, 4, seed=1).to(dtype)
         scale, strength = torch.tensor(-0.7, dtype=dtype), 0.3
-        loss, indices, _ = attract(x, codes, scale, strength, softmax)
+        loss, indices, _ = attract(x, whole(x), codes, scale, strength, softmax)
         assert torch.equal(indices, assign(x, codes))
         dense = dense_loss(x.double(), codes.double(), indices, scale.double(), strength, softmax)
         (wanted,), (found,) = torch.autograd.grad(dense, codes), torch.autograd.grad(loss, codes)
@@ -334,9 +341,9 @@ class TestNSVQLoss:
         """Narrow, it leaves the codes alone; wide, all latents draw alike."""
         codes, x = latents(40, 4, seed=2), 1e3 + latents(23, 4, seed=1)
         tiny = torch.finfo(torch.float32).tiny
-        loss, _, gradient = attract(x, codes, torch.tensor(-1 / tiny), 0.5, softmax)
+        loss, _, gradient = attract(x, whole(x), codes, torch.tensor(-1 / tiny), 0.5, softmax)
         assert (float(loss), float(gradient.abs().max())) == (0, 0)
-        loss, indices, gradient = attract(x, codes, torch.tensor(-tiny), 0.5, softmax)
+        loss, indices, gradient = attract(x, whole(x), codes, torch.tensor(-tiny), 0.5, softmax)
         drawn = 0.5 * (codes[:, None] - x) * (indices != torch.arange(40)[:, None])[:, :, None]
         torch.testing.assert_close(gradient, drawn.sum(dim=1) / 46, rtol=1e-5, atol=0)
 
@@ -367,6 +374,7 @@ class TestEstimators:
 
     def test_the_code_gradient_moves_the_chosen_code_alone(self):
         model = layer(estimator="code-gradient", code_gradient=3.0)
+        model.initialize(latents(50, 4, seed=1))
         quantized, indices, *_ = model(latents(1, 5, 4))
         quantized.sum().backward()
         hits = torch.bincount(indices.ravel(), minlength=8)

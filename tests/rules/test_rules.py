@@ -130,9 +130,11 @@ class TestIdentities:
 
     def test_a_weight_multiplies_the_gain_by_wins(self):
         weighted = Batches(self.x, weight=np.full((1, 64), 0.5))
-        after, _ = (rule := VQ(0.8, clock="wins")).advance(rule.init(self.codes), weighted)
-        expected, _ = (rule := VQ(0.4, clock="wins")).advance(rule.init(self.codes), Batches(self.x))
+        quick, slow = VQ(0.8, clock="wins"), VQ(0.4, clock="wins")
+        after, info = quick.advance(quick.init(self.codes), weighted)
+        expected, unweighted = slow.advance(slow.init(self.codes), Batches(self.x))
         np.testing.assert_array_equal(after.codes, expected.codes)
+        np.testing.assert_allclose(info["distortion"], unweighted["distortion"], rtol=1e-14)
 
     def test_gains_by_wins_need_no_table_from_zero(self):
         """Codes far apart in their counts: the gains are those of the counts, not of the table's order."""

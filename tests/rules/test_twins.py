@@ -67,7 +67,8 @@ def test_by_product(dtype):
     """The least codebook that goes by it, one sample at a time and as a batch, to the bit."""
     codes, batches = data(128, 65, 64, steps=1)
     codes, x, weight = codes.astype(dtype), batches.x[0].astype(dtype), batches.weight[0].astype(dtype)
-    for rule in (VQ(0.3), VQ(harmonic(1.0), clock="wins")):
+    by_wins = VQ(harmonic(1.0), clock="wins")
+    for rule in (VQ(0.3), by_wins):
         one_by_one = Batches(x[:6, None], weight=weight[:6, None])
         state, info = rule.advance(rule.init(codes), one_by_one)
         expected, _, distances = twins.one_by_one(codes, x[:6], rule, weight[:6])
@@ -76,7 +77,7 @@ def test_by_product(dtype):
     winners = [twins.nearest_in_order(sample, codes)[0] for sample in x]
     np.testing.assert_array_equal(nearest(x, codes)[0], winners)
     close_to = 100 * np.finfo(dtype).eps  # of at most 64 sums of numbers of order one
-    for rule in (VQ(0.3), EMA(0.8)):
+    for rule in (VQ(0.3), by_wins, EMA(0.8)):
         state = rule.init(codes)
         after, _ = rule.advance(state, Batches(x[None], weight=weight[None]))
         expected = twins.play(rule, state, Batches(x[None], weight=weight[None]))

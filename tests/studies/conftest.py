@@ -22,7 +22,6 @@ from vqtheory.claims.laws.dimensions import SIZES
 
 matplotlib.use("Agg")
 
-
 FASTER = phase.CASES | {  # what takes the longest: a recovery, and maps at speeds below 1e-3
     "NSVQ": phase.CASES["NSVQ"]._replace(recovery=6000),
     "TransVQ": phase.CASES["TransVQ"]._replace(speeds=(-3.0, -1.5)),

@@ -1,5 +1,8 @@
 """`python -m simulations` and `python -m paper_figures`: tables are kept, pictures are written, names are checked."""
 
+import subprocess
+import sys
+
 import matplotlib as mpl
 import polars as pl
 import pytest
@@ -7,7 +10,8 @@ import pytest
 import paper_figures.__main__
 import simulations.__main__
 import simulations.benchmarks.__main__
-from simulations import tables, toy
+from paper_figures import FIGURES
+from simulations import EXPERIMENTS, tables, toy
 
 
 def test_tables_are_kept_and_named_when_damaged(tmp_path, monkeypatch, capsys):
@@ -38,3 +42,11 @@ def test_a_picture_is_written_to_the_folder_of_figures_and_closed(tmp_path, caps
 def test_a_name_that_is_not_known_is_answered_with_the_nearest(module, meant):
     with pytest.raises(SystemExit, match=f"{module.PROGRAM} must be one of the known names.*did you mean '{meant}'"):
         module.main((f"{meant}x",))
+
+
+def test_neither_experiments_nor_figures_need_torch_before_they_train():
+    """In a process of its own: faces and the benchmarks import torch inside of functions."""
+    names = [f"simulations.{name}" for name in (*EXPERIMENTS, "faces", "benchmarks.layer")]
+    names += [f"paper_figures.{name}" for name in FIGURES]
+    statements = f"import sys, {', '.join(names)}; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", statements], check=False).returncode == 0

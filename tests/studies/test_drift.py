@@ -5,9 +5,10 @@ import polars as pl
 import pytest
 
 from simulations import drift
+from simulations.lineup import LINEUP
 from vqtheory.streams import Patches, Stream
 
-MADE_BY_A_MAP = ["TransVQ", "SimVQ", "SimVQ without bias"]  # rules that do not start from the codes given
+DIRECT = {label for label, entry in LINEUP.items() if entry.family in ("VQ", "EMA", "NSVQ")}  # take the codes given
 
 
 @pytest.mark.parametrize(("kind", "speed"), [("brighter", 0.3), ("fainter", 0.05)])
@@ -29,7 +30,8 @@ def test_every_rule_drifts_and_only_cosine_vq_has_no_ratio(tables):
     assert set(table.filter(pl.col("ratio").is_null())["rule"]) == {"CosineVQ"}
     later = table.filter(pl.col("step") > 0).drop("ratio")
     assert later.null_count().sum_horizontal()[0] == 0
-    direct = table.filter(~pl.col("rule").is_in([*MADE_BY_A_MAP, "CosineVQ"]), step=0)
+    direct = table.filter(pl.col("rule").is_in(DIRECT), step=0)
+    assert len(direct) == 2 * len(DIRECT & set(drift.rules(80)))
     assert direct.group_by("drift").agg(pl.col("ratio", "dead").n_unique()).select("ratio", "dead").rows() == [(1, 1)] * 2
 
 

@@ -83,8 +83,8 @@ def test_a_training_that_was_stopped_goes_on_to_the_same_row(tiny, tmp_path, mon
 
     with pytest.raises(KeyboardInterrupt):
         train(point.training(True), save=tmp_path / point.name, progress=False, on_record=stop)
-    row, kept = faces.finish(point, tmp_path, True, np.inf), table.row(by_predicate=pl.col("group") == "rules", named=True)
-    assert all(row[name] == kept[name] for name in (*faces.METRICS, "config", "alive", "carrying", "reconstructions"))
+    row, whole = faces.finish(point, tmp_path, True, np.inf), table.row(by_predicate=pl.col("group") == "rules", named=True)
+    assert all(row[name] == whole[name] for name in (*faces.METRICS, "config", "alive", "carrying", "reconstructions"))
 
 
 def test_a_training_of_other_settings_is_begun_again(tiny, tmp_path, monkeypatch):
@@ -92,8 +92,8 @@ def test_a_training_of_other_settings_is_begun_again(tiny, tmp_path, monkeypatch
     monkeypatch.delenv("VQTHEORY_DATA", raising=False)
     point = next(point for point in faces.points() if point.label == "VQ quick")
     train(replace(point.training(True), lr=1.0, steps=1), save=tmp_path / point.name, progress=False)
-    kept = table.row(by_predicate=pl.col("group") == "rules", named=True)
-    assert faces.finish(point, tmp_path, True, np.inf)["distortion"] == kept["distortion"]
+    whole = table.row(by_predicate=pl.col("group") == "rules", named=True)
+    assert faces.finish(point, tmp_path, True, np.inf)["distortion"] == whole["distortion"]
 
 
 def test_what_the_titles_say(table):

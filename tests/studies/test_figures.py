@@ -5,13 +5,15 @@ import importlib
 import numpy as np
 import polars as pl
 import pytest
+from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy import stats
 
 import paper_figures.dimensions
+import paper_figures.shrinking
 from paper_figures.style import lines_of, stacked
-from simulations import EXPERIMENTS, STUDIES, convergence, hysteresis, phase
+from simulations import EXPERIMENTS, STUDIES, convergence, dimensions, hysteresis, phase
 from simulations.lineup import LINEUP, in_order
 from simulations.tables import path_of
 from vqtheory.claims.laws import collapse
@@ -45,7 +47,7 @@ def survivors(figure: Figure, table: pl.DataFrame) -> None:
     *small, large = panels(figure)
     for axes, (name, cloud) in zip(small, collapse.CLOUDS.items(), strict=True):
         direction_of = {line.get_color(): {"forward": 1, "backward": -1}.get(line.get_label()) for line in axes.lines[1::2]}
-        assert sorted(direction_of.values()) == sorted(cloud.directions)
+        assert sorted(direction_of[line.get_color()] for line in laws(axes)) == sorted(cloud.directions)
         for line in laws(axes):
             speeds, counts = points(line)
             way = {"density": cloud.source, "direction": direction_of[line.get_color()]}
@@ -100,6 +102,10 @@ def cube(figure: Figure, table: pl.DataFrame) -> None:
     for line in curves:
         dim, (plain, ratio) = dims[line.get_color()], points(line)
         assert ratio == near(share(dim, cell_moment(dim) * ((dim + 2) / (2 * plain)) ** ((dim + 2) / dim)))
+    dots = {dims[line.get_color()]: points(line) for line in middle.lines if line.get_marker() == "o"}
+    for (dim,), runs in table.drop_nulls("survivors").group_by("dim"):
+        lag = np.unique(runs["speed"]) / dimensions.STEP_SIZE
+        assert dots[dim][0] == near((dim + 2) / 2 * (cell_moment(dim) / lag) ** (dim / (dim + 2)))
     (line,) = laws(right)
     assert points(line) == (near([0, 1]), near([0, 1]))
 
@@ -246,6 +252,14 @@ def test_rules_come_in_the_order_of_the_line_up_and_an_unknown_one_is_refused():
     assert in_order(["SimVQ", "VQ", "NSVQ", "VQ"]) == ["VQ", "NSVQ", "SimVQ"]
     with pytest.raises(ValueError, match="did you mean 'NSVQ softmax'"):
         in_order(["NSVQ sofmax"])
+
+
+def test_a_rule_that_is_new_in_a_table_is_drawn_as_the_line_up_has_it(tables):
+    table = tables["shrinking"]
+    paper_figures.shrinking.draw(pl.concat([table, table.filter(rule="VQ").with_columns(rule=pl.lit("CosineVQ"))]))
+    left, _ = plt.gcf().axes
+    drawn = {line.get_label(): line.get_color() for line in left.get_legend().get_lines()}
+    assert list(drawn.items()) == [(rule, LINEUP[rule].color) for rule in ("VQ", "EMA", "NSVQ", "TransVQ", "CosineVQ")]
 
 
 def test_each_rule_has_a_line_of_its_own():

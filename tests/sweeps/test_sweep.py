@@ -232,7 +232,7 @@ def test_runs_where_the_backend_says():
     class Backwards:
         compiles_apart = False
 
-        def map(self, function, tasks):
+        def map(self, function, tasks, killed):
             tasks = list(tasks)
             calls.append(len(tasks))
             return (function(*task) for task in tasks[::-1])
@@ -241,3 +241,61 @@ def test_runs_where_the_backend_says():
     here = vq.sweep(square, grid, jobs=1, progress=False)
     assert vq.sweep(square, grid, backend=Backwards(), progress=False).equals(here)
     assert calls == [3]
+
+
+def hard_to_finish(what, seed):
+    if what == "exit":
+        sys.exit("enough")
+    if what == "killed":
+        os.kill(os.getpid(), signal.SIGKILL)
+    return {"what": "other"} if what == "renamed" else {"value": 1}
+
+
+def test_a_point_that_ends_its_process_is_reported_and_the_rest_goes_on(capsys):
+    names = ["fine", "exit", "killed", "renamed", "good"]
+    table = vq.sweep(hard_to_finish, {"what": names}, jobs=2, progress=False)
+    assert table["value"].to_list() == [1, None, None, None, 1]
+    wanted = (
+        None,
+        "SystemExit: enough",
+        "its process was killed",
+        "must not return 'what', the name of another column",
+        None,
+    )
+    assert all(found is wish is None or wish in found for found, wish in zip(table["error"], wanted, strict=True))
+    assert "A point failed: what=killed, seed=0: its process was killed" in capsys.readouterr().err
+
+
+def test_a_changed_digit_in_a_kept_point_is_noticed(tmp_path, capsys):
+    vq.sweep(square, {"x": [3], "y": [0.5]}, folder=tmp_path, jobs=1)
+    (kept,) = tmp_path.glob("*.json")
+    (tmp_path / f"{kept.name}.999999999.new").write_text("half")
+    kept.write_text(kept.read_text().replace("9", "8", 1))
+    assert vq.sweep(square, {"x": [3], "y": [0.5]}, folder=tmp_path, jobs=1)["error"].to_list() == [None]
+    assert f"{kept} is damaged or of an earlier version" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == [kept.name]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_no_process_outlives_the_sweep(number, tmp_path):
+    program = """
+import os, sys, time, vqtheory as vq
+def slow(x):
+    open(f"{sys.argv[1]}/{os.getpid()}", "w").close()
+    time.sleep(60)
+    return {}
+if __name__ == "__main__":
+    vq.sweep(slow, {"x": range(4)}, seeds=None, jobs=2, progress=False)
+"""
+    (tmp_path / "program.py").write_text(program)
+    (tmp_path / "workers").mkdir()
+    process = subprocess.Popen([sys.executable, tmp_path / "program.py", tmp_path / "workers"], stderr=subprocess.DEVNULL)
+    while len(list((tmp_path / "workers").iterdir())) < 2:
+        time.sleep(0.05)
+    process.send_signal(number)
+    process.wait(20)
+    deadline = time.monotonic() + 20
+    workers = [int(path.name) for path in (tmp_path / "workers").iterdir()]
+    while any(os.path.exists(f"/proc/{worker}") for worker in workers) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not [worker for worker in workers if os.path.exists(f"/proc/{worker}")]

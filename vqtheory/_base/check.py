@@ -5,10 +5,19 @@ from __future__ import annotations
 import difflib
 import math
 import operator
+import os
+import re
 from collections.abc import Iterable
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
+
+SQUARABLE = 1e150  # lengths up to here have squares that a float can hold
+LARGEST_INT = 2**63 - 1  # that an array can hold
+_NO_NUMBERS = (bool, np.bool_, str, bytes, bytearray, np.ma.MaskedArray, np.complexfloating)  # although float() takes them
+_EXACT = 2**53  # beyond, not every whole number is a float
 
 
 def fail(owner: str, name: str, requirement: str, got: Any) -> ValueError:
@@ -17,23 +26,59 @@ def fail(owner: str, name: str, requirement: str, got: Any) -> ValueError:
 
 
 def short(value: Any) -> str:
-    """The `repr` of a value for a message, its middle left out where it is long."""
+    """The `repr` of a value for a message, its middle left out where it is long, without places in memory."""
+    if isinstance(value, type):
+        return f"the class {value.__name__}"
+    if isinstance(value, ModuleType):
+        return f"the module {value.__name__}"
     try:
-        written = repr(value)
+        written = re.sub(r" at 0x[0-9a-fA-F]+", "", repr(value))
     except Exception:  # of an int with more digits than Python writes, or of somebody's own
         written = f"a value of type {type(value).__name__}"
     return written if len(written) <= 400 else f"{written[:300]} ... {written[-60:]}"
 
 
+def instance(owner: str, name: str, value: Any, kind: type | tuple[type, ...], requirement: str) -> None:
+    """Refuses what is not of a kind; of a class it says how an object is made of it."""
+    if isinstance(value, kind):
+        return
+    if isinstance(value, type) and issubclass(value, kind):
+        written = value.__name__
+        raise ValueError(
+            f"The {name!r} parameter of {owner} must be {requirement}. {written} is a class: write {written}(...) for one."
+        )
+    raise fail(owner, name, requirement, value)
+
+
+def flag(owner: str, name: str, value: Any) -> bool:
+    """True or False."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise fail(owner, name, "True or False", value)
+    return bool(value)
+
+
+def path(owner: str, name: str, value: Any, requirement: str = "a path") -> Path:
+    """A path, from text or from a path."""
+    if not isinstance(value, (str, os.PathLike)) or not os.fspath(value) or "\0" in str(value):
+        raise fail(owner, name, requirement, value)
+    try:
+        os.fsencode(value)
+    except UnicodeEncodeError:
+        raise fail(owner, name, requirement, value) from None
+    return Path(value)
+
+
 def integer(owner: str, name: str, value: Any, low: int = 1, high: int | None = None) -> int:
-    """An int in [low, high]."""
+    """An int in [low, high], and one that an array can hold where there is no upper bound."""
     bounds = f"an int >= {low}" if high is None else f"an int in [{low}, {high}]"
     try:
         number = operator.index(value)
     except TypeError:
         raise fail(owner, name, bounds, value) from None
-    if isinstance(value, bool) or number < low or (high is not None and number > high):
+    if isinstance(value, bool) or np.ndim(value) > 0 or number < low or (high is not None and number > high):
         raise fail(owner, name, bounds, value)
+    if high is None and number > LARGEST_INT:
+        raise fail(owner, name, f"an int in [{low}, {LARGEST_INT}]", value)
     return number
 
 
@@ -41,15 +86,45 @@ def real(owner: str, name: str, value: Any, low: float = -math.inf, high: float 
     """A finite number in [low, high], or in (low, high] if `above`."""
     lower = "a finite number" if low == -math.inf else f"a number {'>' if above else '>='} {low:g}"
     requirement = lower if high == math.inf else f"{lower} and <= {high:g}"
-    if isinstance(value, (bool, str)):
+    if isinstance(value, _NO_NUMBERS) or (
+        isinstance(value, np.ndarray) and (value.ndim > 0 or value.dtype.kind not in "fiu")
+    ):
         raise fail(owner, name, requirement, value)
     try:
         number = float(value)
-    except (TypeError, ValueError, OverflowError):
+    except Exception:  # float() asks the value itself, which may be anything
         raise fail(owner, name, requirement, value) from None
     if not math.isfinite(number) or number < low or number > high or (above and number == low):
         raise fail(owner, name, requirement, value)
     return number
+
+
+def number(owner: str, name: str, value: Any, low: float = -math.inf, high: float = math.inf, *, above: bool = False) -> Any:
+    """`real`, of which an int stays one: what a rule or a stream keeps, of whatever type it was given."""
+    checked = real(owner, name, value, low, high, above=above)
+    whole = isinstance(value, (int, np.integer)) and abs(int(value)) <= _EXACT
+    return int(value) if whole else checked
+
+
+def duration(owner: str, name: str, value: Any) -> Any:
+    """A `number` of updates > 0, by which any count of updates can be divided."""
+    return number(owner, name, number(owner, name, value, 0, above=True), 1 / SQUARABLE)
+
+
+def floating(owner: str, name: str, value: Any) -> np.dtype:
+    """A floating type, however it is written."""
+    try:
+        dtype = np.dtype(object if isinstance(value, (np.ndarray, np.generic)) else value)
+    except Exception:  # of what is no type at all
+        dtype = np.dtype(object)
+    if dtype.kind != "f":
+        raise fail(owner, name, "a floating type such as 'float32'", value)
+    return dtype
+
+
+def seed(owner: str, value: Any) -> int:
+    """A seed of any generator of the package."""
+    return integer(owner, "seed", value, 0, 2**64 - 1)
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
@@ -77,14 +152,41 @@ def finite(owner: str, name: str, values: np.ndarray) -> np.ndarray:
     return values
 
 
+def array(owner: str, name: str, values: Any, requirement: str) -> np.ndarray:
+    """Real numbers as an array of whatever shape; lists with rows of different lengths and masked values are refused."""
+    try:
+        numbers = np.asanyarray(values)
+    except Exception:  # of ragged lists, and of what others' tensors and tables say to it
+        raise fail(owner, name, requirement, values) from None
+    if numbers.dtype.kind not in "fiub" or np.ma.is_masked(numbers):
+        raise fail(owner, name, requirement, values)
+    return np.asarray(numbers)
+
+
+def vector(owner: str, name: str, values: Any, length: int) -> np.ndarray:
+    """So many finite numbers, float64."""
+    requirement = f"{length} finite numbers"
+    numbers = array(owner, name, values, requirement)
+    if numbers.shape != (length,):
+        raise fail(owner, name, requirement, values)
+    return finite(owner, name, numbers.astype(np.float64))
+
+
 def matrix(owner: str, name: str, values: Any, columns: int | None = None) -> np.ndarray:
     """A finite floating [rows, columns] array with at least one row and column, C-contiguous."""
-    array = np.asarray(values)
     shape = f"a [rows, {'columns' if columns is None else columns}] array of numbers with at least one row and column"
+    try:
+        array = np.asanyarray(values)
+    except Exception:  # as in `array`
+        raise fail(owner, name, shape, values) from None
+    if np.ma.is_masked(array):
+        raise ValueError(f"The {name!r} parameter of {owner} must be {shape}. Got masked values.")
+    array = np.asarray(array)
     if array.ndim != 2 or array.size == 0 or array.dtype.kind not in "fiub" or columns not in (None, array.shape[1]):
         raise ValueError(
             f"The {name!r} parameter of {owner} must be {shape}. Got shape {array.shape} and dtype {array.dtype}."
         )
     if array.dtype not in (np.float32, np.float64):
-        array = array.astype(np.float64)
+        with np.errstate(over="ignore"):
+            array = array.astype(np.float64)
     return finite(owner, name, np.ascontiguousarray(array))

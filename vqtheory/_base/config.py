@@ -29,6 +29,11 @@ class Configured:
 
     _positional: ClassVar[int] = 0  # how many leading arguments are written without their name
 
+    def _keep(self, **checked: Any) -> None:
+        """Arguments as they were checked, in place of what was given: plain numbers, whose type does not overflow."""
+        for name, value in checked.items():
+            object.__setattr__(self, name, value)
+
     def __repr__(self) -> str:
         arguments = []
         for position, field in enumerate(dataclasses.fields(self)):  # type: ignore[arg-type]

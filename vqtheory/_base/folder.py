@@ -137,7 +137,7 @@ def _manifest(folder: Path) -> dict[str, Any]:
         raise ValueError(f"{folder / MANIFEST} is damaged: it is not a manifest of a run.") from None
 
 
-def kept_files(folder: Path) -> set[str]:
+def listed(folder: Path) -> set[str]:
     """The names of the files that a folder's manifest describes; none where there is no manifest."""
     return set(_manifest(folder)["files"]) if (folder / MANIFEST).is_file() else set()
 

@@ -15,16 +15,16 @@ from importlib.metadata import version
 import tyro
 
 from vqtheory.cli.diagnose import diagnose
+from vqtheory.cli.doctor import doctor
 from vqtheory.cli.evaluate import compare, evaluate
+from vqtheory.cli.options import say
 from vqtheory.cli.predict import predict
 from vqtheory.cli.simulate import resume, show, simulate
 from vqtheory.cli.train import train
 from vqtheory.cli.verify import verify
 
-COMMANDS: dict[str, Callable[..., None]] = {
-    function.__name__: function
-    for function in (simulate, resume, show, diagnose, predict, verify, train, evaluate, compare)  # the order of the help
-}
+_IN_THE_ORDER_OF_THE_HELP = (simulate, resume, show, diagnose, predict, verify, train, evaluate, compare, doctor)
+COMMANDS: dict[str, Callable[..., None]] = {function.__name__: function for function in _IN_THE_ORDER_OF_THE_HELP}
 
 
 def main() -> int:
@@ -61,7 +61,7 @@ def _open_streams() -> None:
 def _call(arguments: list[str]) -> None:
     try:
         if arguments == ["--version"]:
-            print(f"vqtheory {version('vqtheory')}")
+            say(f"vqtheory {version('vqtheory')}")
         else:
             tyro.extras.subcommand_cli_from_dict(COMMANDS, prog="vqtheory", description=_about(arguments), args=arguments)
     finally:

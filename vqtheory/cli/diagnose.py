@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import tyro
 
-from vqtheory.cli.options import option, picture_file, read, torch_module
+from vqtheory.cli.options import option, picture_file, read, say, torch_module
 
 
 def diagnose(
@@ -36,23 +36,19 @@ def diagnose(
     default = source / "diagnosis.png" if source.is_dir() else Path("vqtheory-diagnosis.png")
     target = picture_file(picture or default)
     import vqtheory as vq
+    from vqtheory._base.files import load_array
 
-    given: Any = source
-    if source.suffix == ".npy":
-        from vqtheory._base.files import load_array
-
-        given = load_array(str(source))
-    found = vq.diagnose(
-        given,
+    diagnosis = vq.diagnose(
+        load_array(str(source)) if source.suffix == ".npy" else source,
         None if codes is None else read("codes", str(codes)),
         rule=rule,
         every=1 if every is None else read("every", every),
         batch_size=None if batch_size is None else read("batch_size", batch_size),
     )
-    text = str(found)
+    text = str(diagnosis)
     if replay:
         text += f"\n\nReplay. {torch_module('training.replay').replay(source)}"
     target.parent.mkdir(parents=True, exist_ok=True)
-    found.plot().savefig(target, dpi=150)
-    print(text)
-    print(f"\nPicture: {target}")
+    diagnosis.plot().savefig(target, dpi=150)
+    say(text)
+    say(f"\nPicture: {target}")

@@ -47,6 +47,7 @@ _EXAMPLES = {
         "What its encoder's drift does to the codebook by the laws, and which knob would change it; of myrun too."
     ),
     "vqtheory verify": "Measures what the theory claims, and judges it.",
+    "vqtheory doctor": "Versions, threads, caches, data, and the first thing that will go wrong.",
 }
 _NOTES = {
     "When and why a vector-quantization codebook collapses.": (

@@ -27,6 +27,15 @@ def number(text: str) -> float | str:
     return text
 
 
+def say(text: object) -> None:
+    """Print a text; an error in that names standard output."""
+    try:
+        print(text, flush=True)
+    except OSError as error:
+        error.filename = error.filename or "standard output"
+        raise
+
+
 def picture_file(path: Path | None, folder: Path | None = None) -> Path:
     """Where the picture goes; refused before the run and not after it."""
     target = path or (Path("vqtheory-run.png") if folder is None else folder / "run.png")

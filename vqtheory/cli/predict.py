@@ -2,62 +2,21 @@
 
 from __future__ import annotations
 
-import textwrap
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Any
 
-from vqtheory.cli.options import number, option, read
-
-if TYPE_CHECKING:
-    from vqtheory.theory.prediction import Prediction, Setting
-
-TITLES = {"vq": "Plain VQ", "ema": "EMA", "adam": "VQ trained by Adam", "nsvq": "NSVQ"}
-
-
-def sentences(rule: str, asked: Setting, found: Prediction) -> str:
-    """The answer to read."""
-    answer = _figures(asked, found) if found.means_something else ["No prediction: see Validity."]
-    return "\n".join([_question(rule, asked), "", *answer, "", *textwrap.wrap(f"Validity: {found.validity}", 100)])
-
-
-def _question(rule: str, asked: Setting) -> str:
-    from vqtheory.theory.cures import count
-    from vqtheory.theory.prediction import RULES
-
-    options = ", ".join(
-        f"{name.replace('_', ' ')} {value}"
-        for name, value in asked._asdict().items()
-        if name in RULES[rule][1] and value is not None and (name != "direction" or asked.density is not None)
-    )
-    return f"{TITLES[rule]}: {count(asked.num_codes)}, latents that move by {asked.speed:g} per update; {options}"
-
-
-def _figures(asked: Setting, found: Prediction) -> list[str]:
-    from vqtheory.theory.cures import slower
-
-    K = asked.num_codes
-    lines = [
-        f"  critical speed  {found.critical_speed:.4g} per update",
-        f"  survivors       {found.survivors:,} of {K:,}",
-        "",
-    ]
-    if found.survivors == K:
-        return [*lines, found.all_live]
-    cures = [slower(asked.speed, found.critical_speed), *found.cures]
-    return [
-        *lines,
-        f"What would keep all {K:,} alive, each by itself:",
-        *(f"  {knob:<20}  {where}" for knob, where in cures),
-    ]
+from vqtheory.cli.options import number, option, read, say
 
 
 def predict(
     *,
     num_codes: Annotated[str, option("INT")],
     speed: Annotated[str, option("REAL")],
-    rule: Annotated[str, option("{vq,ema,adam,nsvq}")] = "vq",
+    rule: Annotated[str, option("{vq,sgd,adam,ema,nsvq}|TEXT")] = "vq",
     step_size: Annotated[str | None, option("REAL", "0.05; adam 1e-5")] = None,
+    momentum: Annotated[str | None, option("REAL", "0")] = None,
     decay: Annotated[str | None, option("REAL", "0.99")] = None,
     bandwidth: Annotated[str | None, option("REAL", "1.0")] = None,
+    strength: Annotated[str | None, option("REAL", "0.5")] = None,
     batch_size: Annotated[str | None, option("INT", "1; adam 1024")] = None,
     width: Annotated[str | None, option("REAL", "1.0")] = None,
     dim: Annotated[str | None, option("INT", "1")] = None,
@@ -70,21 +29,30 @@ def predict(
     Args:
         num_codes: How many codes.
         speed: How far the latents move per update of the codebook, in their own unit.
-        rule: How the codebook moves: vq by online k-means or SGD, ema by running means, adam by Adam, nsvq with a kernel.
-        step_size: Of vq and nsvq, 1 moves a code that wins the whole batch onto its mean; of adam the learning rate.
+        rule: How the codebook moves: vq by online k-means, sgd by SGD with momentum, adam by Adam, ema by running means,
+            nsvq with a kernel; or any rule as a call, e.g. "EMA(decay=0.9)".
+        step_size: Of vq, sgd and nsvq, 1 moves a code that wins the whole batch onto its mean; of adam the learning rate.
+        momentum: Of sgd.
         decay: Of ema, per update.
         bandwidth: Of nsvq's kernel, a length.
+        strength: Of nsvq's kernel.
         batch_size: Latents in an update.
         width: Of the uniform cloud, along each axis.
         dim: How many dimensions the latents fill, which may be far fewer than they have.
-        density: A cloud on the line that is not uniform, e.g. "Gaussian(dim=1)" or "Distribution('expon')".
+        density: A cloud in one dimension that is not uniform, e.g. "Gaussian(dim=1)" or "Distribution('expon')".
         direction: Which way such a cloud moves.
         steps: Updates in the run, for what the noise of its samples takes off.
     """
-    given = {"decay": decay, "bandwidth": bandwidth, "batch_size": batch_size, "step_size": step_size, "width": width}
-    given |= {"num_codes": num_codes, "speed": speed, "dim": dim, "direction": direction, "steps": steps}
-    from vqtheory.theory import prediction
+    from vqtheory import theory
 
-    numbers = {name: number(text) for name, text in given.items() if text is not None}
-    setting = prediction.Setting(**numbers, density=None if density is None else read("stream", density))
-    print(sentences(rule.lower(), *prediction.predict(rule, setting)))
+    texts = {
+        "num_codes": num_codes,
+        "speed": speed,
+        "step_size": step_size,
+        "momentum": momentum,
+        "decay": decay,
+    }
+    texts |= {"bandwidth": bandwidth, "strength": strength, "batch_size": batch_size, "width": width, "dim": dim}
+    texts |= {"direction": direction, "steps": steps}
+    numbers: dict[str, Any] = {name: number(text) for name, text in texts.items() if text is not None}
+    say(theory.predict(rule, **numbers, density=None if density is None else read("stream", density)))

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from vqtheory.cli.options import Folder, option, picture_file, read
+from vqtheory.cli.options import Folder, option, picture_file, read, say
 
 if TYPE_CHECKING:
     from vqtheory.simulation.run import Run
@@ -127,10 +127,10 @@ def _end(run: Run, picture: Path, folder: Path | None) -> None:
     """What is printed and drawn when a run is over."""
     from vqtheory.simulation.summary import sentences, table
 
-    print(f"{sentences(run)}\n\n{table(run)}\n")
+    say(f"{sentences(run)}\n\n{table(run)}\n")
     picture.parent.mkdir(parents=True, exist_ok=True)
     run.plot().savefig(picture, dpi=150)
-    print(f"Picture: {picture}")
+    say(f"Picture: {picture}")
     if folder is not None:
         further = {"running": "; to go on", "finished": "; to go further, with --steps", "diverged": ""}[run.status]
-        print(f"Run: {folder}{further and f'{further}: vqtheory resume {shlex.quote(str(folder))}'}")
+        say(f"Run: {folder}{further and f'{further}: vqtheory resume {shlex.quote(str(folder))}'}")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from vqtheory.cli.options import option
+from vqtheory.cli.options import option, say
 
 if TYPE_CHECKING:
     from vqtheory.claims import Verdict
@@ -42,13 +42,13 @@ def verify(
     if save is not None and (save.suffix.lower() not in (".md", ".csv", ".parquet") or not save.parent.is_dir()):
         raise ValueError(f"The verdicts go to a .md, .csv or .parquet file in a folder that exists. Got {str(save)!r}.")
     if list:
-        print("\n".join(f"{one.key} ({one.strength}): {one.statement}" for one in claims.all_claims().values()))
+        say("\n".join(f"{one.key} ({one.strength}): {one.statement}" for one in claims.all_claims().values()))
         return
     total = len(keys) or len(claims.all_claims())
     judged, stopped = _until_stopped(tqdm(claims.verify(keys, effort, seed), total=total, unit=" claims"))
     verdicts = claims.in_order(judged)
     if verdicts:
-        print(table(verdicts))
+        say(table(verdicts))
         if save is not None:
             keep(save, verdicts)
     if stopped:

@@ -1,16 +1,79 @@
-"""A diagnosis, the thing that people call."""
+"""A diagnosis, the thing that people call: `diagnose`, and `Diagnosis` with its text, its picture and its replay."""
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from numpy.typing import ArrayLike
 
 from vqtheory._base.config import parse
-from vqtheory.diagnosis.findings import Diagnosis
-from vqtheory.diagnosis.intake import _recording
+from vqtheory.diagnosis import report
+from vqtheory.diagnosis.findings import Findings
+from vqtheory.diagnosis.intake import Source, recording_of
+from vqtheory.diagnosis.plot import plot_diagnosis
+from vqtheory.diagnosis.replay import play
+from vqtheory.protocols import Rule
+from vqtheory.simulation.run import Run
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True, eq=False)
+class Diagnosis(Findings):
+    """Which codes are alive, what the laws say will survive, and which knob would change it.
+
+    `print` it to read it, `plot` it to see it. `forecast`, `causes` and `cures` have numbers as their fields, and print as
+    sentences.
+
+    Attributes
+    ----------
+    recording : Recording
+        What it is made of; its `table` has speed, spread and usage over time.
+    """
+
+    @property
+    def state(self) -> str:
+        """Which codes are alive, in sentences."""
+        return report.state(self)
+
+    def __str__(self) -> str:
+        return report.text(self)
+
+    def plot(self) -> Figure:
+        """Codes among latents, survivors over the updates beside what the laws say, and speed against codebook size."""
+        return plot_diagnosis(self)
+
+    def replayed(self, rule: Rule | None = None, codes: int | None = None, seed: int = 0) -> Run:
+        """What a rule would have kept, had the encoder moved as it did: the rule simulated on the probe's own motion.
+
+        It asks no law: growth, turns and all that a drift is not are in it. Compare `carrying` of the run's hits with the
+        same number of the training; codes in thin tails, which a probe hardly has, are counted in neither.
+
+        Parameters
+        ----------
+        rule : rule, optional
+            By default the recording's own, at the optimizer's rate of the last time.
+        codes : int, optional
+            By default as many as there are, from latents of the probe at the first time.
+        seed : int, default 0
+
+        Raises
+        ------
+        ValueError
+            For times that are not equally far apart, and where no rule of the simulator does what the optimizer did.
+        """
+        return play(self.recording, rule, codes, seed)
 
 
 def diagnose(
-    source: Any, codes: Any = None, *, rule: Any = None, every: int = 1, batch_size: int | None = None
+    source: Source,
+    codes: ArrayLike | None = None,
+    *,
+    rule: Rule | str | None = None,
+    every: int = 1,
+    batch_size: int | None = None,
 ) -> Diagnosis:
     """Say which codes of a codebook are alive, what the collapse laws predict will survive, and which knob would change it.
 
@@ -43,16 +106,20 @@ def diagnose(
     --------
     Sixteen codes at their places on an interval, and a probe that moves by 0.001 of it per update:
 
+    >>> import numpy as np
+    >>> from vqtheory import rules
     >>> codes = (np.arange(16)[:, None] + 0.5) / 16
     >>> probe = np.linspace(0, 1, 1000)[:, None] + 0.001 * np.arange(0, 3000, 100)[:, None, None]
-    >>> found = diagnose(probe, codes, rule=rules.VQ(step_size=0.05), every=100)
-    >>> print(textwrap.fill(found.forecast, 110))
-    The drift was too fast: in updates 1 to 100 the latents moved by 0.001 per update, 288 times the critical
-    speed of 16 codes; going on so would leave 2. By the laws 2 of 16 are alive now.
-    >>> found.cures[2]
-    ('a smaller codebook', 'at most 2 codes')
+    >>> diagnosis = diagnose(probe, codes, rule=rules.VQ(step_size=0.05), every=100)
+    >>> diagnosis.forecast.kind, round(diagnosis.forecast.excess), diagnosis.forecast.survivors
+    ('too fast', 288, 2)
+    >>> print(diagnosis.forecast)
+    The drift was too fast: in updates 1 to 100 the latents moved by 0.001 per update, 288 times the critical speed of
+    16 codes; going on so would leave 2. By the laws 2 of 16 are alive now.
+    >>> diagnosis.cures[2].value, str(diagnosis.cures[2])
+    (2, 'a smaller codebook, at most 2 codes')
     """
-    recording = _recording(source, codes, parse(rule) if isinstance(rule, str) else rule, every, batch_size)
+    recording = recording_of(source, codes, parse(rule) if isinstance(rule, str) else rule, every, batch_size)
     if len(recording.steps) < 2:
         raise ValueError(
             "A diagnosis needs what was seen at two times or more. This is one: a Monitor sees more with a smaller `every`."

@@ -4,42 +4,116 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeAlias, cast, runtime_checkable
+
+import numpy as np
+from numpy.typing import ArrayLike
 
 from vqtheory._base import check
-from vqtheory._base.folder import kept_files, verified
-from vqtheory.diagnosis.recording import Recording, of_rule
+from vqtheory._base.folder import MANIFEST, listed, verified
+from vqtheory._base.randomness import Purpose, generator
+from vqtheory.diagnosis.recording import FILE, Recording, joined, of_rule, seen
+from vqtheory.protocols import Rule
 from vqtheory.simulation.run import Run
+from vqtheory.streams import Stream
+
+_PROBE = 1024  # latents of a simulated run's stream
+_TIMES = 256  # of a simulated run
 
 
-def _recording(source: Any, codes: Any, rule: Any, every: int, batch_size: int | None) -> Recording:
-    if isinstance(source, (str, Path)):
-        source = _kept(Path(source))
-    source = getattr(source, "monitor", source)  # of a training
-    source = getattr(source, "recording", source)
-    if isinstance(source, Run):
-        source = Recording.of_run(source)
-    if not isinstance(source, Recording):
+@runtime_checkable
+class HasRecording(Protocol):
+    """What has made a recording: a Monitor, or a diagnosis."""
+
+    @property
+    def recording(self) -> Recording:
+        """All that was seen."""
+
+
+@runtime_checkable
+class HasMonitor(Protocol):
+    """A training that a Monitor watches."""
+
+    @property
+    def monitor(self) -> HasRecording:
+        """The Monitor."""
+
+
+Source: TypeAlias = Recording | HasRecording | HasMonitor | Run | str | Path | ArrayLike
+
+
+def recording_of(
+    source: Source, codes: ArrayLike | None, rule: Rule | None, every: int, batch_size: int | None
+) -> Recording:
+    """The recording that a source is, has, or makes; the parameters are those of `diagnose`."""
+    recording = _held(source)
+    if recording is None:
         if codes is None:
             raise check.fail("diagnose", "codes", "an array [K, D] beside latents [T, N, D]", codes)
         size = None if batch_size is None else check.integer("diagnose", "batch_size", batch_size)
-        return Recording.of(source, codes, rule, every, size)
-    given = {"codes": (codes, codes is not None), "every": (every, every != 1), "batch_size": (batch_size, bool(batch_size))}
-    for name, (value, is_given) in given.items():
-        if is_given:
-            raise check.fail("diagnose", name, "given with an array of latents only", value)
+        return Recording.of(cast(ArrayLike, source), codes, rule, every, size)
+    _refuse("codes", codes, codes is not None)
+    _refuse("every", every, every != 1)
+    _refuse("batch_size", batch_size, bool(batch_size))
     if rule is None:
-        return source
-    known = {} if source.optimizer else of_rule(rule, source.steps)
-    return replace(source, rule=rule, **known)
+        return recording
+    known = {} if recording.optimizer else of_rule(rule, recording.steps)
+    return replace(recording, rule=rule, **known)
 
 
-def _kept(path: Path) -> Any:
+def _refuse(name: str, value: Any, is_given: bool) -> None:
+    if is_given:
+        raise check.fail("diagnose", name, "given with an array of latents only", value)
+
+
+def _held(source: Source) -> Recording | None:
+    """The recording of anything but latents."""
+    if isinstance(source, (str, Path)):
+        return _kept(Path(source))
+    if isinstance(source, HasMonitor):
+        source = source.monitor
+    if isinstance(source, HasRecording):
+        source = source.recording
+    if isinstance(source, Run):
+        return of_run(source)
+    return source if isinstance(source, Recording) else None
+
+
+def _kept(path: Path) -> Recording:
     """What a path holds: a recording, a training or a simulated run."""
     if path.is_file() and path.suffix != ".npz":
         raise ValueError(f"{path} is no recording (.npz) of a Monitor. Of a run give the folder: {path.parent}.")
     if path.is_file() or path.suffix == ".npz":
         return Recording.load(path)
-    if {"monitor.npz", "checkpoint.pt"} & kept_files(path) or (path / "checkpoint.pt").exists():
-        return Recording.read(verified(path, ["monitor.npz"])["monitor.npz"], str(path / "monitor.npz"))
-    return Run.load(path)
+    if (path / MANIFEST).is_file() and FILE in listed(path):
+        return Recording.read(verified(path, [FILE])[FILE], str(path / FILE))
+    return of_run(Run.load(path))
+
+
+def of_run(run: Run) -> Recording:
+    """From a simulated run: samples of its stream at the records of its history."""
+    rows = [row for row in run.rows if row["step"] > 0]
+    stream, rule, seed = run.config.stream, run.config.rule, run.config.seed
+    if not isinstance(stream, Stream) or len(rows) < 2:
+        raise ValueError("A diagnosis of a simulation needs two records, and a stream that drifts by a law: Stream.")
+    rows = rows[:: -max(1, -(-len(rows) // _TIMES))][::-1]
+    steps = np.array([row["step"] for row in rows])
+    samples = stream.source.sample(generator(seed, Purpose.PROBE, 0), _PROBE)[None]
+    snapshots = [stream.at(step, seed) for step in steps.tolist()]
+    latents = np.concatenate([snapshot.now.apply(samples, snapshot.source.mean) for snapshot in snapshots])
+    counted = {name: np.array([row[name] for row in rows], np.float64) for name in ("used", "perplexity", "distortion")}
+    unknown = np.full((len(rows), stream.dim), np.nan)  # of codes that have moved on since
+    return joined(
+        [seen(frame, run.codes) for frame in latents],
+        steps,
+        rule,
+        **of_rule(rule, steps),
+        hits=run.hits[None],
+        used=counted["used"],
+        perplexities=counted["perplexity"],
+        distortions=counted["distortion"],
+        code_means=unknown,
+        code_spreads=unknown[:, 0],
+        batch_size=run.config.batch_size,
+        since=run.hits_since,
+    )

@@ -1,177 +1,207 @@
-"""What the collapse law says of the drift between two looks at a codebook.
+"""What the collapse law says of the drift between two probes of a codebook.
 
 Latents of a model do not fill a cube. In a box of sides L_1 >= L_2 >= ..., of which the cells fill the first d, a drift
 along a side L leaves the codes that a cube of d dimensions and of the width (L_1 ... L_d)^(2/d) / L would keep: the cells
 of the steady drift, f h^(d+2) = (a/M) x with f = 1 / (L_1 ... L_d), add up to them. Cells are as many-sided as leaves the
-most codes, with two layers at least along each side. Derived for this package; tests/test_diagnosis.py simulates boxes
-with sides down to 0.03 of the longest, which keep 0.7 to 1 of as many.
+most codes, with two layers at least along each side. Derived for this package; tests/diagnosis simulates boxes with sides
+down to 0.03 of the longest, which keep 0.7 to 1 of as many.
+
+Which law it is, `vqtheory.theory.predict` knows. Here is how each is asked of a probe.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from vqtheory import rules
 from vqtheory.diagnosis.recording import Recording, values
-from vqtheory.theory import capture_speed, prediction
-from vqtheory.theory.cures import FEWER, KERNEL, STEP_SIZE, count, passed_on, slower
+from vqtheory.protocols import Rule
+from vqtheory.rules import VQ
+from vqtheory.rules.base import declared, projects, under
+from vqtheory.theory.answers import MOST_STEP
+from vqtheory.theory.capture import capture_speed
+from vqtheory.theory.cures import BANDWIDTH, CODES, LEARNING_RATE, SPEED, Cure, fewer, kernel, slower
+from vqtheory.theory.prediction import NO_LAW, Law, law_for, predict
 
-_LINE = 1.1  # effective dimensions
-_MOST_STEP = 4.0  # of NSVQ, above which the gain of a batch can be 2 or more, and diverges
+_ONE = 1.1  # effective dimensions, up to which the laws of one dimension are asked
 
 
-class Law(NamedTuple):
-    """What the law of the rule says of a drift that goes on as it was between two times."""
+class Outlook(NamedTuple):
+    """What the law says of a drift that goes on as it was between two times.
 
-    survivors: float  # nan where there is no law
+    Attributes
+    ----------
+    survivors : float
+        How many codes it leaves; nan where no law says.
+    critical_speed : float
+        The fastest drift that all codes can follow, per update; nan where no law says.
+    cures : tuple of Cure
+        What would keep all alive, each by itself.
+    validity : str
+        What the law is exact for, or why there is none.
+    limit : str
+        What the critical speed is, where it is not that of so many codes.
+    """
+
+    survivors: float
     critical_speed: float
-    cures: list[tuple[str, str]]
+    cures: tuple[Cure, ...]
     validity: str
-    limit: str = ""  # what the critical speed is, where it is not that of so many codes
+    limit: str = ""
 
 
-def law_of(recording: Recording, i: int) -> Law:
+def outlook(recording: Recording, i: int) -> Outlook:
     """Of the stretch from time i to the next."""
-    kind = kind_of(recording)
-    if kind is None:
+    rule = _mover(recording)
+    law = None if rule is None else law_for(rule)
+    if law is None and not _is_stepped_by_adam(recording):
         return _none(_reason(recording))
-    about = _asked(recording, i)
-    if about["speed"] == 0:
-        return Law(len(recording.codes), math.inf, [], "the latents stand still.")
+    if recording.motion.speed[i] == 0:
+        return Outlook(len(recording.codes), math.inf, (), "The latents are stationary.")
     if recording.motion.length[i] == 0:
-        return _none("the latents are all at one place.")
-    if kind != "ema" and math.isnan(about["step_size"]):
-        return _none("the step size is not known: give Monitor the optimizer of the codebook.")
-    return _LAWS[kind](recording, i, about)
+        return _none("The latents are all at one place.")
+    if math.isnan(recording.rates[i + 1]) and (law is None or "step_size" in law.options):
+        return _none("The step size is not known: give Monitor the optimizer of the codebook.")
+    if rule is None or law is None:
+        return _of_adam_steps(recording, i)
+    return _way_of(law)(recording, i, rule)
 
 
-def _asked(recording: Recording, i: int) -> dict[str, Any]:
-    """The stretch in the words of `vqtheory predict`."""
-    at = recording.steps[i : i + 1]
-    about: dict[str, Any] = {"num_codes": len(recording.codes), "speed": float(recording.motion.speed[i])}
-    about |= {"step_size": float(recording.rates[i + 1]), "batch_size": recording.batch_size or len(recording.codes)}
-    about["decay"] = float(values(recording.rule, "decay", at)[0])
-    about["bandwidth"] = max(float(values(recording.rule, "bandwidth", at)[0]), np.finfo(float).tiny)
-    return about
+def _mover(recording: Recording) -> Rule | None:
+    """The simulator's rule that moves codes as the recording's rule did under its optimizer, where there is one."""
+    rule, optimizer, rate = recording.rule, recording.optimizer, float(recording.rates[-1])
+    if rule is None or optimizer is None or declared(rule, "step_size") is None:  # a rule of averages needs no optimizer
+        return rule
+    return None if math.isnan(rate) else under(rule, optimizer, rate)
 
 
-def _of_ema(recording: Recording, i: int, about: dict[str, Any]) -> Law:
-    if recording.motion.dimension[i] > _LINE:
-        return _none("that of EMA is known on the line only. In more dimensions it keeps far more codes than there.")
-    return _predicted("ema", about | {"width": float(recording.motion.length[i])})
+def _is_stepped_by_adam(recording: Recording) -> bool:
+    """Whether the codes themselves are what Adam moves, so that none goes farther than its steps."""
+    rule = recording.rule
+    if rule is None or recording.optimizer != "adam" or declared(rule, "step_size") is None:
+        return False
+    return not (declared(rule, "memory") or declared(rule, "needs_displacement") or projects(rule))
 
 
-def _of_box(recording: Recording, i: int, about: dict[str, Any]) -> Law:
-    """Plain VQ in as many dimensions as leave the most codes."""
+def _reason(recording: Recording) -> str:
+    """Why there is no law."""
+    rule, optimizer = recording.rule, recording.optimizer
+    if optimizer not in (None, "sgd", "adam"):
+        return f"There is none for {optimizer}."
+    if rule is None:
+        return "The rule is not known. Name it, as in rule=vq.rules.EMA(decay=0.8), or --rule."
+    return NO_LAW.get(type(rule), f"There is none for {rule!r}.")
+
+
+def _none(why: str) -> Outlook:
+    return Outlook(math.nan, math.nan, (), why)
+
+
+def _way_of(law: Law) -> Callable[[Recording, int, Rule], Outlook]:
+    """How a law is asked of a probe."""
+    if law.name in _WAYS:
+        return _WAYS[law.name]
+    return _of_box if "dim" in law.options else _in_one_dimension
+
+
+def _predicted(recording: Recording, i: int, rule: Rule, **conditions: Any) -> Outlook:
+    """The answer of `predict` for a rule with a law; step sizes are those that were seen, which have momentum in them."""
+    law, num_codes = law_for(rule), len(recording.codes)
+    seen = {"step_size": float(recording.rates[i + 1]), "momentum": 0.0, "batch_size": recording.batch_size or num_codes}
+    question = {"num_codes": num_codes, "speed": float(recording.motion.speed[i]), "at": int(recording.steps[i])}
+    question |= {name: value for name, value in seen.items() if law is not None and name in law.options}
+    prediction = predict(rule, **(question | conditions))
+    return Outlook(prediction.survivors, prediction.critical_speed, prediction.cures, prediction.validity)
+
+
+def _in_one_dimension(recording: Recording, i: int, rule: Rule) -> Outlook:
+    """A law that is known in one dimension only, of a uniform cloud as long as the latents along their motion."""
+    dimension = recording.motion.dimension[i]
+    if dimension > _ONE:
+        name = type(rule).__name__
+        return _none(f"The law of {name} is known in one dimension only, and the latents fill about {dimension:.1f}.")
+    return _predicted(recording, i, rule, width=float(recording.motion.length[i]))
+
+
+def _of_box(recording: Recording, i: int, rule: Rule) -> Outlook:
+    """A law of cubes, in as many dimensions as leave the most codes."""
     sides, length = recording.motion.sides[i], float(recording.motion.length[i])
-    most = max(1, min(int(math.log2(about["num_codes"])), int(np.count_nonzero(sides > 0))))
+    most = max(1, min(int(math.log2(len(recording.codes))), int(np.count_nonzero(sides > 0))))
     logs = np.cumsum(np.log(sides[:most]))
     widths = {d: float(np.exp(2 * logs[d - 1] / d)) / length for d in range(1, most + 1)}
-    laws = {d: _predicted("vq", about | {"dim": d, "width": width}) for d, width in widths.items()}
-    known = {d: law for d, law in laws.items() if not math.isnan(law.survivors)}
+    outlooks = {d: _predicted(recording, i, rule, dim=d, width=width) for d, width in widths.items()}
+    known = {d: answer for d, answer in outlooks.items() if not math.isnan(answer.survivors)}
     if not known:
-        return laws[1]
-    best = max(known.values(), key=lambda law: law.critical_speed)
-    survivors = max((law.survivors for d, law in known.items() if law.survivors >= 2**d), default=1)
-    cures = [cure for cure in best.cures if not cure[0].startswith((FEWER, KERNEL))]
-    cures += [(FEWER, f"at most {count(int(survivors))}")]
-    return best._replace(survivors=survivors, cures=cures)
+        return outlooks[1]
+    best = max(known.values(), key=lambda answer: answer.critical_speed)
+    survivors = int(max((answer.survivors for d, answer in known.items() if answer.survivors >= 2**d), default=1))
+    cures = [cure for cure in best.cures if cure.knob not in (CODES, BANDWIDTH)]
+    return best._replace(survivors=survivors, cures=(*cures, fewer(survivors)) if cures else ())
 
 
-def kernel_cure(recording: Recording, i: int) -> list[tuple[str, str]]:
-    """NSVQ with a kernel as wide as the cloud, if that carries codes of plain VQ along at the speed of a stretch."""
-    if kind_of(recording) != "vq":
-        return []
+def kernel_cures(recording: Recording, i: int) -> tuple[Cure, ...]:
+    """NSVQ with a kernel as wide as the cloud, if it carries codes of plain VQ at the speed of a stretch."""
+    rule = _mover(recording)
+    law = None if rule is None else law_for(rule)
+    if law is None or _way_of(law) is not _of_box or "step_size" not in law.options:
+        return ()
     speed, bandwidth = float(recording.motion.speed[i]), float(recording.motion.spread[i])
     reach = _reach(recording, i, float(recording.rates[i + 1]), bandwidth)
-    return [passed_on(bandwidth, reach)] if reach > speed else []
+    return (kernel(bandwidth, reach),) if reach > speed else ()
 
 
 def _reach(recording: Recording, i: int, step_size: float, bandwidth: float, strength: float | None = None) -> float:
-    """The speed up to which the kernel carries a code along behind the probe; 0 where so large a step diverges."""
-    if step_size > _MOST_STEP:
+    """The speed up to which the kernel carries a code behind the probe; 0 where so large a step diverges."""
+    if step_size > MOST_STEP or strength == 0:
         return 0.0
     probe = recording.latents[i].astype(np.float64)
     return float(capture_speed(step_size, bandwidth, strength, source=probe, direction=recording.motion.direction[i]))
 
 
-def _of_nsvq(recording: Recording, i: int, about: dict[str, Any]) -> Law:
-    """A code lives where plain VQ would keep it, and where the kernel carries it along."""
-    plain = _of_box(recording, i, about)
-    reach = _reach(recording, i, about["step_size"], about["bandwidth"], recording.rule.strength)
-    critical = max(reach, plain.critical_speed)
-    if about["speed"] > critical:
-        return plain._replace(critical_speed=critical, cures=[slower(about["speed"], critical), *plain.cures[1:]])
-    why = "Mean motion. Codes that the kernel carries along come back into use once the drift is over and it has shrunk."
-    return Law(about["num_codes"], critical, [], why)
+def _of_nsvq(recording: Recording, i: int, rule: Rule) -> Outlook:
+    """A code lives where plain VQ would keep it, and where the kernel carries it."""
+    unaided = _of_box(recording, i, VQ())
+    (bandwidth,) = np.maximum(values(rule, "bandwidth", recording.steps[i : i + 1]), np.finfo(float).tiny)
+    (strength,) = values(rule, "strength", recording.steps[i : i + 1])
+    reach = _reach(recording, i, float(recording.rates[i + 1]), bandwidth, None if math.isnan(strength) else strength)
+    speed, critical = float(recording.motion.speed[i]), max(reach, unaided.critical_speed)
+    if speed > critical:
+        cures = [cure for cure in unaided.cures if cure.knob != SPEED]
+        return unaided._replace(critical_speed=critical, cures=(slower(speed, critical), *cures))
+    why = "Mean motion. Codes that the kernel carries come back into use once the drift is over and it has shrunk."
+    return Outlook(len(recording.codes), critical, (), why)
 
 
-def _predicted(kind: str, about: dict[str, Any], scale: float = 1.0) -> Law:
-    """The answer of `vqtheory predict`; `scale` is that of the speed."""
-    _, defaults = prediction.RULES[kind]
-    known = {name: value for name, value in about.items() if name in (*defaults, "num_codes", "speed")}
-    _, found = prediction.predict(kind, prediction.Setting(**known))
-    if not found.means_something:
-        return _none(found.validity)
-    critical = scale * found.critical_speed
-    return Law(found.survivors, critical, [slower(scale * about["speed"], critical), *found.cures], found.validity)
+def _of_adam(recording: Recording, i: int, rule: Rule) -> Outlook:
+    """The law of Adam, of steps that can follow; a cloud along a diagonal has its speed and spread in each coordinate."""
+    motion = recording.motion
+    speed, share = float(motion.speed[i]), math.sqrt(np.sum(motion.direction[i] ** 4))
+    can_follow = speed * np.abs(motion.direction[i]).max() < recording.rates[i + 1]
+    if can_follow and motion.dimension[i] <= _ONE and recording.batch_size is not None:
+        answer = _predicted(recording, i, rule, speed=speed * share, width=float(motion.length[i]))
+        if not math.isnan(answer.survivors):
+            critical = answer.critical_speed / share
+            cures = [cure for cure in answer.cures if cure.knob != SPEED]
+            return answer._replace(critical_speed=critical, cures=(slower(speed, critical), *cures) if cures else ())
+    return _of_adam_steps(recording, i)
 
 
-def _of_adam(recording: Recording, i: int, about: dict[str, Any]) -> Law:
+def _of_adam_steps(recording: Recording, i: int) -> Outlook:
     """In the long run Adam moves no coordinate by more than its rate: a drift beyond that leaves all codes behind."""
-    direction, rate = recording.motion.direction[i], about["step_size"]
-    steepest = float(np.abs(direction).max())
-    needed = about["speed"] * steepest
-    on_line = recording.motion.dimension[i] <= _LINE and isinstance(recording.rule, rules.VQ | rules.TrainedVQ)
-    if needed < rate and on_line and recording.batch_size is not None:
-        share = math.sqrt(np.sum(direction**4))  # a cloud along a diagonal has its speed and spread in each coordinate
-        width = float(recording.motion.length[i])
-        law = _predicted("adam", about | {"speed": about["speed"] * share, "width": width}, 1 / share)
-        if not math.isnan(law.survivors):
-            return law
-    cure = (STEP_SIZE, f"of the codebook: a learning rate above {needed:.3g}")
-    return Law(
+    speed, steepest = float(recording.motion.speed[i]), float(np.abs(recording.motion.direction[i]).max())
+    critical = float(recording.rates[i + 1]) / steepest
+    return Outlook(
         math.nan,
-        rate / steepest,
-        [slower(about["speed"], rate / steepest), cure],
+        critical,
+        (slower(speed, critical), Cure(LEARNING_RATE, "at least", speed * steepest)),
         "In the long run Adam moves no coordinate by more than the learning rate in an update, and no code can follow a "
-        "faster drift. How many of those that can follow live is known on the line only, for VQ and steps below its cells.",
+        "faster drift. How many of the codes that can follow are alive is known in one dimension only, for VQ and steps "
+        "below its cells.",
         "the reach of Adam's steps",
     )
 
 
-def _none(why: str) -> Law:
-    return Law(math.nan, math.nan, [], why)
-
-
-def kind_of(recording: Recording) -> str | None:
-    """Which of the laws of `vqtheory predict` it is, if any."""
-    rule, adam = recording.rule, recording.optimizer == "adam"
-    if recording.optimizer not in (None, "sgd", "adam"):
-        return None
-    if isinstance(rule, rules.EMA):
-        return "ema"
-    if isinstance(rule, rules.TrainedVQ):
-        return "adam" if rule.optimizer == "adam" else "vq"
-    if isinstance(rule, rules.NSVQ) and rule.form != "propagate" and (adam or rule.form == "gaussian"):
-        return "adam" if adam else "nsvq"
-    if isinstance(rule, rules.VQ):
-        return "adam" if adam else "vq"
-    return None
-
-
-def _reason(recording: Recording) -> str:
-    rule = recording.rule
-    if recording.optimizer not in (None, "sgd", "adam"):
-        return f"there is none for {recording.optimizer}."
-    if rule is None:
-        return "the rule is not known. Name it, as in rule=vq.rules.EMA(decay=0.8), or --rule."
-    if isinstance(rule, rules.TransVQ | rules.SimVQ):
-        return "a map moves all its codes together, and its start and the size of its steps decide."
-    return f"there is none for {rule!r}."
-
-
-_LAWS = {"vq": _of_box, "ema": _of_ema, "adam": _of_adam, "nsvq": _of_nsvq}
+_WAYS = {"adam": _of_adam, "nsvq": _of_nsvq}

@@ -21,10 +21,11 @@ class Motion(NamedTuple):
     dimension: np.ndarray  # [T], (sum of variances)^2 / sum of their squares, on principal axes
 
 
-def _motion(latents: np.ndarray, steps: np.ndarray) -> Motion:
+def motion_of(latents: np.ndarray, steps: np.ndarray) -> Motion:
+    """How latents [T, N, D] of the same samples have moved at these steps."""
     means, every = latents.mean(axis=1), np.diff(steps)
     covariances = [(x - mean).T @ (x - mean) / len(x) for x, mean in zip(latents, means, strict=True)]
-    variances = np.array([np.linalg.eigvalsh(each)[::-1] for each in covariances]).clip(0)
+    variances = np.array([np.linalg.eigvalsh(covariance)[::-1] for covariance in covariances]).clip(0)
     total, squares = variances.sum(axis=1), np.sum(variances**2, axis=1)
     moves = np.diff(means, axis=0)
     distance = np.linalg.norm(moves, axis=1)
@@ -49,4 +50,5 @@ def _motion(latents: np.ndarray, steps: np.ndarray) -> Motion:
 
 def _length(direction: np.ndarray, covariances: list[np.ndarray]) -> np.ndarray:
     """Of uniform clouds with these covariances [T][D, D], along directions [T, D]."""
-    return np.sqrt([12 * max(0.0, e @ each @ e) for e, each in zip(direction, covariances, strict=True)])
+    variances = [max(0.0, e @ covariance @ e) for e, covariance in zip(direction, covariances, strict=True)]
+    return np.sqrt(12 * np.array(variances))

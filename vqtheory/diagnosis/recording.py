@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from vqtheory._base import check
 from vqtheory._base.config import parse, text
 from vqtheory._base.folder import write_beside
-from vqtheory.diagnosis.motion import Motion, _motion
+from vqtheory.diagnosis.motion import Motion, motion_of
 from vqtheory.measure import cells, perplexity
+from vqtheory.protocols import Rule
+from vqtheory.rules.base import declared
+from vqtheory.streams.recorded import Recorded
 
 if TYPE_CHECKING:
     import polars as pl
 
-    from vqtheory.simulation.run import Run
-    from vqtheory.streams import Recorded
-
-_PROBE = 1024  # latents of the law of a simulated run
-_TIMES = 256  # of a simulated run
+FILE = "monitor.npz"  # the name of a recording in the folder of a training
 _PLAIN = ("optimizer", "weight_decay", "batch_size", "since", "every", "updates")
 
 
@@ -75,7 +75,7 @@ class Recording:
     used: np.ndarray
     perplexities: np.ndarray
     rates: np.ndarray
-    rule: Any = None
+    rule: Rule | None = None
     optimizer: str | None = None
     weight_decay: float = 0.0
     batch_size: int | None = None
@@ -85,7 +85,14 @@ class Recording:
     updates: int | None = None
 
     @classmethod
-    def of(cls, latents: Any, codes: Any, rule: Any = None, every: int = 1, batch_size: int | None = None) -> Recording:
+    def of(
+        cls,
+        latents: ArrayLike,
+        codes: ArrayLike,
+        rule: Rule | None = None,
+        every: int = 1,
+        batch_size: int | None = None,
+    ) -> Recording:
         """From latents [T, N, D] of one batch, and codes [K, D] of the last time or [T, K, D] of each."""
         latents, codes = np.asarray(latents), np.asarray(codes)
         every = check.integer("diagnose", "every", every)
@@ -97,38 +104,9 @@ class Recording:
         check.finite("diagnose", "latents", latents)
         check.finite("diagnose", "codes", codes)
         steps = every * np.arange(len(latents))
-        times = [seen(*pair) for pair in zip(latents, _each(codes, len(latents)), strict=True)]
+        codebooks = codes if codes.ndim == 3 else [codes] * len(latents)
+        times = [seen(*pair) for pair in zip(latents, codebooks, strict=True)]
         return joined(times, steps, rule, batch_size=batch_size, **of_rule(rule, steps))
-
-    @classmethod
-    def of_run(cls, run: Run) -> Recording:
-        """From a simulated run: samples of its law at the records of its history."""
-        from vqtheory._base.randomness import Purpose, generator
-        from vqtheory.streams import Stream
-
-        rows = [row for row in run.rows if row["step"] > 0]
-        if not isinstance(run.config.stream, Stream) or len(rows) < 2:
-            raise ValueError("A diagnosis of a simulation needs two records, and a stream that drifts by a law: Stream.")
-        rows = rows[:: -max(1, -(-len(rows) // _TIMES))][::-1]
-        stream, seed = run.config.stream, run.config.seed
-        samples = stream.source.sample(generator(seed, Purpose.PROBE, 0), _PROBE)[None]
-        laws = [stream.at(row["step"], seed) for row in rows]
-        latents = np.concatenate([law.now.apply(samples, law.source.mean) for law in laws])
-        steps = np.array([row["step"] for row in rows])
-        rule = run.config.rule
-        found = joined([seen(each, run.codes) for each in latents], steps, rule, **of_rule(rule, steps))
-        known = {name: np.array([row[name] for row in rows], np.float64) for name in ("used", "perplexity", "distortion")}
-        return replace(
-            found,
-            hits=run.hits[None],
-            used=known["used"],
-            perplexities=known["perplexity"],
-            distortions=known["distortion"],
-            code_means=np.full_like(found.code_means, np.nan),  # of codes that have moved on since
-            code_spreads=np.full_like(found.code_spreads, np.nan),
-            batch_size=run.config.batch_size,
-            since=run.hits_since,
-        )
 
     @property
     def table(self) -> pl.DataFrame:
@@ -149,7 +127,7 @@ class Recording:
     @cached_property
     def motion(self) -> Motion:
         """How the probe has moved."""
-        return _motion(np.asarray(self.latents, np.float64), self.steps)
+        return motion_of(np.asarray(self.latents, np.float64), self.steps)
 
     @property
     def stream(self) -> Recorded:
@@ -157,8 +135,6 @@ class Recording:
 
         Raises `ValueError` where the times are not equally far apart.
         """
-        from vqtheory.streams import Recorded
-
         every = np.unique(np.diff(self.steps))
         if len(every) != 1:
             raise ValueError(f"A stream is made of times that are equally far apart. Got steps {self.steps.tolist()}.")
@@ -217,17 +193,13 @@ class Recording:
             raise ValueError("its steps must grow, and its hits be counts.")
 
 
-def _each(codes: np.ndarray, times: int) -> Any:
-    return codes if codes.ndim == 3 else np.broadcast_to(codes, (times, *codes.shape))
-
-
 def seen(latents: np.ndarray, codes: np.ndarray) -> dict[str, Any]:
     """One time."""
-    found = cells(latents, codes)
+    partition = cells(latents, codes)
     mean = codes.mean(axis=0)
     spread = np.sqrt(np.mean(np.sum((codes - mean) ** 2, axis=1)))
-    place = {"latents": latents, "code_means": mean, "code_spreads": spread, "distortions": found.distortion}
-    return place | counted(found.hits) | {"codes": codes}
+    place = {"latents": latents, "code_means": mean, "code_spreads": spread, "distortions": partition.distortion}
+    return place | counted(partition.hits) | {"codes": codes}
 
 
 def counted(hits: np.ndarray) -> dict[str, Any]:
@@ -235,24 +207,24 @@ def counted(hits: np.ndarray) -> dict[str, Any]:
     return {"hits": hits, "used": float(np.count_nonzero(hits)), "perplexities": perplexity(hits)}
 
 
-def joined(times: list[dict[str, Any]], steps: np.ndarray, rule: Any = None, **known: Any) -> Recording:
-    """All times, one after the other."""
-    columns: dict[str, Any] = {
-        name: np.array([each[name] for each in times]) for name in times[0] if name not in ("codes", "steps")
-    }
-    columns |= known
-    last = {"codes": times[-1]["codes"]} if "codes" not in columns else {}
-    return Recording(np.asarray(steps, np.int64), **columns, **last, rule=rule)
+def joined(times: list[dict[str, Any]], steps: ArrayLike, rule: Rule | None = None, **known: Any) -> Recording:
+    """All times, one after the other; `known` are fields of the recording that are not in them."""
+    names = [name for name in times[0] if name not in ("codes", "steps")]
+    columns: dict[str, Any] = {name: np.array([time[name] for time in times]) for name in names}
+    columns |= {"codes": times[-1]["codes"]} if "codes" in times[-1] else {}
+    return Recording(np.asarray(steps, np.int64), **(columns | known), rule=rule)
 
 
-def of_rule(rule: Any, steps: np.ndarray) -> dict[str, Any]:
+def of_rule(rule: Rule | None, steps: np.ndarray) -> dict[str, Any]:
     """The step size that a rule of the simulator has at these steps, with its momentum, and its weight decay."""
-    rates = values(rule, "step_size", steps) / (1 - getattr(rule, "momentum", 0.0))
-    return {"rates": rates, "weight_decay": float(getattr(rule, "weight_decay", 0.0)), "optimizer": None}
+    if rule is None:
+        return {"rates": np.full(len(steps), np.nan)}
+    rates = values(rule, "step_size", steps) / (1 - declared(rule, "momentum"))
+    return {"rates": rates, "weight_decay": float(declared(rule, "weight_decay")), "optimizer": None}
 
 
-def values(rule: Any, name: str, steps: np.ndarray) -> np.ndarray:
-    """A field of the rule at these steps, whether a number or a schedule; nan where it has none."""
+def values(rule: Rule, name: str, steps: np.ndarray) -> np.ndarray:
+    """A hyperparameter of the rule at these steps, whether a number or a schedule; nan where it has none."""
     value = getattr(rule, name, None)
     if value is None:
         return np.full(len(steps), np.nan)

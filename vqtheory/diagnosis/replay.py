@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
@@ -15,7 +14,7 @@ from vqtheory.rules.base import under
 from vqtheory.simulation.run import Run, simulate
 
 
-def play(recording: Recording, rule: Any, codes: Any, seed: int) -> Run:
+def play(recording: Recording, rule: Rule | None, codes: int | None, seed: int) -> Run:
     """A run of the rule, or of the recording's own, on the probe's motion, from a matched start."""
     stream, latents = recording.stream, recording.latents[0]
     number = check.integer("replayed", "codes", len(recording.codes) if codes is None else codes)
@@ -23,7 +22,7 @@ def play(recording: Recording, rule: Any, codes: Any, seed: int) -> Run:
     start = latents[np.resize(order, number)]  # of equal codes the first alone wins, as in the layer
     rule = own_rule(recording) if rule is None else rule
     return simulate(
-        replace(rule, start="matched") if hasattr(rule, "start") else rule,
+        replace(rule, start="matched") if hasattr(rule, "start") else rule,  # type: ignore[type-var]
         stream,
         codes=start,
         steps=stream.steps - 1,

@@ -1,102 +1,89 @@
-"""The sentences of a diagnosis."""
+"""The text of a diagnosis."""
 
 from __future__ import annotations
 
 import math
+import textwrap
 
-import numpy as np
-
-from vqtheory import rules
-from vqtheory.diagnosis.recording import Recording, values
-
-_FAR = 1.0  # spreads of the latents between their mean and the codes'
+from vqtheory.diagnosis.findings import MOST, Findings
+from vqtheory.theory.cures import LEARNING_RATE, STEP_SIZE, Cure
 
 
-_MANY = 0.1  # of the codes, dead
+def text(findings: Findings) -> str:
+    """All of it."""
+    forecast = findings.forecast
+    sentences = [_subject(findings), state(findings), str(forecast), *map(str, findings.causes)]
+    if forecast.kind != "no law":
+        sentences.append(f"Validity: {forecast.validity}")
+    paragraph = "\n".join(textwrap.fill(sentence, 110) for sentence in sentences)
+    return f"{paragraph}\n\n{_help(findings)}" if findings.cures else paragraph
 
 
-_MOST = 0.99  # of the hits
+def state(findings: Findings) -> str:
+    """Which codes are alive, in sentences."""
+    recording, num_codes = findings.recording, findings.num_codes
+    first = recording.steps[-2] if recording.since is None else recording.since
+    sentences = [
+        f"{findings.alive.sum():,} of {num_codes:,} codes were chosen in updates {first + 1:,} to {recording.steps[-1]:,}; "
+        f"{findings.carrying:,} of them have {MOST:.0%} of the latents."
+    ]
+    if findings.short:
+        hits = recording.hits[-1].sum()
+        sentences.append(f"Only {hits:,} latents were counted: some codes that are alive may be missed.")
+    if findings.shut_out:
+        sentences.append(f"{findings.shut_out:,} of the others cannot be chosen by any latent within the probe's radius.")
+    return " ".join(sentences)
 
 
-_UNLIKE = 2.0  # ratio of the spreads of codes and latents, either way
+def extent(findings: Findings, cure: Cure) -> str:
+    """How far a knob has to be turned, and where it is now."""
+    if cure.knob not in (STEP_SIZE, LEARNING_RATE):
+        return cure.extent
+    return f"{cure.extent}; it is {findings.recording.rates[findings.worst + 1]:.3g}"
 
 
-def _dead(recording: Recording, dead: np.ndarray) -> str:
-    """What brings codes back that are lost."""
-    if getattr(recording.rule, "moves_unselected", True) or dead.mean() < _MANY:
-        return ""
-    return (
-        "A code that nothing chooses stays where it is with this rule, whatever the drift does later. Those that are dead "
-        "come back by a rule that moves them (NSVQ with a kernel that shrinks, TransVQ), by vqtheory.nn.Replacement, or "
-        "where the latents come to them."
-    )
+def outcome(findings: Findings) -> str:
+    """The forecast in a line, beside the codes that are alive."""
+    forecast = findings.forecast
+    if math.isnan(forecast.predicted):
+        return f"{forecast.verdict}."
+    laws = f"by the laws {forecast.predicted:,.0f} of {forecast.num_codes:,} live"
+    return f"{forecast.verdict}: {laws}, {forecast.alive:,} do."
 
 
-def _can_be_turned(where: str) -> bool:
-    return "out of reach" not in where and not where.startswith("none") and where != "at most 1 code"
+def advice(findings: Findings) -> str:
+    """The cures in a line, or why there are none."""
+    if findings.cures:
+        return f"What would help: {', or '.join(cure.change for cure in findings.cures)}."
+    match findings.forecast.kind:
+        case "no law":
+            return "No law says which knob would help."
+        case "within reach":
+            return "Codes could follow the drift."
+        case "slow enough":
+            return "The law allows so many codes at this drift."
+    return "All codes live, for whatever reason." if findings.alive.all() else "The drift is too fast for the law."
 
 
-def _times(ratio: float) -> str:
-    return f"{ratio:,.0f}" if ratio >= 100 else f"{ratio:.3g}"
-
-
-def _about(recording: Recording) -> str:
-    """What was looked at, in a sentence."""
-    motion, steps = recording.motion, recording.steps
+def _subject(findings: Findings) -> str:
+    """What was seen, in a sentence."""
+    recording = findings.recording
+    motion, steps, rate = recording.motion, recording.steps, recording.rates[-1]
     rule = "An unnamed rule" if recording.rule is None else repr(recording.rule)
     name = {"sgd": "SGD", "adam": "Adam"}.get(recording.optimizer or "", recording.optimizer)
     by = f" under {name}" if name else ""
-    rate, unit = recording.rates[-1], "step size" if recording.optimizer in (None, "sgd") else "learning rate"
+    unit = "step size" if recording.optimizer in (None, "sgd") else "learning rate"
     step = "" if math.isnan(rate) else f" ({unit} {rate:.3g})"
-    cloud = f"in the end of spread {motion.spread[-1]:.3g} in about {motion.dimension[-1]:.1f} of {recording.codes.shape[1]}"
-    return f"{rule}{by}{step}, seen {len(steps)} times up to update {steps[-1]:,}; latents {cloud} dimensions."
+    dimensions = f"about {motion.dimension[-1]:.1f} of {recording.codes.shape[1]} dimensions"
+    cloud = f"in the end of spread {motion.spread[-1]:.3g} in {dimensions}"
+    return f"{rule}{by}{step}, seen {len(steps)} times up to update {steps[-1]:,}; latents {cloud}."
 
 
-def _start(recording: Recording) -> str:
-    """L7: a wrong start is a drift that has already happened."""
-    spread, codes = recording.motion.spread[0], recording.code_spreads[0]
-    away = np.linalg.norm(recording.code_means[0] - recording.latents[0].mean(axis=0)) / spread if spread > 0 else 0.0
-    ratio = codes / spread if spread > 0 else 1.0
-    if len(recording.codes) == 1 or not (away > _FAR or ratio > _UNLIKE or ratio < 1 / _UNLIKE):
-        return ""
-    return (
-        f"The start was elsewhere: at the first look codes were {away:.2g} spreads of the latents away from them, "
-        f"and {ratio:.2g} times as widely spread. A matched start takes them from the latents."
-    )
-
-
-def _growth(recording: Recording) -> str:
-    """L4: codes move relative to a cloud that changes its size."""
-    motion = recording.motion
-    i = int(np.argmax(np.abs(motion.growth * np.diff(recording.steps))))
-    factor = motion.spread[i + 1] / motion.spread[i] if motion.spread[i] > 0 else 1.0
-    if 1 / _UNLIKE < factor < _UNLIKE:
-        return ""
-    when = f"to {factor:.3g} times their spread in updates {recording.steps[i] + 1:,} to {recording.steps[i + 1]:,}"
-    if factor > 1:
-        return f"The latents grew, {when}. Growth loses no code for good, but codes that cannot keep up crowd inside."
-    return f"The latents shrank, {when}. That leaves the outer codes outside."
-
-
-def _kernel(recording: Recording) -> str:
-    """L6: a kernel that is wide against the codes' distances contracts the codebook."""
-    rule = recording.rule
-    if not isinstance(rule, rules.NSVQ):
-        return ""
-    width, spacing = float(values(rule, "bandwidth", recording.steps[-1:])[0]), math.sqrt(float(recording.distortions[-1]))
-    if width <= spacing:
-        return ""
-    return (
-        f"The kernel is still wide: its bandwidth is {width:.3g}, and latents are {spacing:.3g} from their codes. It "
-        "draws codes together until it shrinks: bandwidth=exponential(start, half_life)."
-    )
-
-
-def _decay(recording: Recording) -> str:
-    """Weight decay is a drift towards the origin."""
-    if not recording.weight_decay:
-        return ""
-    return (
-        f"Weight decay {recording.weight_decay:g} on the codebook is a drift towards the origin, for codes that are not "
-        "chosen too: 0 is right."
-    )
+def _help(findings: Findings) -> str:
+    """The cures, one a line."""
+    all_alive = f"keep all {findings.num_codes:,} alive at that speed, each by itself"
+    able = "let codes follow at that speed, which they have to, and which may not be enough"
+    effect = able if math.isnan(findings.forecast.survivors) else all_alive
+    width = max(len(cure.change) for cure in findings.cures)
+    knobs = [f"  {cure.change:<{width}}  {extent(findings, cure)}" for cure in findings.cures]
+    return "\n".join([f"What would {effect}:", *knobs])

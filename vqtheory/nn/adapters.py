@@ -45,5 +45,5 @@ class TamingQuantizer(nn.Module):
 
     def get_codebook_entry(self, indices: Tensor, shape: Sequence[int] | None = None) -> Tensor:
         """Latents for indices [n]: [n, d], or [b, d, h, w] for a shape (b, h, w, d)."""
-        codes = self.quantizer.project_out(self.quantizer.codebook[indices.reshape(-1)])
+        codes = self.quantizer._decoded(indices.reshape(-1))
         return codes if shape is None else codes.reshape(tuple(shape)).permute(0, 3, 1, 2).contiguous()

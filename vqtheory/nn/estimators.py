@@ -21,18 +21,18 @@ from torch import Tensor
 from vqtheory.nn.ops import processes
 
 
-def straight_through(latents: Tensor, chosen: Tensor, alpha: float) -> Tensor:
+def straight_through(latents: Tensor, chosen: Tensor, alpha: float | Tensor) -> Tensor:
     """The codes [N, D], with the gradient of the latents [N, D]."""
     return latents + (chosen - latents).detach()
 
 
-def code_gradient(latents: Tensor, chosen: Tensor, alpha: float) -> Tensor:
+def code_gradient(latents: Tensor, chosen: Tensor, alpha: float | Tensor) -> Tensor:
     """The codes, with a gradient for the latents and a share of it for the codes."""
     share = 2 * alpha / (latents.numel() * processes.world_size())
     return latents + share * chosen + ((1 - share) * chosen - latents).detach()
 
 
-def rotation(latents: Tensor, chosen: Tensor, alpha: float) -> Tensor:
+def rotation(latents: Tensor, chosen: Tensor, alpha: float | Tensor) -> Tensor:
     """The codes, with the gradient turned by the rotation that takes each latent's direction to its code's.
 
     With e and q the directions and h = (e + q) / |e + q| the rotation is 1 - 2 h h' + 2 q e'. A latent or a code of
@@ -49,7 +49,7 @@ def rotation(latents: Tensor, chosen: Tensor, alpha: float) -> Tensor:
     return torch.where(turns, scaled, latents + (chosen - latents).detach())
 
 
-ESTIMATORS: dict[str, Callable[[Tensor, Tensor, float], Tensor]] = {
+ESTIMATORS: dict[str, Callable[[Tensor, Tensor, float | Tensor], Tensor]] = {
     "straight-through": straight_through,
     "code-gradient": code_gradient,
     "rotation": rotation,

@@ -1,4 +1,4 @@
-"""A probe, now and then, of a codebook in training and at the latents that it has to follow."""
+"""Probes, now and then, of a codebook in training and of the latents that it has to follow."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from vqtheory.nn.ops.mode import evaluating, repeated
 from vqtheory.nn.ops.search import assign
 from vqtheory.nn.quantize import VectorQuantize, step_size
 from vqtheory.nn.wrappers import model_of, optimizer_of, quantizer_of
+from vqtheory.protocols import Rule
 
 if TYPE_CHECKING:
     import polars as pl
@@ -39,18 +40,18 @@ class Monitor:
     mode and without gradient, so that what has moved their latents is the encoder alone. Nothing else of the training
     is touched. In between the hits of all passes in training are counted. The quantizer is any module that takes latents
     [b, n, d], [b, d, n] or [b, d, h, w], has a codebook, and returns integer indices somewhere in its answer:
-    `VectorQuantize`, `TamingQuantizer`, and those of vector-quantize-pytorch, diffusers and taming-transformers. Where it
+    `VectorQuantize`, `TamingQuantizer`, or one of vector-quantize-pytorch, diffusers and taming-transformers. Where it
     returns none the nearest codes after the pass are counted. Of several processes it watches its own.
 
     Parameters
     ----------
     quantizer : Module
-        A part of the model that `step` is given.
+        A part of the model that is passed to `step`.
     every : int, default 50
         Updates from one probe to the next; twice as many each time that 128 have been taken, and every other one of
         them is dropped, so that a recording is never longer.
     optimizer : Optimizer, optional
-        What trains the codebook: its kind and learning rate are part of the law.
+        What trains the codebook: the laws need its kind and its learning rate.
     rule : rule, optional
         How the codebook moves, for quantizers other than ours, e.g. ``rules.EMA(decay=0.8)``.
     codebook : callable, optional
@@ -86,7 +87,7 @@ class Monitor:
         every: int = 50,
         *,
         optimizer: torch.optim.Optimizer | None = None,
-        rule: Any = None,
+        rule: Rule | None = None,
         codebook: Callable[[], Tensor] | None = None,
         codebook_weight: float | None = None,
     ) -> None:
@@ -198,9 +199,9 @@ class Monitor:
         self.every = recording.every or self.every
 
     def _thin(self) -> None:
-        """Keep every other time; its hits are those since the time that is kept before it."""
-        for before, kept in zip(self._records[1::2], self._records[2::2], strict=False):
-            kept |= counted(before["hits"] + kept["hits"])
+        """Keep every other record, with the hits of the one that is dropped before it."""
+        for dropped, record in zip(self._records[1::2], self._records[2::2], strict=False):
+            record |= counted(dropped["hits"] + record["hits"])
         self._records = self._records[::2]
         self.every *= 2
 
@@ -280,8 +281,8 @@ class Monitor:
         lr = float(group["lr"])
         if self._kind() != "sgd":
             return lr
-        kept = (1 - group["dampening"]) / (1 - group["momentum"]) if group["momentum"] else 1.0
-        return step_size(lr=lr * kept, dim=dim, weight=self.codebook_weight)
+        reach = (1 - group["dampening"]) / (1 - group["momentum"]) if group["momentum"] else 1.0
+        return step_size(lr=lr * reach, dim=dim, weight=self.codebook_weight)
 
 
 def _weight(quantizer: Any) -> float:
@@ -293,11 +294,11 @@ def _weight(quantizer: Any) -> float:
 def _finder(quantizer: Any) -> Callable[[], Tensor]:
     """Where the codes of a quantizer are."""
     for name in ("codebook", "embedding", "embed"):
-        found = getattr(quantizer, name, None)
-        if isinstance(found, nn.Module):
-            found = getattr(found, "weight", None)
+        codes = getattr(quantizer, name, None)
+        if isinstance(codes, nn.Module):
+            codes = getattr(codes, "weight", None)
             name = f"{name}.weight"
-        if isinstance(found, Tensor) and found.ndim == 2:
+        if isinstance(codes, Tensor) and codes.ndim == 2:
             path = name.split(".")
             return lambda: getattr(getattr(quantizer, path[0]), path[1]) if len(path) > 1 else getattr(quantizer, path[0])
     raise check.fail(

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import replace
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from vqtheory._base import check
 from vqtheory.nn.codebooks import RULES, Codebook
+from vqtheory.nn.codebooks.base import Batch
 from vqtheory.nn.estimators import ESTIMATORS
-from vqtheory.nn.ops import processes
+from vqtheory.nn.ops.layout import Layout
+from vqtheory.nn.ops.mode import repeated, transformed
+from vqtheory.nn.ops.passes import Passes
+from vqtheory.nn.ops.presence import fill, finite, mean, restore, whole, wide
+from vqtheory.nn.ops.start import draw
 from vqtheory.rules.base import Rule
 
 
@@ -28,7 +35,7 @@ class Quantized(NamedTuple):
     """What the layer returns."""
 
     quantized: Tensor  # as the latents
-    indices: Tensor  # int64, [b, n] or [b, h, w]; -1 where masked
+    indices: Tensor  # int64, [b, n] or [b, h, w]; -1 where masked or not finite
     loss: Tensor  # codebook_weight * codebook loss + commitment_weight * commitment loss
     info: Info
 
@@ -65,7 +72,11 @@ class VectorQuantize(nn.Module):
     code_gradient : float, default 1
         alpha of the estimator "code-gradient".
     accept_image_fmap : bool, optional
-        Whether latents are [b, d, h, w]; by default if they have four axes.
+        Whether latents are [b, d, h, w], and [b, n, d] if not.
+    channel_last : bool, optional
+        In place of it, for latents of any number of axes: whether their dimensions are the last axis, as in [n, d],
+        [b, n, d] and [b, h, w, d], or the second, as in [b, d, n], [b, d, h, w] and [b, d, t, h, w]. By default they are
+        the second where there are four or five axes.
     seed : int, default 0
         Of the start.
 
@@ -101,6 +112,7 @@ class VectorQuantize(nn.Module):
         estimator: str = "straight-through",
         code_gradient: float = 1.0,
         accept_image_fmap: bool | None = None,
+        channel_last: bool | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -120,69 +132,131 @@ class VectorQuantize(nn.Module):
             wanted = f"one that needs no gradient of the codes with rule={self.rule.key!r}"
             raise check.fail(owner, "estimator", wanted, estimator)
         self.code_gradient = check.real(owner, "code_gradient", code_gradient, 0)
-        self.accept_image_fmap, self.seed = accept_image_fmap, check.integer(owner, "seed", seed, 0)
+        if accept_image_fmap is not None and channel_last is not None:
+            raise check.fail(owner, "channel_last", "None where accept_image_fmap is given", channel_last)
+        self.accept_image_fmap, self.channel_last = accept_image_fmap, channel_last
+        self.seed = check.integer(owner, "seed", seed, 0)
         projects = self.codebook_dim != self.dim
         self.project_in = nn.Linear(self.dim, self.codebook_dim) if projects else nn.Identity()
         self.project_out = nn.Linear(self.codebook_dim, self.dim) if projects else nn.Identity()
         self._codebook: Codebook = codebook(self.rule, self.codebook_size, self.codebook_dim)
         self.register_buffer("step", torch.zeros((), dtype=torch.int64))
-        self.register_buffer("started", torch.zeros((), dtype=torch.bool))
-        self._is_started = False
+        self.register_buffer("started", torch.zeros((), dtype=torch.float32))  # not bool, which weights' averages refuse
+        self._seen_started = self._warned = False
+        self._passes = Passes()
+        self.register_load_state_dict_post_hook(_look_again)
         if self.rule.start == "published":
-            self.initialize(torch.zeros(1, self.codebook_dim))
+            self._load(np.zeros((self.codebook_size, self.codebook_dim)))
 
     @property
     def codebook(self) -> Tensor:
         """The codes [K, codebook_dim], without gradient."""
         return self._codebook.codes().detach()
 
+    @torch.no_grad()
+    def set_codebook(self, codes: Tensor) -> None:
+        """Put the codes at `codes` [K, codebook_dim], in their order, whatever they were before; EMA counts anew."""
+        owner, name = "VectorQuantize.set_codebook", type(self.rule).__name__
+        if not self._codebook.has_rows:
+            raise ValueError(f"{owner} needs a rule with codes of its own. Those of {name} come from a map.")
+        shape = (self.codebook_size, self.codebook_dim)
+        codes = check_tensor(owner, "codes", codes)
+        if codes.shape != shape or not bool(codes.isfinite().all()):
+            raise ValueError(f"The 'codes' parameter of {owner} must be finite {shape}. Got {tuple(codes.shape)}.")
+        weight = self._codebook.codes()
+        rows = torch.arange(self.codebook_size, device=weight.device)
+        self._codebook.place(rows, codes.to(weight.device, weight.dtype))
+        self._mark_started()
+
     @torch.compiler.disable  # the start is the simulator's, in numpy
     @torch.no_grad()
     def initialize(self, latents: Tensor) -> None:
-        """Start from latents [N, codebook_dim]: K of them, by `seed`; where there are fewer, some codes begin as equals.
+        """Start from latents [N, codebook_dim]: K of them, by `seed`, distinct as far as there are enough.
 
         Of equal codes the first alone wins. Call it with more latents than codes before training on smaller batches.
+        Latents that are not finite are left out.
         """
-        latents = self._codebook.project(latents.detach().reshape(-1, self.codebook_dim))
-        random = torch.Generator().manual_seed(self.seed)
-        order = torch.randperm(len(latents), generator=random)
-        chosen = order.repeat(-(-self.codebook_size // len(order)))[: self.codebook_size]
-        codes = latents[chosen.to(latents.device)]
-        processes.share_first(codes)
-        state = self.rule.init(codes.double().cpu().numpy(), self.seed)
-        self._codebook.load(state)
-        self._is_started = True
-        self.started.fill_(True)
+        owner = "VectorQuantize.initialize"
+        latents = check_tensor(owner, "latents", latents)
+        if latents.ndim == 0 or latents.shape[-1] != self.codebook_dim:
+            shape = f"[N, {self.codebook_dim}]"
+            raise ValueError(f"The latents of {owner} must have the shape {shape}. Got {tuple(latents.shape)}.")
+        rows = latents.reshape(-1, self.codebook_dim)
+        if not self._start(self._codebook.project(wide(rows[finite(rows)]))):
+            raise ValueError(f"{owner} needs at least one latent that is finite. Got {len(rows)} and none of them is.")
+
+    def _start(self, latents: Tensor) -> bool:
+        """Start from finite latents [N, D] of all processes; False where none of them has any."""
+        codes = draw(latents, self.codebook_size, self.seed)
+        if len(codes) == 0:
+            return False
+        distinct = len(codes.unique(dim=0))
+        if distinct < self.codebook_size and self._codebook.has_rows and self.rule.start == "matched":
+            warnings.warn(
+                f"The codebook of {self.codebook_size} codes starts on {distinct} distinct latents, and of equal codes the "
+                "first alone wins: call `initialize` with more latents before training.",
+                stacklevel=2,
+            )
+        self._load(codes.double().cpu().numpy())
+        return True
+
+    def _load(self, codes: np.ndarray) -> None:
+        self._codebook.load(self.rule.init(codes, self.seed))
+        self._mark_started()
+
+    def _mark_started(self) -> None:
+        self.started.fill_(1)
+        self._seen_started = True
+
+    def reset_parameters(self) -> None:
+        """The layer as it was made, without a start unless it is published; as after ``to_empty`` from a meta device."""
+        fresh = self._codebook.__class__(self.rule, self.codebook_size, self.codebook_dim)
+        self._codebook.load_state_dict(fresh.state_dict())
+        for part in (self.project_in, self.project_out):
+            if isinstance(part, nn.Linear):
+                part.reset_parameters()
+        self.step.zero_()
+        self.started.zero_()
+        self._seen_started = False
+        if self.rule.start == "published":
+            self._load(np.zeros((self.codebook_size, self.codebook_dim)))
 
     def forward(self, latents: Tensor, mask: Tensor | None = None, displacement: Tensor | None = None) -> Quantized:
-        """Quantize latents [b, n, d] or [b, d, h, w].
+        """Quantize latents [b, n, d] or [b, d, h, w], or of the layout that `channel_last` says.
 
         `mask`, bool [b, n] or [b, h, w], is False for latents to leave as they are; `displacement`, of the shape of the
-        latents, is how far the encoder has moved each since the update before, for NSVQ's propagate form.
+        latents, is how far the encoder has moved each since the update before, for NSVQ's propagate form. Latents that
+        are not finite are left as they are too, so that the model's loss shows them, and count nowhere.
         """
-        image = latents.ndim == 4 if self.accept_image_fmap is None else self.accept_image_fmap
-        self._check(latents, image, mask)
-        rows = _rows(latents, image)
-        flat = self.project_in(rows.reshape(-1, self.dim))
-        shown = None if mask is None else mask.reshape(-1)
-        z = flat if shown is None else flat[shown]
-        moved = None if displacement is None else self._moved(_rows(displacement, image).reshape(-1, self.dim))
-        chosen, indices, loss, info = self._quantize(z, moved if shown is None or moved is None else moved[shown])
-        if shown is not None:
-            chosen, indices = flat.index_put((shown,), chosen.to(flat.dtype)), _scatter(shown, indices)
-        result = self.project_out(chosen.to(latents.dtype)).reshape(rows.shape)
-        shape = rows.shape[:-1]
-        if image:
-            result, shape = (
-                result.reshape(latents.shape[0], *latents.shape[2:], -1).permute(0, 3, 1, 2),
-                latents.shape[:1] + latents.shape[2:],
-            )
-        return Quantized(result, indices.reshape(shape), loss, info)
+        layout = self._layout(latents)
+        layout.check("VectorQuantize", latents, self.dim, mask)
+        rows = layout.rows(latents)
+        keep = finite(rows) if mask is None else finite(rows) & mask.reshape(-1)
+        z = self._project(fill(rows, keep))
+        if isinstance(self.project_in, nn.Linear):  # which may overflow in half precision
+            keep = keep & finite(z)
+            z = fill(z, keep)
+        moved = None if displacement is None else self._moved(layout.rows(displacement))
+        chosen, indices, loss, info = self._quantize(z, keep, moved)
+        result = self._unproject(chosen.to(latents.dtype)).to(latents.dtype)
+        indices = torch.where(keep, indices, -1).reshape(layout.places(latents))
+        return Quantized(layout.back(restore(result, keep, rows), latents), indices, loss, info)
 
     def project(self, latents: Tensor) -> Tensor:
         """Latents [b, n, d] or [b, d, h, w] as rows [N, codebook_dim], as they are compared with the codes."""
-        image = latents.ndim == 4 if self.accept_image_fmap is None else self.accept_image_fmap
-        return self.project_in(_rows(latents, image).reshape(-1, self.dim))
+        return self._project(self._layout(latents).rows(latents))
+
+    def _layout(self, latents: Tensor) -> Layout:
+        latents = check_tensor("VectorQuantize", "latents", latents)
+        return Layout.of(latents, self.accept_image_fmap, self.channel_last)
+
+    def _project(self, rows: Tensor) -> Tensor:
+        part = self.project_in
+        return part(rows.to(part.weight.dtype)) if isinstance(part, nn.Linear) else rows
+
+    def _unproject(self, rows: Tensor) -> Tensor:
+        part = self.project_out
+        return part(rows.to(part.weight.dtype)) if isinstance(part, nn.Linear) else rows
 
     def codebook_parameters(self) -> list[nn.Parameter]:
         """What an optimizer trains of the codebook: the codes, or the parameters of their map; none with EMA."""
@@ -191,51 +265,74 @@ class VectorQuantize(nn.Module):
     @torch.no_grad()
     def _moved(self, displacement: Tensor) -> Tensor:
         """Moves of latents [N, d] as moves of their projections."""
-        if not isinstance(self.project_in, nn.Linear):
+        part = self.project_in
+        if not isinstance(part, nn.Linear):
             return displacement
-        return nn.functional.linear(displacement, self.project_in.weight)
+        return nn.functional.linear(displacement.to(part.weight.dtype), part.weight)
 
-    def _quantize(self, z: Tensor, displacement: Tensor | None) -> tuple[Tensor, Tensor, Tensor, Info]:
+    def _quantize(self, z: Tensor, keep: Tensor, displacement: Tensor | None) -> tuple[Tensor, Tensor, Tensor, Info]:
         """Latents [N, D] to codes with the estimator's gradient, indices, loss and info."""
         with torch.autocast(z.device.type, enabled=False):
-            z = self._codebook.project(z if z.dtype == torch.float64 else z.float())
+            z = self._codebook.project(wide(z))
             x = z.detach()
-            if self.training and not self._is_started:
-                self.initialize(x)
-            if self.training:
+            if not self._seen_started:
+                self._look(x, keep)
+            again = self.training and repeated()
+            moves = self.training and self._seen_started and not again and not transformed()
+            if moves:
                 self._codebook.settle()
-            codes = self._codebook.codes().to(x.dtype)
-            indices, attraction = self._codebook.assign(x, codes, self.step)
+            step, codes = self._passes.find(x) if again else (self.step, None)
+            codes = (self._codebook.codes() if codes is None else codes).to(x.dtype)
+            if moves and not torch.compiler.is_compiling():
+                self._passes.keep(x, step, codes if self._codebook.moves else None)
+            batch = Batch(x, keep, step)
+            indices, attraction = self._codebook.assign(batch, codes)
             chosen = nn.functional.embedding(indices, codes)  # whose gradient has the same bits on any number of threads
-            codebook_loss = self._codebook.loss(x, chosen) + attraction
-            commitment = (z - chosen.detach()).square().mean(dim=1).mean()  # likewise
+            codebook_loss = self._codebook.loss(batch, chosen) + attraction
+            commitment = mean((z - chosen.detach()).square().mean(dim=1), keep)  # likewise
             loss = self.codebook_weight * codebook_loss + self.commitment_weight * commitment
-            quantized = ESTIMATORS[self.estimator](z, chosen, self.code_gradient)
-            info = _info(x, chosen.detach(), indices, self.codebook_size)
-            if self.training:
-                self._codebook.update(x, chosen.detach(), indices, self.step, displacement)
+            quantized = ESTIMATORS[self.estimator](z, chosen, self._alpha(keep))
+            cells = torch.where(keep, indices, self.codebook_size)  # of those that are not kept one more, which is dropped
+            info = _info(batch, chosen.detach(), cells, self.codebook_size)
+            if moves and not self._codebook.held:
+                self._codebook.update(batch, chosen.detach(), cells, displacement)
+            if moves:
                 self.step.add_(1)
         return quantized, indices, loss, info
 
+    def _alpha(self, keep: Tensor) -> float | Tensor:
+        """The code gradient's, for latents of which some are not kept: it is a share of the mean over all."""
+        return self.code_gradient if whole(keep) else self.code_gradient * keep.shape[0] / keep.sum().clamp_min(1)
+
+    @torch.compiler.disable
+    @torch.no_grad()
+    def _look(self, latents: Tensor, keep: Tensor) -> None:
+        """Whether there are codes: read, averaged, broadcast or set. If not, start in training, on latents [N, D].
+
+        Once there are some they stay, so that nobody waits for the device in order to look again.
+        """
+        if bool(self.started > 0) or not self._codebook.is_empty():
+            self._mark_started()
+        elif self.training:
+            self._start(latents[keep])
+        elif not self._warned:
+            self._warned = True
+            warnings.warn("The codebook has not started: all codes are zero until a batch in training.", stacklevel=2)
+
     def indices_to_codes(self, indices: Tensor) -> Tensor:
-        """Latents of the model for indices [...]: [..., d]; a channel axis second where `accept_image_fmap` is True."""
-        latents = self.project_out(self.codebook[indices])
-        return latents.movedim(-1, 1) if self.accept_image_fmap else latents
+        """Latents of the model for indices [...], integers: [..., d], zeros for -1.
 
-    def _check(self, latents: Tensor, image: bool, mask: Tensor | None) -> None:
-        axis, axes = (1, 4) if image else (-1, 3)
-        if latents.ndim != axes or latents.shape[axis] != self.dim:
-            wanted = f"[b, {self.dim}, h, w]" if image else f"[b, n, {self.dim}]"
-            raise ValueError(f"The latents of VectorQuantize must have the shape {wanted}. Got {tuple(latents.shape)}.")
-        shape = latents.shape[:1] + latents.shape[2:] if image else latents.shape[:-1]
-        if mask is not None and (mask.shape != shape or mask.dtype != torch.bool):
-            raise ValueError(
-                f"The mask of VectorQuantize must be bool {tuple(shape)}. Got {mask.dtype} {tuple(mask.shape)}."
-            )
+        The axis of their dimensions is the second where `accept_image_fmap` is True or `channel_last` is False.
+        """
+        latents = self._decoded(indices)
+        return latents.movedim(-1, 1) if self.accept_image_fmap or self.channel_last is False else latents
 
-    def _load_from_state_dict(self, state_dict: Any, prefix: str, *arguments: Any) -> None:
-        super()._load_from_state_dict(state_dict, prefix, *arguments)
-        self._is_started = bool(self.started)
+    def _decoded(self, indices: Tensor) -> Tensor:
+        if indices.is_floating_point() or indices.is_complex() or indices.dtype == torch.bool:
+            raise ValueError(f"The indices of VectorQuantize must be integers. Got {indices.dtype}.")
+        indices = indices.long()
+        latents = self._unproject(self.codebook[indices.clamp_min(0)])
+        return torch.where(indices[..., None] >= 0, latents, 0)
 
     def extra_repr(self) -> str:
         """The rule, as its dataclass writes it."""
@@ -262,16 +359,26 @@ def _rule(rule: Rule | str, start: str | None) -> Rule:
     return rule if start is None else replace(rule, start=start)  # type: ignore[type-var]
 
 
-def _rows(latents: Tensor, image: bool) -> Tensor:
-    return latents.flatten(2).transpose(1, 2) if image else latents
+def _look_again(layer: VectorQuantize, *_: Any) -> None:
+    """After a state was read: whether it has codes is known from it alone."""
+    layer._seen_started = not layer.started.is_meta and bool(layer.started > 0)
 
 
-def _scatter(shown: Tensor, indices: Tensor) -> Tensor:
-    return torch.full(shown.shape, -1, device=indices.device, dtype=indices.dtype).index_put((shown,), indices)
+def check_tensor(owner: str, name: str, values: Any) -> Tensor:
+    """Numbers with a floating point."""
+    if not isinstance(values, Tensor) or not values.is_floating_point() or values.layout != torch.strided:
+        got = f"{values.dtype}, {values.layout}" if isinstance(values, Tensor) else type(values).__name__
+        raise ValueError(f"The {name!r} parameter of {owner} must be a dense tensor of floating point. Got {got}.")
+    return values
 
 
-def _info(x: Tensor, chosen: Tensor, indices: Tensor, num_codes: int) -> Info:
-    hits = torch.zeros(num_codes, dtype=torch.int64, device=x.device).index_add_(0, indices, torch.ones_like(indices))
-    share = hits.to(x.dtype) / max(1, len(x))
+def _info(batch: Batch, chosen: Tensor, cells: Tensor, num_codes: int) -> Info:
+    x, keep = batch.latents, batch.keep
+    hits = torch.zeros(num_codes + 1, dtype=torch.int64, device=x.device).index_add_(0, cells, torch.ones_like(cells))[:-1]
+    share = hits.to(x.dtype) / keep.sum().clamp_min(1)
     perplexity = torch.exp(-torch.special.xlogy(share, share).sum())
-    return Info(hits, (hits > 0).to(x.dtype).mean(), perplexity, (x - chosen).square().sum(dim=1).mean())
+    return Info(hits, (hits > 0).to(x.dtype).mean(), perplexity, mean((x - chosen).square().sum(dim=1), keep))
+
+
+for _kind in (Info, Quantized):
+    torch.utils._pytree._register_namedtuple(_kind, serialized_type_name=f"vqtheory.nn.{_kind.__name__}")

@@ -96,6 +96,7 @@ def gaussian_norm(dim: int, scale: float = 1.0) -> float:
     """
     dim = check.integer("gaussian_norm", "dim", dim)
     scale = check.real("gaussian_norm", "scale", scale, 0, above=True)
+    scale = check.real("gaussian_norm", "scale", scale, 0, check.SQUARABLE)
     return 2 * math.pi * scale**2 * ((dim + 2) / dim) ** ((dim + 2) / 2)
 
 

@@ -103,7 +103,7 @@ def optimal_1d(samples: np.ndarray, num_codes: int) -> Optimum:
     >>> optimal_1d([0.0, 1.0, 10.0, 12.0, 20.0], 3)
     Optimum(codes=array([[ 0.5], [11. ], [20. ]]), distortion=0.5)
     """
-    samples = np.asarray(samples)
+    samples = check.array("optimal_1d", "samples", samples, "a list of numbers")
     samples = check.matrix("optimal_1d", "samples", samples[:, None] if samples.ndim == 1 else samples, columns=1)
     points, counts = np.unique(samples.astype(np.float64), return_counts=True)
     num_codes = _at_most_distinct("optimal_1d", num_codes, len(points), "samples")

@@ -58,7 +58,7 @@ class CosineVQ(Rule):
     equivariances: ClassVar[frozenset[str]] = frozenset({"rotation", "permutation"})
 
     def __post_init__(self) -> None:
-        schedules.validate("CosineVQ", "step_size", self.step_size, 0, above=True)
+        self._keep(step_size=schedules.validate("CosineVQ", "step_size", self.step_size, 0, above=True))
         check_start("CosineVQ", self.start)
 
     def init(self, codes: np.ndarray, seed: int = 0) -> CosineState:
@@ -77,6 +77,7 @@ class CosineVQ(Rule):
 
     def advance(self, state: CosineState, batches: Batches) -> tuple[CosineState, dict[str, np.ndarray]]:
         """T updates from batches.x [T, B, D]."""
+        check.instance("CosineVQ.advance", "state", state, CosineState, "a state that CosineVQ.init has made")
         x, weight = checked("CosineVQ.advance", batches, state.codes)
         steps, batch_size, _ = x.shape
         rates = schedules.values(self.step_size, int(state.step), steps) / batch_size

@@ -71,11 +71,12 @@ class EMA(Rule):
     memory: ClassVar[str] = "its counts"
 
     def __post_init__(self) -> None:
+        self._keep(decay=schedules.validate("EMA", "decay", self.decay))
         value = float(self.decay(0)) if callable(self.decay) else self.decay
         last = getattr(self.decay, "end", value)
-        if not (0 <= check.real("EMA", "decay", value) < 1 and 0 <= last < 1):
+        if not (0 <= value < 1 and 0 <= last < 1):
             raise check.fail("EMA", "decay", "a number >= 0 and < 1, or a schedule that starts and ends there", self.decay)
-        check.real("EMA", "smoothing", self.smoothing, 0)
+        self._keep(smoothing=check.number("EMA", "smoothing", self.smoothing, 0))
         check_start("EMA", self.start)
 
     @property
@@ -102,6 +103,7 @@ class EMA(Rule):
 
     def advance(self, state: EMAState, batches: Batches) -> tuple[EMAState, dict[str, np.ndarray]]:
         """T updates from batches.x [T, B, D]."""
+        check.instance("EMA.advance", "state", state, EMAState, "a state that EMA.init has made")
         x, weight = checked("EMA.advance", batches, state.codes)
         decays = schedules.values(self.decay, int(state.step), len(x)).astype(x.dtype)
         counts, tally = state.counts.copy(), new_tally(x, state.codes)

@@ -80,7 +80,7 @@ class MapRule(Rule):
 
     def __post_init__(self) -> None:
         owner = type(self).__name__
-        schedules.validate(owner, "step_size", self.step_size, 0, above=True)
+        self._keep(step_size=schedules.validate(owner, "step_size", self.step_size, 0, above=True))
         check.choice(owner, "optimizer", self.optimizer, ["sgd", "adam"])
         check_start(owner, self.start)
 
@@ -91,7 +91,7 @@ class MapRule(Rule):
         the shape and dtype. Raises `ValueError` where a matched start finds no spread.
         """
         codes = check.matrix(f"{type(self).__name__}.init", "codes", codes)
-        seed = check.integer(f"{type(self).__name__}.init", "seed", seed, 0)
+        seed = check.seed(f"{type(self).__name__}.init", seed)
         num_codes, dim = codes.shape
         base = generator(seed, Purpose.RULE, 0).normal(0, dim**-0.5, codes.shape).astype(codes.dtype)
         theta = np.zeros(sum(map(math.prod, self.shapes(num_codes, dim))), codes.dtype)
@@ -112,7 +112,9 @@ class MapRule(Rule):
 
     def advance(self, state: MapState, batches: Batches) -> tuple[MapState, dict[str, np.ndarray]]:
         """T updates from batches.x [T, B, D]."""
-        x, weight = checked(f"{type(self).__name__}.advance", batches, state.codes)
+        owner = type(self).__name__
+        check.instance(f"{owner}.advance", "state", state, MapState, f"a state that {owner}.init has made")
+        x, weight = checked(f"{owner}.advance", batches, state.codes)
         rates = schedules.values(self.step_size, int(state.step), len(x)).astype(x.dtype)
         flat = Flat(state.theta.copy(), np.empty_like(state.theta), state.first.copy(), state.second.copy())
         maps = [self._split(vector, *state.codes.shape) for vector in (flat.theta, flat.gradient)]

@@ -82,10 +82,10 @@ class NSVQ(Rule):
     lengths: ClassVar[tuple[str, ...]] = ("bandwidth",)
 
     def __post_init__(self) -> None:
-        schedules.validate("NSVQ", "step_size", self.step_size, 0, above=True)
-        schedules.validate("NSVQ", "bandwidth", self.bandwidth, 0, above=True)
+        self._keep(step_size=schedules.validate("NSVQ", "step_size", self.step_size, 0, above=True))
+        self._keep(bandwidth=schedules.validate("NSVQ", "bandwidth", self.bandwidth, 0, above=True))
         if self.strength is not None:
-            check.real("NSVQ", "strength", self.strength, 0)
+            self._keep(strength=check.number("NSVQ", "strength", self.strength, 0))
         check.choice("NSVQ", "form", self.form, _STRENGTH)
         check_start("NSVQ", self.start)
 
@@ -117,6 +117,7 @@ class NSVQ(Rule):
 
     def advance(self, state: NSVQState, batches: Batches) -> tuple[NSVQState, dict[str, np.ndarray]]:
         """T updates from batches.x [T, B, D]; `ValueError` if the propagate form gets no displacement."""
+        check.instance("NSVQ.advance", "state", state, NSVQState, "a state that NSVQ.init has made")
         x, weight = checked("NSVQ.advance", batches, state.codes)
         steps, batch_size, _ = x.shape
         rates = (schedules.values(self.step_size, int(state.step), steps) / batch_size).astype(x.dtype)
@@ -136,12 +137,15 @@ class NSVQ(Rule):
         Finite however narrow or wide the kernel, so that the winner's distance of 0 keeps its weight.
         """
         limits, softmax = np.finfo(dtype), self.form == "softmax"
-        squares = (1.0 if softmax else 2.0) * schedules.values(self.bandwidth, start, steps) ** 2
+        with np.errstate(over="ignore", under="ignore"):  # of a bandwidth beyond all measure, cut off below
+            squares = (1.0 if softmax else 2.0) * schedules.values(self.bandwidth, start, steps) ** 2
         squares = np.clip(squares, float(limits.tiny), float(limits.max) / 1024)
         peak = {"gaussian": self._strength, "softmax": self._strength * num_codes, "propagate": 1.0}[self.form]
         least = limits.tiny if self.form == "propagate" else limits.eps / 2
-        with np.errstate(divide="ignore"):  # a strength of 0 reaches nowhere
-            reach = np.log(np.float64(peak) / float(least))
+        with np.errstate(
+            divide="ignore", over="ignore"
+        ):  # a strength of 0 reaches nowhere, one beyond all measure everywhere
+            reach = min(np.log(np.float64(peak) / float(least)), 1024.0)
         return (-1 / squares).astype(dtype), (reach * squares).astype(dtype)
 
 

@@ -80,8 +80,7 @@ class SimVQ(MapRule):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not isinstance(self.bias, bool):
-            raise check.fail("SimVQ", "bias", "True or False", self.bias)
+        self._keep(bias=check.flag("SimVQ", "bias", self.bias))
 
     def shapes(self, num_codes: int, dim: int) -> AffineParameters:
         return AffineParameters(weight=(dim, dim), bias=(dim if self.bias else 0,))

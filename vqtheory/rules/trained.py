@@ -84,12 +84,13 @@ class TrainedVQ(Rule):
         return frozenset({"permutation"} | by_optimizer | by_decay)
 
     def __post_init__(self) -> None:
-        schedules.validate("TrainedVQ", "step_size", self.step_size, 0, above=True)
+        self._keep(step_size=schedules.validate("TrainedVQ", "step_size", self.step_size, 0, above=True))
         check.choice("TrainedVQ", "optimizer", self.optimizer, ["adam", "sgd"])
         momentum = check.real("TrainedVQ", "momentum", self.momentum, 0, 1)
         if momentum == 1 or (momentum > 0 and self.optimizer == "adam"):
             raise check.fail("TrainedVQ", "momentum", "below 1, and 0 with optimizer='adam'", momentum)
-        check.real("TrainedVQ", "weight_decay", self.weight_decay, 0)
+        weight_decay = check.number("TrainedVQ", "weight_decay", self.weight_decay, 0)
+        self._keep(momentum=check.number("TrainedVQ", "momentum", self.momentum), weight_decay=weight_decay)
         check_start("TrainedVQ", self.start)
 
     def init(self, codes: np.ndarray, seed: int = 0) -> TrainedState:
@@ -108,6 +109,7 @@ class TrainedVQ(Rule):
 
     def advance(self, state: TrainedState, batches: Batches) -> tuple[TrainedState, dict[str, np.ndarray]]:
         """T updates from batches.x [T, B, D]."""
+        check.instance("TrainedVQ.advance", "state", state, TrainedState, "a state that TrainedVQ.init has made")
         x, weight = checked("TrainedVQ.advance", batches, state.codes)
         rates = schedules.values(self.step_size, int(state.step), len(x)).astype(x.dtype)
         theta = state.codes.ravel().copy()

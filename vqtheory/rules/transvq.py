@@ -106,11 +106,10 @@ class TransVQ(MapRule):
     def __post_init__(self) -> None:
         super().__post_init__()
         for name, low in [("width", 2), ("depth", 1), ("heads", 1), ("mlp_ratio", 1)]:
-            check.integer("TransVQ", name, getattr(self, name), low)
+            self._keep(**{name: check.integer("TransVQ", name, getattr(self, name), low)})
         if self.width % self.heads != 0:
             raise check.fail("TransVQ", "heads", f"a divisor of the width {self.width}", self.heads)
-        if not isinstance(self.positions, bool):
-            raise check.fail("TransVQ", "positions", "True or False", self.positions)
+        self._keep(positions=check.flag("TransVQ", "positions", self.positions))
 
     def shapes(self, num_codes: int, dim: int) -> TransformerParameters:
         depth, width, hidden = self.depth, self.width, self.mlp_ratio * self.width

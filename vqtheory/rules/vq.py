@@ -66,7 +66,7 @@ class VQ(Rule):
     equivariances: ClassVar[frozenset[str]] = frozenset({"translation", "rotation", "scaling", "permutation"})
 
     def __post_init__(self) -> None:
-        schedules.validate("VQ", "step_size", self.step_size, 0, above=True)
+        self._keep(step_size=schedules.validate("VQ", "step_size", self.step_size, 0, above=True))
         check.choice("VQ", "clock", self.clock, ["step", "wins"])
         check_start("VQ", self.start)
 
@@ -85,6 +85,7 @@ class VQ(Rule):
 
     def advance(self, state: VQState, batches: Batches) -> tuple[VQState, dict[str, np.ndarray]]:
         """T updates from batches.x [T, B, D]."""
+        check.instance("VQ.advance", "state", state, VQState, "a state that VQ.init has made")
         x, weight = checked("VQ.advance", batches, state.codes)
         steps, batch_size, _ = x.shape
         if self.clock == "wins":
@@ -121,8 +122,7 @@ def _gains_by_wins(schedule: Any, wins: np.ndarray, samples: int, dtype: np.dtyp
     counts = np.concatenate([start + np.arange(length) for start, length in zip(wins[order], lengths, strict=True)])
     offsets = np.empty(len(wins), np.int64)
     offsets[order] = first[:-1]
-    rates = np.broadcast_to(schedule(counts) if callable(schedule) else float(schedule), counts.shape)
-    return Gains(BY_WINS, rates.astype(dtype), offsets)
+    return Gains(BY_WINS, schedules.at(schedule, counts).astype(dtype), offsets)
 
 
 def _advance_directly(x, weight, gains: Gains, step, codes, tally: Tally) -> np.ndarray:

@@ -33,6 +33,10 @@ class Config:
     def checked(self) -> Config:
         """The same, validated; raises `ValueError` with the parameter's name."""
         owner = "simulate"
+        if isinstance(self.rule, type):
+            raise ValueError(f"The 'rule' parameter of {owner} must be a rule. {_written(self.rule)}")
+        if isinstance(self.stream, type):
+            raise ValueError(f"The 'stream' parameter of {owner} must be a stream. {_written(self.stream)}")
         for name in ("init", "advance"):
             if not callable(getattr(self.rule, name, None)):
                 raise check.fail(owner, "rule", f"a rule such as VQ(step_size=0.05), with a method {name!r}", self.rule)
@@ -40,12 +44,13 @@ class Config:
             raise check.fail(owner, "stream", "a stream such as Stream(Uniform(dim=1)), with a method 'draw'", self.stream)
         if not hasattr(self.stream, "dim"):
             raise check.fail(owner, "stream", "a stream with an attribute 'dim'", self.stream)
+        check.integer(owner, "stream.dim", self.stream.dim, 0)
         steps = check.integer(owner, "steps", self.steps)
         batch_size = check.integer(owner, "batch_size", self.batch_size)
-        seed = check.integer(owner, "seed", self.seed, 0, 2**64 - 1)
+        seed = check.seed(owner, self.seed)
         records = check.integer(owner, "records", self.records)
         check.choice(owner, "init", self.init, ["latents", "kmeans++"])
-        name = self.dtype if isinstance(self.dtype, str) else np.dtype(self.dtype).name
+        name = self.dtype if isinstance(self.dtype, str) else check.floating(owner, "dtype", self.dtype).name
         dtype = check.choice(owner, "dtype", name, ["float32", "float64"])
         self._check_step_size()
         self._check_length()
@@ -81,6 +86,10 @@ class Config:
         """The steps at which a row of the history is written."""
         records = min(self.records, self.steps)
         return sorted({round(i * self.steps / records) for i in range(records + 1)})
+
+
+def _written(kind: type) -> str:
+    return f"{kind.__name__} is a class: write {kind.__name__}(...) for one."
 
 
 def as_text(config: dict[str, Any]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import numpy as np
 
 from vqtheory.protocols import Batches, Diverged, Loop
 from vqtheory.rules.base import declared
+from vqtheory.simulation.contract import held_answer, held_batches
 from vqtheory.simulation.probe import measured, probe_points
 from vqtheory.simulation.record import AnyRecord, Record
 
@@ -53,7 +54,7 @@ def _advance_chunk(run: AnyRecord, most: int) -> AnyRecord:
             loop, batches = _draw(run, steps)
         except Diverged:
             return replace(run, status="diverged")
-        state, info = config.rule.advance(run.state, batches)
+        state, info = held_answer(config.rule, config.rule.advance(run.state, batches), run.codes)
         if _finite(state.codes):
             return run.advanced(state, loop, info, steps)
         if steps == 1:
@@ -73,4 +74,5 @@ def _draw(run: Record, steps: int) -> tuple[Any, Batches]:
         moved = batches.displacement
         return loop, Batches(batches.x.astype(config.dtype), None if moved is None else moved.astype(config.dtype))
     extra = {"displacement": True} if declared(config.rule, "needs_displacement") else {}
-    return None, stream.draw(run.step, steps, config.batch_size, config.seed, config.dtype, **extra)
+    batches = stream.draw(run.step, steps, config.batch_size, config.seed, config.dtype, **extra)
+    return None, held_batches(stream, batches, (steps, config.batch_size, run.codes.shape[1]))

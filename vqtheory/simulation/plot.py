@@ -145,4 +145,4 @@ def _plot_plane(axes: Axes, run: Record, latents: np.ndarray, codes: np.ndarray,
     axes.plot(*latents.T, ",", color="0.6", zorder=0)
     for chosen, color, label in _groups(run)[::-1]:
         axes.plot(*codes[chosen].T, "o", ms=4 if len(codes) <= 300 else 2, color=color, label=label)
-    axes.set(xlabel=names[0], ylabel=names[1])
+    axes.set(xlabel=f"codes at the end: {names[0]}", ylabel=names[1])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar
 
@@ -128,7 +129,7 @@ class Record:
             f"in updates {start:,} to {stop:,}{short})"
         )
 
-    def advanced(self, state: State, loop: Any, info: dict[str, np.ndarray], steps: int) -> Self:
+    def advanced(self, state: State, loop: Any, info: Mapping[str, np.ndarray], steps: int) -> Self:
         """The run after a call of `advance`."""
         since = self.since_record
         # one after the other, since a sum over chunks would depend on where they were cut

@@ -125,6 +125,10 @@ def simulate(
     """
     config = Config(rule, stream, codes, steps, batch_size, seed, init, dtype, records).checked()
     threads = None if threads is None else check.integer("simulate", "threads", threads)
+    progress = check.flag("simulate", "progress", progress)
+    if on_record is not None and (not callable(on_record) or isinstance(on_record, type)):
+        raise check.fail("simulate", "on_record", "a function of step, codes and row", on_record)
+    save = None if save is None else check.path("simulate", "save", save, "the path of a folder")
     run = Run.new(config, *begin(config))
     if save is None:
         return carry_on(run, None, progress, on_record, threads)
@@ -197,14 +201,17 @@ def resume(
         run that have been altered.
     """
     threads = None if threads is None else check.integer("resume", "threads", threads)
+    progress = check.flag("resume", "progress", progress)
+    folder = check.path("resume", "folder", folder, "the folder of a saved run")
     if not (Path(folder) / MANIFEST).is_file():
         return Run.load(folder)  # which says so
     with locked(Path(folder)):
         run = Run.load(folder, rule, stream)
         if isinstance(run.config.stream, store.Missing):
             raise FileNotFoundError(run.config.stream.reason)
-        if steps is not None and steps != run.config.steps:
-            run = _towards(run, check.integer("resume", "steps", steps, max(run.step, 1)))
+        steps = run.config.steps if steps is None else check.integer("resume", "steps", steps, max(run.step, 1))
+        if steps != run.config.steps:
+            run = _towards(run, steps)
         return carry_on(run, folder, progress, threads=threads)
 
 

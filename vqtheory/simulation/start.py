@@ -10,6 +10,7 @@ from threadpoolctl import threadpool_limits
 from vqtheory._base.randomness import Purpose, generator
 from vqtheory.protocols import Located, Loop, Snapshot, State
 from vqtheory.simulation.config import Config
+from vqtheory.simulation.contract import held_state
 from vqtheory.streams.base import reported
 
 _POOL = 2**29  # numbers in the latents among which codes are chosen, 4 GiB; of more, little more than the codes are drawn
@@ -32,7 +33,8 @@ def _begin(config: Config) -> tuple[State, Any]:
             f"The 'codes' parameter of simulate has shape {codes.shape}, "
             f"the latents of the stream have shape [N, {config.stream.dim}]."
         )
-    return config.rule.init(np.ascontiguousarray(codes, config.dtype), config.seed), loop
+    codes = np.ascontiguousarray(codes, config.dtype)
+    return held_state(f"{type(config.rule).__name__}.init", config.rule.init(codes, config.seed), codes.shape), loop
 
 
 class _Undescribed(NamedTuple):

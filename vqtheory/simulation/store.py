@@ -10,7 +10,7 @@ import numpy as np
 
 from vqtheory._base import check
 from vqtheory._base.config import arrays_of
-from vqtheory._base.folder import MANIFEST, check_provenance, kept_files, provenance, read_run, under, write_run
+from vqtheory._base.folder import MANIFEST, check_provenance, listed, provenance, read_run, under, write_run
 from vqtheory.protocols import Batches, Loop, Reads, Rule, State, Stream
 from vqtheory.simulation.config import Config, as_text, built
 from vqtheory.simulation.record import AnyRecord, Interval, Record
@@ -39,7 +39,7 @@ def load(
 ) -> AnyRecord:
     """Read what `save` has written; raises `ValueError` naming the file that is missing, damaged or altered."""
     folder = Path(folder)
-    if "checkpoint.pt" in kept_files(folder):
+    if "checkpoint.pt" in listed(folder):
         raise ValueError(f"{folder} is a training, not a simulation: vqtheory train --resume goes on with it.")
     values, history, arrays, data = read_run(folder)
     values |= {name: value for name, value in (("rule", rule), ("stream", stream)) if value is not None}

@@ -52,10 +52,8 @@ class Stream(Configured):
     _positional: ClassVar[int] = 2
 
     def __post_init__(self) -> None:
-        if not isinstance(self.source, Source):
-            raise check.fail("Stream", "source", "a source such as Uniform(dim=1)", self.source)
-        if not isinstance(self.drift, Drift):
-            raise check.fail("Stream", "drift", "a drift such as Translation(speed=1e-5)", self.drift)
+        check.instance("Stream", "source", self.source, Source, "a source such as Uniform(dim=1)")
+        check.instance("Stream", "drift", self.drift, Drift, "a drift such as Translation(speed=1e-5)")
         self.drift.motion(0, 1, self.dim, seed=0)  # refuses a drift that this dimension cannot have
 
     @property
@@ -84,6 +82,8 @@ class Stream(Configured):
         """
         start = check.integer("draw", "start", start, 0)
         steps, batch_size = check.integer("draw", "steps", steps), check.integer("draw", "batch_size", batch_size)
+        seed, dtype = check.seed("draw", seed), check.floating("draw", "dtype", dtype)
+        displacement = check.flag("draw", "displacement", displacement)
         x, moved = zip(*self._pieces(start, start + steps, batch_size, seed, displacement), strict=True)
         join = partial(np.concatenate, dtype=dtype, casting="same_kind")
         return Batches(join(x), join(moved) if displacement else None)
@@ -98,18 +98,32 @@ class Stream(Configured):
             first = block * length
             samples = self.source.sample(generator(seed, Purpose.SOURCE, block), length * batch_size)
             samples = samples.reshape(length, batch_size, self.dim)
-            before, now = self.drift.motion(first - 1, length + 1, self.dim, seed).split()
-            x = now.apply(samples, self.source.mean)
-            moved = x - before.apply(samples, self.source.mean) if displacement else None
+            cut = slice(max(start - first, 0), min(stop - first, length))
+            with np.errstate(over="ignore", invalid="ignore"):  # of a drift that goes too far, which is said of it
+                motion = self.drift.motion(first - 1, length + 1, self.dim, seed)
+                before, now = motion.split()
+                x = now.apply(samples, self.source.mean)
+                moved = x - before.apply(samples, self.source.mean) if displacement else None
+            self._check_reach(now, cut, first)
             if moved is not None and first == 0:
                 moved[0] = 0
-            cut = slice(max(start - first, 0), min(stop - first, length))
             yield x[cut], None if moved is None else moved[cut]
+
+    def _check_reach(self, motion: Motion, cut: slice, first: int) -> None:
+        """Refuses latents whose squares no float can hold."""
+        with np.errstate(invalid="ignore"):
+            far = ~(np.abs(motion.shift[cut]) <= check.SQUARABLE).all(axis=1)
+        if far.any():
+            step = first + cut.start + int(np.argmax(far))
+            raise ValueError(f"Stream: {self.drift!r} takes the latents at step {step:,} farther than a float can square.")
 
     def at(self, t: int, seed: int = 0) -> StreamSnapshot:
         """Where the latents are at step t."""
-        t = check.integer("at", "t", t, 0)
-        return StreamSnapshot(self.source, *self.drift.motion(t - 1, 2, self.dim, seed).split(), seed, t)
+        t, seed = check.integer("at", "t", t, 0), check.seed("at", seed)
+        with np.errstate(over="ignore", invalid="ignore"):  # as in a draw
+            before, now = self.drift.motion(t - 1, 2, self.dim, seed).split()
+        self._check_reach(now, slice(0, 1), t)
+        return StreamSnapshot(self.source, before, now, seed, t)
 
 
 def block_steps(batch_size: int, dim: int) -> int:
@@ -147,7 +161,7 @@ class StreamSnapshot(Snapshot):
 
     def sample(self, size: int) -> np.ndarray:
         """Fresh latents [size, D], none of which the updates of a run with this seed meet."""
-        samples = self.source.sample(generator(self.seed, Purpose.PROBE, self.step), size)
+        samples = self.source.sample(generator(self.seed, Purpose.PROBE, self.step), check.integer("sample", "size", size))
         return self.now.apply(samples[None], self.source.mean)[0]
 
     @property
@@ -158,11 +172,12 @@ class StreamSnapshot(Snapshot):
 
     def density(self, x: np.ndarray) -> np.ndarray | None:
         """The density at x [N, D], [N]; None where the source has none in closed form."""
-        back = self.now.invert(np.asarray(x, np.float64)[None], self.source.mean)[0]
+        x = check.matrix("density", "x", x, self.source.dim).astype(np.float64)
+        back = self.now.invert(x[None], self.source.mean)[0]
         density = self.source.density(back)
         return None if density is None else density / self.now.factor[0] ** self.source.dim
 
     def optimum(self, num_codes: int) -> float | None:
         """The least distortion that `num_codes` codes can have; None where it is not known (D > 1, no density)."""
-        least = self.source.optimum(num_codes)
+        least = self.source.optimum(check.integer("optimum", "num_codes", num_codes))
         return None if least is None else least * float(self.now.factor[0]) ** 2

@@ -83,12 +83,11 @@ class ClosedLoop(Configured):
     _positional: ClassVar[int] = 1
 
     def __post_init__(self) -> None:
-        if not isinstance(self.source, Source):
-            raise check.fail("ClosedLoop", "source", "a source such as Uniform(dim=2)", self.source)
-        check.integer("ClosedLoop", "latent_dim", self.latent_dim)
-        check.integer("ClosedLoop", "hidden", self.hidden)
-        schedules.validate("ClosedLoop", "step_size", self.step_size, 0)
-        check.real("ClosedLoop", "commitment", self.commitment, 0)
+        check.instance("ClosedLoop", "source", self.source, Source, "a source such as Uniform(dim=2)")
+        self._keep(latent_dim=check.integer("ClosedLoop", "latent_dim", self.latent_dim))
+        self._keep(hidden=check.integer("ClosedLoop", "hidden", self.hidden))
+        self._keep(step_size=schedules.validate("ClosedLoop", "step_size", self.step_size, 0))
+        self._keep(commitment=check.number("ClosedLoop", "commitment", self.commitment, 0))
 
     @property
     def dim(self) -> int:
@@ -97,7 +96,7 @@ class ClosedLoop(Configured):
 
     def init(self, seed: int) -> LoopState:
         """Weights from N(0, 1 / inputs) and biases 0: latents of spread near 1 from samples of spread 1."""
-        seed = check.integer("ClosedLoop.init", "seed", seed, 0, 2**64 - 1)
+        seed = check.seed("ClosedLoop.init", seed)
         random = generator(seed, Purpose.LOOP)
         encoder, decoder = (_start(random, *sizes) for sizes in (self._encoder_sizes, self._decoder_sizes))
         return LoopState(0, seed, encoder, decoder, encoder)
@@ -110,6 +109,7 @@ class ClosedLoop(Configured):
         `ValueError` for codes that are not a finite [K, D] array, and `Diverged`, which is one, when
         the weights diverge.
         """
+        check.instance("ClosedLoop.respond", "state", state, LoopState, "a state that ClosedLoop.init has made")
         codes = check.matrix("ClosedLoop.respond", "codes", codes, columns=self.dim)
         batch_size = check.integer("ClosedLoop.respond", "batch_size", batch_size)
         step, seed = int(state.step), int(state.seed)
@@ -176,7 +176,7 @@ class LoopSnapshot(Snapshot):
 
     def sample(self, size: int) -> np.ndarray:
         """Latents [size, D] of fresh source samples, none of which a run with this seed meets."""
-        return self.loop.encode(self.state.encoder, self._samples(size))
+        return self.loop.encode(self.state.encoder, self._samples(check.integer("sample", "size", size)))
 
     def _samples(self, size: int) -> np.ndarray:
         return self.loop.source.sample(generator(int(self.state.seed), Purpose.PROBE, int(self.state.step)), size)

@@ -47,10 +47,10 @@ class Translation(Drift):
     limit: float | None = None
 
     def __post_init__(self) -> None:
-        check.real("Translation", "speed", self.speed)
+        self._keep(speed=check.number("Translation", "speed", self.speed))
         if self.limit is not None:
-            check.real("Translation", "limit", self.limit, 0)
-        object.__setattr__(self, "direction", as_direction("Translation", self.direction))
+            self._keep(limit=check.number("Translation", "limit", self.limit, 0))
+        self._keep(direction=as_direction("Translation", self.direction))
 
     def motion(self, start: int, steps: int, dim: int, seed: int) -> Motion:
         distance = self.speed * np.arange(start, start + steps)
@@ -84,9 +84,9 @@ class Scaling(Drift):
     limit: float | None = None
 
     def __post_init__(self) -> None:
-        check.real("Scaling", "rate", self.rate)
+        self._keep(rate=check.number("Scaling", "rate", self.rate))
         if self.limit is not None:
-            check.real("Scaling", "limit", self.limit, 0, above=True)
+            self._keep(limit=check.number("Scaling", "limit", self.limit, 0, above=True))
             if (self.limit - 1) * self.rate < 0:
                 side = "<= 1 where the rate is negative" if self.rate < 0 else ">= 1 where the rate is positive"
                 raise check.fail("Scaling", "limit", side, self.limit)
@@ -120,7 +120,7 @@ class Rotation(Drift):
     rate: float
 
     def __post_init__(self) -> None:
-        check.real("Rotation", "rate", self.rate)
+        self._keep(rate=check.number("Rotation", "rate", self.rate))
 
     def motion(self, start: int, steps: int, dim: int, seed: int) -> Motion:
         if dim < 2:
@@ -152,7 +152,7 @@ class RandomWalk(Drift):
     scale: float
 
     def __post_init__(self) -> None:
-        check.real("RandomWalk", "scale", self.scale, 0)
+        self._keep(scale=check.number("RandomWalk", "scale", self.scale, 0))
 
     def motion(self, start: int, steps: int, dim: int, seed: int) -> Motion:
         first, stop = max(start, 0), max(start + steps, 1)
@@ -222,9 +222,9 @@ class Oscillation(Drift):
     direction: Any = None
 
     def __post_init__(self) -> None:
-        check.real("Oscillation", "amplitude", self.amplitude)
-        check.real("Oscillation", "period", self.period, 0, above=True)
-        object.__setattr__(self, "direction", as_direction("Oscillation", self.direction))
+        self._keep(amplitude=check.number("Oscillation", "amplitude", self.amplitude))
+        self._keep(period=check.number("Oscillation", "period", self.period, 0, above=True))
+        self._keep(direction=as_direction("Oscillation", self.direction))
 
     def motion(self, start: int, steps: int, dim: int, seed: int) -> Motion:
         turns = _time(start, steps) % self.period / self.period  # the remainder is exact, late phases stay so
@@ -252,11 +252,11 @@ class Jump(Drift):
     by: Any
 
     def __post_init__(self) -> None:
-        check.integer("Jump", "at", self.at, 0)
-        if isinstance(self.by, (list, tuple, np.ndarray)):
-            object.__setattr__(self, "by", as_vector("Jump", "by", self.by))
+        self._keep(at=check.integer("Jump", "at", self.at, 0))
+        if np.ndim(self.by) > 0 if isinstance(self.by, np.ndarray) else isinstance(self.by, (list, tuple)):
+            self._keep(by=as_vector("Jump", "by", self.by))
         else:
-            check.real("Jump", "by", self.by)
+            self._keep(by=check.number("Jump", "by", self.by))
 
     def motion(self, start: int, steps: int, dim: int, seed: int) -> Motion:
         by = np.array(self.by) if isinstance(self.by, tuple) else self.by * first_axis(dim)
@@ -296,9 +296,9 @@ class Fading(Drift):
     direction: Any = None
 
     def __post_init__(self) -> None:
-        check.real("Fading", "speed", self.speed)
-        check.real("Fading", "half_life", self.half_life, 0, above=True)
-        object.__setattr__(self, "direction", as_direction("Fading", self.direction))
+        self._keep(speed=check.number("Fading", "speed", self.speed))
+        self._keep(half_life=check.duration("Fading", "half_life", self.half_life))
+        self._keep(direction=as_direction("Fading", self.direction))
 
     def motion(self, start: int, steps: int, dim: int, seed: int) -> Motion:
         log_q = -math.log(2) / self.half_life
@@ -323,10 +323,7 @@ def as_direction(owner: str, direction: Any) -> tuple[float, ...] | None:
 
 def as_vector(owner: str, name: str, values: Any) -> tuple[float, ...]:
     """A sequence of finite floats as a tuple."""
-    try:
-        vector = np.asarray(values, np.float64)
-    except (TypeError, ValueError):
-        raise check.fail(owner, name, "a sequence of finite floats", values) from None
+    vector = check.array(owner, name, values, "a sequence of finite floats").astype(np.float64)
     if vector.ndim != 1 or not vector.size or not np.isfinite(vector).all():
         raise check.fail(owner, name, "a sequence of finite floats", values)
     return tuple(vector.tolist())

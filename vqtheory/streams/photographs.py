@@ -153,9 +153,7 @@ class Patches(Source):
             raise check.fail(
                 "Patches", "photograph", "the path of an image or of a .parquet file of images", self.photograph
             )
-        check.integer("Patches", "size", self.size)
-        if not isinstance(self.colour, bool):
-            raise check.fail("Patches", "colour", "True or False", self.colour)
+        self._keep(size=check.integer("Patches", "size", self.size), colour=check.flag("Patches", "colour", self.colour))
 
     @property
     def files(self) -> tuple[str, ...]:

@@ -65,13 +65,13 @@ class Recorded(Configured):
     _positional: ClassVar[int] = 1
 
     def __post_init__(self) -> None:
-        check.integer("Recorded", "every", self.every)
-        if not isinstance(self.interpolate, bool):
-            raise check.fail("Recorded", "interpolate", "True or False", self.interpolate)
+        self._keep(every=check.integer("Recorded", "every", self.every))
+        self._keep(interpolate=check.flag("Recorded", "interpolate", self.interpolate))
         if isinstance(self.latents, (str, Path)):
-            object.__setattr__(self, "latents", str(self.latents))
+            self._keep(latents=str(check.path("Recorded", "latents", self.latents)))
         else:
-            object.__setattr__(self, "latents", _checked("Recorded", np.asarray(self.latents)))
+            requirement = "an array [time, samples, dimensions] of numbers that is not empty"
+            self._keep(latents=_checked("Recorded", check.array("Recorded", "latents", self.latents, requirement)))
 
     def __getstate__(self) -> dict[str, Any]:
         """What a pickle holds: a file is opened again."""
@@ -114,6 +114,8 @@ class Recorded(Configured):
         """
         start = check.integer("draw", "start", start, 0)
         steps, batch_size = check.integer("draw", "steps", steps), check.integer("draw", "batch_size", batch_size)
+        seed, dtype = check.seed("draw", seed), check.floating("draw", "dtype", dtype)
+        displacement = check.flag("draw", "displacement", displacement)
         if start + steps > self.steps:
             raise self._too_far(start + steps - 1)
         t, rows = np.arange(start, start + steps), self._rows(start, start + steps, batch_size, seed)
@@ -147,7 +149,7 @@ class Recorded(Configured):
 
     def at(self, t: int, seed: int = 0) -> StreamSnapshot:
         """Where the latents are at step t: all its samples. After the last step they stand."""
-        t = check.integer("at", "t", t, 0)
+        t, seed = check.integer("at", "t", t, 0), check.seed("at", seed)
         if t > self.steps:
             raise self._too_far(t)
         times = np.array([min(t, self.steps - 1), max(min(t, self.steps) - 1, 0)])

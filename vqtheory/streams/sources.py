@@ -23,7 +23,7 @@ class Uniform(Source):
     dim: int
 
     def __post_init__(self) -> None:
-        check.integer("Uniform", "dim", self.dim)
+        self._keep(dim=check.integer("Uniform", "dim", self.dim))
 
     @property
     def mean(self) -> np.ndarray:
@@ -52,7 +52,7 @@ class Gaussian(Source):
     dim: int
 
     def __post_init__(self) -> None:
-        check.integer("Gaussian", "dim", self.dim)
+        self._keep(dim=check.integer("Gaussian", "dim", self.dim))
 
     @property
     def mean(self) -> np.ndarray:
@@ -92,8 +92,9 @@ class Ring(Source):
     dim = 2
 
     def __post_init__(self) -> None:
-        check.real("Ring", "radius", self.radius, 0, above=True)
-        check.real("Ring", "width", self.width, 0, 2 * self.radius, above=True)
+        self._keep(radius=check.number("Ring", "radius", self.radius, 0, above=True))
+        check.real("Ring", "radius", self.radius, 0, check.SQUARABLE)
+        self._keep(width=check.number("Ring", "width", self.width, 0, 2 * self.radius, above=True))
 
     @property
     def mean(self) -> np.ndarray:
@@ -142,12 +143,13 @@ class Mixture(Source):
     def __post_init__(self) -> None:
         means = check.matrix("Mixture", "means", self.means)
         object.__setattr__(self, "means", tuple(map(tuple, means.tolist())))
-        check.real("Mixture", "scale", self.scale, 0, above=True)
+        self._keep(scale=check.number("Mixture", "scale", self.scale, 0, above=True))
         if self.weights is not None:
             requirement = f"a sequence of {len(means)} numbers >= 0 that are not all 0"
-            if np.shape(self.weights) != (len(means),):
+            shares = check.array("Mixture", "weights", self.weights, requirement)
+            if shares.shape != (len(means),):
                 raise check.fail("Mixture", "weights", requirement, self.weights)
-            weights = tuple(check.real("Mixture", "weights", weight, 0) for weight in self.weights)
+            weights = tuple(check.real("Mixture", "weights", weight, 0) for weight in shares)
             if not any(weights):
                 raise check.fail("Mixture", "weights", requirement, self.weights)
             object.__setattr__(self, "weights", weights)
@@ -250,7 +252,9 @@ class Distribution(Source):
         if len(names) != len(shapes):
             takes = f"takes {len(names)} shape parameters" + (f" ({', '.join(names)})" if names else "")
             raise ValueError(f"The 'shapes' of Distribution({d!r}) do not fit: {d!r} {takes}. Got {len(shapes)}.")
-        if not np.isfinite(self.distribution().var()):
+        with np.errstate(all="ignore"):  # what overflows has no finite variance either
+            variance = self.distribution().var()
+        if not (np.isfinite(variance) and variance > 0):
             raise ValueError(f"{self!r} has no finite variance, or its parameters are outside their domain.")
 
     def __repr__(self) -> str:

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from functools import cache
+from typing import Any, NoReturn, Protocol
 
 from joblib import Parallel, delayed
+from joblib.externals.loky.process_executor import TerminatedWorkerError
 
 
 class Backend(Protocol):
@@ -16,8 +23,13 @@ class Backend(Protocol):
     def compiles_apart(self) -> bool:
         """Whether the calls are made in processes that would each compile for themselves what is not in the cache."""
 
-    def map(self, function: Callable[..., Any], tasks: Iterable[tuple]) -> Iterator[Any]:
-        """The results of ``function(*task)``, in any order, as they come in."""
+    def map(
+        self, function: Callable[..., Any], tasks: Sequence[tuple], killed: Callable[..., Any] | None = None
+    ) -> Iterator[Any]:
+        """The results of ``function(*task)``, in any order, as they come in.
+
+        That of a task whose process is killed is ``killed(*task)``.
+        """
 
 
 @dataclass(frozen=True)
@@ -30,7 +42,9 @@ class ThisProcess:
 
     compiles_apart = False
 
-    def map(self, function: Callable[..., Any], tasks: Iterable[tuple]) -> Iterator[Any]:
+    def map(
+        self, function: Callable[..., Any], tasks: Sequence[tuple], killed: Callable[..., Any] | None = None
+    ) -> Iterator[Any]:
         """The results, in order."""
         return (function(*task) for task in tasks)
 
@@ -48,8 +62,62 @@ class Joblib:
     jobs: int = -1
     compiles_apart = True
 
-    def map(self, function: Callable[..., Any], tasks: Iterable[tuple]) -> Iterator[Any]:
-        """The results, as they come in."""
-        calls = (delayed(function)(*task) for task in tasks)
+    def map(
+        self, function: Callable[..., Any], tasks: Sequence[tuple], killed: Callable[..., Any] | None = None
+    ) -> Iterator[Any]:
+        """The results, as they come in. Where a process is killed, the tasks that are left are tried again, each alone."""
+        left = dict(enumerate(tasks))
+        try:
+            for index, result in self._run(function, left):
+                del left[index]
+                yield result
+        except TerminatedWorkerError:
+            for index, task in list(left.items()):
+                try:
+                    [(_, result)] = self._run(function, {index: task})
+                except TerminatedWorkerError:
+                    if killed is None:
+                        raise
+                    result = killed(*task)
+                yield result
+
+    def _run(self, function: Callable[..., Any], tasks: dict[int, tuple]) -> Iterable[tuple[int, Any]]:
+        calls = (delayed(_watched)(os.getpid(), function, index, task) for index, task in list(tasks.items()))
         # arrays are copied to the processes: joblib's shared ones are read-only, which numba compiles for anew
         return Parallel(n_jobs=self.jobs, return_as="generator_unordered", max_nbytes=None)(calls)
+
+
+def _watched(parent: int, function: Callable[..., Any], index: int, task: tuple) -> tuple[int, Any]:
+    """Run a task; a process whose parent is gone ends itself, rather than work through the rest of the queue."""
+    if os.getppid() == parent:
+        _watch(parent)
+    return index, function(*task)
+
+
+@cache
+def _watch(parent: int) -> None:
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+@contextmanager
+def stoppable() -> Iterator[None]:
+    """Let TERM and HUP end what runs as Ctrl-C does, so that no process is left behind."""
+
+    def stop(number: int, frame: Any) -> NoReturn:
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    names = [name for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    before = {name: signal.signal(getattr(signal, name), stop) for name in names}
+    try:
+        yield
+    finally:
+        for name, handler in before.items():
+            signal.signal(getattr(signal, name), handler)

@@ -7,6 +7,7 @@ import inspect
 import json
 import os
 import re
+import sys
 from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from itertools import product
@@ -14,9 +15,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from tqdm import tqdm
 
 from vqtheory._base import check
 from vqtheory._base.config import text
+from vqtheory._base.folder import write_whole
 
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+>")
 
@@ -90,14 +93,18 @@ def _path(folder: Path | None, named: dict[str, Any]) -> Path | None:
 
 
 def finished(about: dict[str, str], point: Point) -> Outcome | None:
-    """The outcome of a point that was finished before."""
+    """The outcome of a point that was finished before; a file that is damaged is named, and its point done again."""
     if point.path is None or not point.path.is_file():
         return None
     try:
-        found = json.loads(point.path.read_bytes())
-        rows, by, named = found["rows"], found["about"], found["point"]
+        content = json.loads(point.path.read_bytes())
+        digest = content.pop("sha256")
+        rows, by, named = content["rows"], content["about"], content["point"]
         other = by["function"]
-    except (ValueError, KeyError, TypeError):  # not by this hand: done again
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        digest, content = "", {}
+    if digest != _digest(content):
+        tqdm.write(f"{point.path} is damaged or of an earlier version: its point is done again.", file=sys.stderr)
         return None
     if other != about["function"]:
         raise ValueError(
@@ -105,6 +112,28 @@ def finished(about: dict[str, str], point: Point) -> Outcome | None:
             f"{point.path.parent} holds points of {other}."
         )
     return Outcome(rows, None) if by == about and named == point.named else None
+
+
+def clear(folder: Path) -> None:
+    """Remove half-written files of processes that are gone."""
+    for path in folder.glob("*.json.*.new"):
+        process = path.name.split(".")[-2]
+        if process.isdigit() and not _is_alive(int(process)):
+            path.unlink(missing_ok=True)
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # of somebody else
+        pass
+    return True
+
+
+def _digest(content: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def provenance(function: Callable[..., Any]) -> dict[str, str]:
@@ -124,8 +153,8 @@ def keep(path: Path, content: dict[str, Any]) -> None:
     """Write a file whole or not at all, whoever is killed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f"{path.name}.{os.getpid()}.new")
-    with open(beside, "w") as file:
-        json.dump(content, file)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(path)
+    try:
+        write_whole(beside, json.dumps(content | {"sha256": _digest(content)}).encode())
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)

@@ -17,8 +17,8 @@ from vqtheory.simulation.run import Run, simulate
 
 if TYPE_CHECKING:
     import polars as pl
-from vqtheory.sweeps.backends import Backend, Joblib, ThisProcess
-from vqtheory.sweeps.grid import Outcome, Point, finished, keep, plain, points_of, provenance
+from vqtheory.sweeps.backends import Backend, Joblib, ThisProcess, stoppable
+from vqtheory.sweeps.grid import Outcome, Point, clear, finished, keep, plain, points_of, provenance
 
 
 def sweep(
@@ -91,13 +91,18 @@ def sweep(
         raise check.fail("sweep", "function", "a function", function)
     points = points_of(function, grid, seeds, None if folder is None else Path(folder))
     by = provenance(function)
+    if folder is not None:
+        clear(Path(folder))
     outcomes = [finished(by, point) for point in points]
     left = [i for i, outcome in enumerate(outcomes) if outcome is None]
     place = backend or (ThisProcess() if jobs == 1 else Joblib(jobs))
     if len(left) > 1 and place.compiles_apart:
         _warm_up(function, [points[i].arguments for i in left], warm)
-    running = place.map(_call, ((i, function, points[i], by) for i in left))
-    with tqdm(total=len(points), initial=len(points) - len(left), unit=" points", delay=2, disable=not progress) as bar:
+    running = place.map(_call, [(i, function, points[i], by) for i in left], _killed)
+    with (
+        stoppable(),
+        tqdm(total=len(points), initial=len(points) - len(left), unit=" points", delay=2, disable=not progress) as bar,
+    ):
         for i, outcome in running:
             outcomes[i] = outcome
             bar.update()
@@ -106,12 +111,18 @@ def sweep(
     return _table(points, [outcome for outcome in outcomes if outcome is not None])
 
 
+def _killed(index: int, *task: Any) -> tuple[int, Outcome]:
+    """What becomes of a point whose process ends in the middle of it."""
+    return index, Outcome([], "its process was killed, for want of memory or from outside")
+
+
 def _call(index: int, function: Callable[..., Any], point: Point, by: dict[str, str]) -> tuple[int, Outcome]:
     """Run a point, in whichever process, and keep what comes of it."""
     options = {"progress": False} if function is simulate else {}
     try:
         rows = json.loads(json.dumps(_rows(function(**options | point.arguments)), default=plain))
-    except Exception as error:
+        _check_names(point, rows)
+    except (Exception, SystemExit) as error:
         return index, Outcome([], f"{type(error).__name__}: {error}")
     if point.path is not None:
         keep(point.path, {"about": by, "point": point.named, "rows": rows})
@@ -126,6 +137,14 @@ def _rows(result: Any) -> list[dict[str, Any]]:
     if not isinstance(rows, (list, tuple)) or not all(isinstance(row, Mapping) for row in rows):
         raise TypeError(f"the function must return a dictionary, a list of dictionaries or a Run. Got {result!r}")
     return [dict(row) for row in rows]
+
+
+def _check_names(point: Point, rows: list[dict[str, Any]]) -> None:
+    """That no column of the result stands in the place of a parameter's."""
+    for row in rows:
+        taken = [name for name in row if name in point.named and row[name] != point.named[name]]
+        if taken or "error" in row:
+            raise ValueError(f"the function must not return {(taken or ['error'])[0]!r}, the name of another column")
 
 
 def _warm_up(function: Callable[..., Any], calls: list[dict[str, Any]], warm: Callable[[], Any] | None) -> None:

@@ -3,11 +3,13 @@ from .adam import adam_effective_step as adam_effective_step
 from .adam import adam_lag as adam_lag
 from .adam import adam_surviving_codes as adam_surviving_codes
 from .adam import weight_decay_speed as weight_decay_speed
+from .answers import Prediction as Prediction
 from .bias import bias_bound as bias_bound
 from .bias import edge_bias as edge_bias
 from .bias import softmax_bias as softmax_bias
 from .capture import capture_reach as capture_reach
 from .capture import capture_speed as capture_speed
+from .cures import Cure as Cure
 from .dead_codes import never_chosen as never_chosen
 from .ema import ema_critical_speed as ema_critical_speed
 from .ema import ema_existence_speed as ema_existence_speed
@@ -23,6 +25,7 @@ from .maps import tangent_kernel as tangent_kernel
 from .mean_field import MeanMotion as MeanMotion
 from .mean_field import fixed_point as fixed_point
 from .mean_field import mean_motion as mean_motion
+from .prediction import predict as predict
 from .speed import critical_speed as critical_speed
 from .speed import largest_codebook as largest_codebook
 from .speed import required_step_size as required_step_size

@@ -15,7 +15,12 @@ import numpy as np
 
 from vqtheory.reference import cell_moment
 
-MEASURED_SHARE = {2: (0.8, 0.9), 3: (0.65, 0.8), 4: (0.55, 0.7), 8: (0.3, 0.5)}  # survivors over the law; see the claims
+MEASURED_SHARE = {
+    2: (0.8, 0.9),
+    3: (0.65, 0.8),
+    4: (0.55, 0.7),
+    8: (0.3, 0.5),
+}  # survivors over the law, claims cube-share-*
 ROUNDING = 1e-12  # a lag that exceeds the critical one by less counts as equal to it
 
 

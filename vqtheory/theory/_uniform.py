@@ -23,6 +23,7 @@ from scipy import optimize, stats
 from vqtheory.reference.density import Density
 
 ROUNDING = 1e-12  # a lag that exceeds the critical one by less counts as equal to it
+TINY = 1e-300  # a lag below is none: the squares of what is divided by it are beyond a float
 _FIRST_TERMS = np.arange(1, 33)  # of a sum; the Euler-Maclaurin formula adds the others to rounding
 
 
@@ -42,7 +43,7 @@ class Uniform:
 
     def steady_state(self, num_codes: int, lag: float) -> np.ndarray | None:
         """The stable codes [K], ascending, or None."""
-        if num_codes == 1 or lag == 0:
+        if num_codes == 1 or lag < TINY:
             return (np.arange(num_codes) + 0.5) / num_codes - lag
         z, least = (float(found) for found in least_sum(np.array(num_codes)))
         wanted = 1 / math.sqrt(8 * lag)

@@ -29,11 +29,13 @@ from scipy import optimize
 
 from vqtheory._base import check
 from vqtheory._kernels.jit import kernel
-from vqtheory.theory._arguments import integers, plain, reals
+from vqtheory.theory._arguments import closed_form, integers, plain, reals
 
 _MOST_CODES = 16_384
+_FASTEST = 1 - 1e-9  # of the learning rate, for which a chain is looked for
 
 
+@closed_form
 def adam_lag(ratio: Any, mass: Any, spread: Any, batch_size: Any) -> Any:
     """How far a code trails behind its cell's mean, l = r s / sqrt(N p (1 - r^2) + r^2 p - r^2).
 
@@ -72,6 +74,7 @@ def adam_lag(ratio: Any, mass: Any, spread: Any, batch_size: Any) -> Any:
         return plain(np.where((square > 0) & (ratio < 1), ratio * spread / np.sqrt(square), np.inf))
 
 
+@closed_form
 def adam_effective_step(step_size: Any, mass: Any, spread: Any, batch_size: Any) -> Any:
     """The step size of SGD with which a code would trail as far behind a slow drift as it does under Adam.
 
@@ -109,6 +112,7 @@ def adam_effective_step(step_size: Any, mass: Any, spread: Any, batch_size: Any)
     return plain(step_size / spread * np.sqrt(batch_size / mass))
 
 
+@closed_form
 def adam_critical_speed(num_codes: Any, step_size: Any, batch_size: Any) -> Any:
     """The largest speed of drift v_c, per coordinate, at which all K codes live that Adam trains.
 
@@ -147,6 +151,7 @@ def adam_critical_speed(num_codes: Any, step_size: Any, batch_size: Any) -> Any:
     return plain(step_size * np.vectorize(_critical_ratio, otypes=[np.float64])(num_codes, batch_size))
 
 
+@closed_form
 def adam_surviving_codes(speed: Any, step_size: Any, batch_size: Any, num_codes: Any = _MOST_CODES) -> Any:
     """How many codes a steady drift leaves alive under Adam: the largest K with `adam_critical_speed` (K) >= v; at least 1.
 
@@ -163,6 +168,7 @@ def adam_surviving_codes(speed: Any, step_size: Any, batch_size: Any, num_codes:
     return plain(np.vectorize(_survivors, otypes=[np.int64])(speed / step_size, batch_size, most))
 
 
+@closed_form
 def weight_decay_speed(step_size: Any, weight_decay: Any, distance: Any) -> Any:
     """The drift that weight decay amounts to, on a standing encoder too: eta lambda |c|, towards the origin.
 
@@ -186,13 +192,24 @@ def _codes(owner: str, num_codes: Any) -> np.ndarray:
 
 
 def _survivors(ratio: float, batch_size: int, most: int) -> int:
-    """By bisection below the law for small v / lr, which is never exceeded."""
-    bound = (3 * math.sqrt(batch_size) / ratio) ** (2 / 3)
-    low, high = 1, int(min(most, bound + 1)) + 1
+    """By strides that double, down from the law for small v / lr, which is never exceeded and close to what is reached."""
+    high, stride = int(min(most, (3 * math.sqrt(batch_size) / ratio) ** (2 / 3) + 1)) + 1, 1
+    low = max(1, high - stride)
+    while low > 1 and not _can_live(low, ratio, batch_size):
+        high, stride = low, 2 * stride
+        low = max(1, high - stride)
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (middle, high) if _critical_ratio(middle, batch_size) >= ratio else (low, middle)
+        low, high = (middle, high) if _can_live(middle, ratio, batch_size) else (low, middle)
     return low
+
+
+def _can_live(num_codes: int, ratio: float, batch_size: int) -> bool:
+    """Whether r <= v_c / lr, by one chain at r; the root itself is asked for only where it is too close to call."""
+    if ratio > 1:
+        return False
+    width = _narrowest(min(ratio, _FASTEST), num_codes, batch_size, 2.0)
+    return width <= 1 if abs(width - 1) > 1e-9 else _critical_ratio(num_codes, batch_size) >= ratio
 
 
 @cache
@@ -200,32 +217,37 @@ def _critical_ratio(num_codes: int, batch_size: int) -> float:
     """v_c / lr: the largest r at which the narrowest chain of K cells fits into the cloud."""
     if num_codes == 1:
         return 1.0
-    if _narrowest(1 - 1e-9, num_codes, batch_size) <= 1:
+    if _narrowest(_FASTEST, num_codes, batch_size) <= 1:
         return 1.0
-    return optimize.brentq(lambda ratio: _narrowest(ratio, num_codes, batch_size) - 1, 0.0, 1 - 1e-9, xtol=1e-13)
+    return optimize.brentq(lambda ratio: _narrowest(ratio, num_codes, batch_size) - 1, 0.0, _FASTEST, xtol=1e-13)
 
 
-def _narrowest(ratio: float, num_codes: int, batch_size: int) -> float:
-    """The least width of a chain, over where its first code is."""
+def _narrowest(ratio: float, num_codes: int, batch_size: int, enough: float = math.inf) -> float:
+    """The least width of a chain, over where its first code is; chains are not followed beyond `enough`."""
     offsets = np.linspace(-2, 1, 61) / num_codes
-    widths = [_width(offset, ratio, num_codes, batch_size) for offset in offsets]
+    widths = [_width(offset, ratio, num_codes, batch_size, enough) for offset in offsets]
     near = min(max(int(np.argmin(widths)), 1), len(offsets) - 2)
     bounds = (offsets[near - 1], offsets[near + 1])
     found = optimize.minimize_scalar(
-        lambda offset: _width(offset, ratio, num_codes, batch_size), bounds=bounds, method="bounded"
+        lambda offset: _width(offset, ratio, num_codes, batch_size, enough), bounds=bounds, method="bounded"
     )
     return min(float(found.fun), min(widths))
 
 
 @kernel
-def _width(offset, ratio, num_codes, batch_size):
-    """The mass of K cells one after the other, the first code at a distance ahead of the border behind it."""
+def _width(offset, ratio, num_codes, batch_size, enough):
+    """The mass of K cells one after the other, the first code at a distance ahead of the border behind it.
+
+    It ends with the cell that takes it beyond `enough`.
+    """
     share = batch_size * (1 - ratio * ratio) + ratio * ratio  # (l r / s)^2 = 1 / (share p - r^2)
     total = 0.0
     for _ in range(num_codes):
         mass = _cell(offset, ratio, share)
         total += mass
         offset = mass - offset
+        if total > enough:
+            break
     return total
 
 

@@ -24,9 +24,10 @@ from typing import Any
 
 import numpy as np
 
-from vqtheory.theory._arguments import integers, plain, reals
+from vqtheory.theory._arguments import closed_form, integers, plain, reals
 
 
+@closed_form
 def bias_bound(bandwidth: Any, radius: Any, strength: Any = 0.5) -> Any:
     """An upper bound of |p_j (m_j - c_j)| at any fixed point of NSVQ's gaussian form.
 
@@ -63,6 +64,7 @@ def bias_bound(bandwidth: Any, radius: Any, strength: Any = 0.5) -> Any:
     return plain(kappa * farthest * np.exp(-0.5 * (farthest / sigma) ** 2))
 
 
+@closed_form
 def edge_bias(bandwidth: Any, radius: Any, strength: Any = 0.5, density: Any = 1.0, reach: Any = np.inf) -> Any:
     """p_j (m_j - c_j) of the outermost code of a uniform law on the line, gaussian form.
 
@@ -105,10 +107,15 @@ def edge_bias(bandwidth: Any, radius: Any, strength: Any = 0.5, density: Any = 1
     """
     sigma, kappa = _positive("edge_bias", "bandwidth", bandwidth), reals("edge_bias", "strength", strength, 0)
     near, height = reals("edge_bias", "radius", radius, 0), reals("edge_bias", "density", density, 0)
-    far = np.asarray(reach) if np.all(np.isposinf(reach)) else reals("edge_bias", "reach", reach, 0)
+    far = (
+        np.inf
+        if isinstance(reach, (float, np.ndarray)) and np.all(reach == np.inf)
+        else reals("edge_bias", "reach", reach, 0)
+    )
     return plain(kappa * height * sigma**2 * (np.exp(-0.5 * (near / sigma) ** 2) - np.exp(-0.5 * (far / sigma) ** 2)))
 
 
+@closed_form
 def softmax_bias(bandwidth: Any, num_codes: Any, strength: Any = 0.01, density: Any = 1.0) -> Any:
     """The pull across one border between two cells on the line, NSVQ's softmax form.
 

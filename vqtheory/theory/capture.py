@@ -37,7 +37,7 @@ from vqtheory._base import check
 from vqtheory.rules.nsvq import NSVQ
 from vqtheory.streams.base import Source
 from vqtheory.streams.sources import Gaussian, Uniform
-from vqtheory.theory._arguments import plain, reals
+from vqtheory.theory._arguments import closed_form, plain, reals
 from vqtheory.theory._line import line
 
 _SCAN = 80
@@ -55,6 +55,7 @@ class Cloud(NamedTuple):
     trail: float  # how far behind the mean the cloud ends
 
 
+@closed_form
 def capture_speed(
     step_size: Any,
     bandwidth: Any,
@@ -111,7 +112,7 @@ def capture_speed(
     >>> round(capture_speed(step_size=0.05, bandwidth=0.3) / (0.05 * 0.5 * 0.3 * np.exp(-0.5)), 12)
     np.float64(1.0)
     """
-    owner = "capture_speed"
+    owner, crowd = "capture_speed", check.flag("capture_speed", "crowd", crowd)
     step_size, strength, sigma = _checked(owner, step_size, bandwidth, strength, form)
     phi = reals(owner, "captured", captured, 0, 1) if form == "softmax" else np.zeros(())
     cloud = _cloud(owner, source, direction)
@@ -119,6 +120,7 @@ def capture_speed(
     return plain(step_size * strength * pull(sigma, strength) / (1 - phi + phi * np.exp(-0.5)))
 
 
+@closed_form
 def capture_reach(
     speed: Any,
     step_size: Any,
@@ -283,7 +285,7 @@ def _samples(owner: str, source: Any) -> np.ndarray:
     if isinstance(source, Source):
         support = source.support
         source = source.sample(np.random.default_rng(0), _SAMPLES) if support is None else support
-    samples = np.asarray(source)
+    samples = check.array(owner, "source", source, "a source, a frozen distribution or an array of samples [N, D]")
     return check.matrix(owner, "source", samples[:, None] if samples.ndim == 1 else samples).astype(np.float64)
 
 

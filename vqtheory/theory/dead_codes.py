@@ -20,10 +20,12 @@ import numpy as np
 from scipy.spatial.distance import cdist
 
 from vqtheory._base import check
+from vqtheory.theory._arguments import closed_form
 
 _BLOCK = 2**22  # distances at a time
 
 
+@closed_form
 def never_chosen(codes: Any, center: Any, radius: float, *, any_metric: bool = False) -> np.ndarray:
     """Which codes no latent of the ball chooses, by what can be said of one rival at a time.
 
@@ -69,7 +71,8 @@ def never_chosen(codes: Any, center: Any, radius: float, *, any_metric: bool = F
     array([False, False])
     """
     codes = check.matrix("never_chosen", "codes", codes).astype(np.float64)
-    center = check.matrix("never_chosen", "center", np.reshape(center, (1, -1)), columns=codes.shape[1])
+    center = check.vector("never_chosen", "center", center, codes.shape[1])[None]
+    any_metric = check.flag("never_chosen", "any_metric", any_metric)
     radius = check.real("never_chosen", "radius", radius, 0)
     from_center = cdist(codes, center)[:, 0]
     slack = 16 * np.finfo(np.float64).eps * (from_center.max() + radius + np.abs(center).max())

@@ -27,11 +27,12 @@ import numpy as np
 from scipy import optimize
 
 from vqtheory._base import check
-from vqtheory.theory._arguments import LARGEST, integers, plain, reals
+from vqtheory.theory._arguments import LARGEST, closed_form, integers, plain, reals
 
 _SETTLED = 12  # from this K on the offset is the same to ten digits
 
 
+@closed_form
 def ema_critical_speed(num_codes: Any, decay: Any, width: Any = 1.0, batch_size: Any = None) -> Any:
     """The fastest drift that all K codes of an EMA codebook can follow.
 
@@ -81,6 +82,7 @@ def ema_critical_speed(num_codes: Any, decay: Any, width: Any = 1.0, batch_size:
     return plain(speed)
 
 
+@closed_form
 def ema_existence_speed(num_codes: Any, decay: Any, width: Any = 1.0) -> Any:
     """The drift up to which K codes of an EMA codebook have a steady state, stable or not.
 
@@ -104,6 +106,7 @@ def ema_existence_speed(num_codes: Any, decay: Any, width: Any = 1.0) -> Any:
         return plain(width * (1 - decay) / (2 * num_codes * (num_codes - 1)))
 
 
+@closed_form
 def ema_surviving_codes(speed: Any, decay: Any, width: Any = 1.0) -> Any:
     """The largest K with `ema_critical_speed` (K) >= v: how many codes of an EMA codebook can follow a drift.
 
@@ -139,6 +142,7 @@ def ema_surviving_codes(speed: Any, decay: Any, width: Any = 1.0) -> Any:
     return plain(np.maximum(1, low + lives))
 
 
+@closed_form
 def ema_required_decay(num_codes: Any, speed: Any, width: Any = 1.0) -> Any:
     """The largest gamma with which all K codes of an EMA codebook can follow a drift.
 

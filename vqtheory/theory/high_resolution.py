@@ -32,14 +32,16 @@ from scipy import optimize
 
 from vqtheory._base import check
 from vqtheory.reference.density import Density, is_narrow, refine, spread_nodes
-from vqtheory.theory._arguments import plain, reals
+from vqtheory.theory._arguments import closed_form, plain, reals
 from vqtheory.theory._conditions import law_of
 from vqtheory.theory._relaxed import OnTheLine
 
 _TAIL = 0.02504  # f(x_e) / (a lambda^2) for f = e^(lambda x)
+_LEAST = 5e-324  # float above 0
 _STEEPEST = 8  # a density that vanishes with a higher power is taken for a tail
 
 
+@closed_form
 def high_resolution_codes(lag: Any, *, density: Any = None, direction: int = 1, edge: Any = None) -> Any:
     """How many codes a slow drift leaves alive, as a real number: K(a), asymptotic for small a.
 
@@ -90,6 +92,7 @@ def high_resolution_codes(lag: Any, *, density: Any = None, direction: int = 1, 
     return plain(np.reshape(counts, lag.shape))
 
 
+@closed_form
 def tail_edges(lag: float, *, density: Any, direction: int = 1) -> np.ndarray:
     """Where a cloud with tails ends behind for a drift of lag a: all x_e with f(x_e) = 0.0250 a (d ln f/dx)^2.
 
@@ -137,7 +140,7 @@ def _tail_edges(law: OnTheLine, lag: float) -> np.ndarray:
         with np.errstate(divide="ignore", invalid="ignore"):
             behind, here, ahead = (np.log(law.density.pdf(x + shift)) for shift in (-near, 0, near))
             slope = (ahead - behind) / (2 * near)
-            return here - math.log(_TAIL * lag) - 2 * np.log(np.abs(slope)), slope
+            return here - math.log(_TAIL * lag or _LEAST) - 2 * np.log(np.abs(slope)), slope
 
     above, slope = excess(x, near)
     rises = np.flatnonzero((above[:-1] < 0) & (above[1:] >= 0) & (slope[:-1] > 0) & (slope[1:] > 0))

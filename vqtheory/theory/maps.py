@@ -25,6 +25,7 @@ from scipy.linalg import eigh, eigvalsh
 from vqtheory._base import check
 from vqtheory.protocols import Rule, State
 from vqtheory.rules import VQ
+from vqtheory.theory._arguments import closed_form, integers, plain, reals
 from vqtheory.theory._jacobian import Jacobian, MadeByAMap, lanczos_extremes
 
 _JACOBIAN = 2**27  # entries of J [KD, P] that are held in memory, 1 GB
@@ -83,10 +84,12 @@ class TangentKernel:
     matrix: np.ndarray | None = None
 
     def lag(self, speed: Any, step_size: Any) -> Any:
-        """The mean of (x - c_q(x)) . e under a steady drift of this speed: (K v / eta) shift_lag, of a living codebook."""
+        """The mean of (x - c_q(x)) . e under a steady drift of this speed, (K v / eta) shift_lag; may be inf."""
         if self.shift_lag is None:
             raise ValueError(f"The lag needs a kernel with method='exact'. This one has method={self.method!r}.")
-        return self.num_codes * np.asarray(speed) / np.asarray(step_size) * self.shift_lag
+        speed, step_size = reals("lag", "speed", speed), reals("lag", "step_size", step_size, 0, above=True)
+        with np.errstate(over="ignore"):
+            return plain(self.num_codes * speed / step_size * self.shift_lag)
 
     def __repr__(self) -> str:
         rank = "rank unknown" if self.rank is None else f"rank {self.rank:,} of {self.num_codes * self.dim:,}"
@@ -152,6 +155,11 @@ def tangent_kernel(
     """
     check.choice("tangent_kernel", "method", method, ["auto", "exact", "gram", "lanczos"])
     check.integer("tangent_kernel", "steps", steps, 2)
+    check.integer("tangent_kernel", "seed", seed, 0)
+    if tolerance is not None:
+        tolerance = check.real("tangent_kernel", "tolerance", tolerance, 0)
+    if not hasattr(state, "codes") or not isinstance(state, tuple):
+        raise check.fail("tangent_kernel", "state", "a state of the rule, as its init gives one", state)
     if not isinstance(rule, MadeByAMap):
         return _identity(rule, state)
     jacobian = Jacobian(rule, state)
@@ -161,10 +169,10 @@ def tangent_kernel(
         return _by_lanczos(jacobian, steps, np.random.default_rng(seed))
     if tolerance is None:
         tolerance = jacobian.rows * float(np.finfo(np.float64).eps)
-    check.real("tangent_kernel", "tolerance", tolerance, 0)
     return _exact(jacobian, tolerance) if method == "exact" else _by_gram(jacobian, tolerance)
 
 
+@closed_form
 def shared_shift_gain(beta: Any, num_codes: Any) -> Any:
     """1 + beta K: the factor by which a shared shift, Theta = I + beta 1 1^T, multiplies the critical speed.
 
@@ -174,9 +182,11 @@ def shared_shift_gain(beta: Any, num_codes: Any) -> Any:
     >>> shared_shift_gain(0.1, [10, 100]).tolist()
     [2.0, 11.0]
     """
-    return 1 + np.asarray(beta) * np.asarray(num_codes)
+    owner = "shared_shift_gain"
+    return plain(1 + reals(owner, "beta", beta) * integers(owner, "num_codes", num_codes))
 
 
+@closed_form
 def rigid_lag(speed: Any, step_size: Any, width: Any = 1.0) -> Any:
     """How far a codebook that can only shift as a whole, Theta = 1 1^T, trails a drifting cloud.
 
@@ -191,17 +201,29 @@ def rigid_lag(speed: Any, step_size: Any, width: Any = 1.0) -> Any:
     >>> rigid_lag([0.005, 0.02, 1.0], step_size=1.0).round(12).tolist()
     [0.1, 0.2, 1.5]
     """
-    pull, width = np.asarray(speed, np.float64) / np.asarray(step_size), np.asarray(width, np.float64)
-    return np.where(2 * pull <= width, np.sqrt(2 * pull * width), pull + width / 2)
+    pull, width = _pull_and_width("rigid_lag", speed, step_size, width)
+    return plain(_rigid_lag(pull, width))
 
 
+@closed_form
 def rigid_usage(speed: Any, step_size: Any, width: Any = 1.0) -> Any:
     """Fraction of the codes of a rigid codebook that are in use during a steady drift: max(0, 1 - lag / width).
 
     >>> float(rigid_usage(0.02, step_size=1.0))
     0.8
     """
-    return np.maximum(0.0, 1 - rigid_lag(speed, step_size, width) / width)
+    pull, width = _pull_and_width("rigid_usage", speed, step_size, width)
+    return plain(np.maximum(0.0, 1 - _rigid_lag(pull, width) / width))
+
+
+def _pull_and_width(owner: str, speed: Any, step_size: Any, width: Any) -> tuple[np.ndarray, np.ndarray]:
+    """v / eta and the width, checked."""
+    pull = reals(owner, "speed", speed, 0) / reals(owner, "step_size", step_size, 0, above=True)
+    return pull, reals(owner, "width", width, 0, above=True)
+
+
+def _rigid_lag(pull: np.ndarray, width: np.ndarray) -> np.ndarray:
+    return np.where(2 * pull <= width, np.sqrt(2 * pull * width), pull + width / 2)
 
 
 def _affordable(jacobian: Jacobian) -> str:

@@ -19,6 +19,7 @@ point, within 38 sigma.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -37,6 +38,7 @@ from vqtheory.theory._line import Line, line
 
 TOLERANCE = {"rtol": 1e-9, "atol": 1e-12}
 MOST_NEWTON_STEPS = 500
+FASTEST = 1e12  # standard deviations per update: no codebook is anywhere near a law that is faster
 Velocity = Callable[[float, np.ndarray], np.ndarray]
 
 
@@ -101,8 +103,12 @@ def mean_motion(
     law, codes = line("mean_motion", density), _start("mean_motion", codes, rule)
     steps = check.real("mean_motion", "steps", steps, 0, above=True)
     records = check.integer("mean_motion", "records", records)
-    schedules.validate("mean_motion", "speed", speed)
+    speed = schedules.validate("mean_motion", "speed", speed)
+    if not callable(speed):
+        check.real("mean_motion", "speed", abs(speed), 0, FASTEST * law.deviation)
     times = np.linspace(0, steps, records + 1)
+    if not np.all(np.diff(times) > 0):
+        raise check.fail("mean_motion", "steps", f"a time that can be divided into {records:,} records", steps)
     times, path = _equations(rule).path(rule, law, codes, times, speed, counts)
     masses = np.array([_sorted(law, each)[0] for each in path])
     return MeanMotion(times, path, masses, masses >= 1 / (200 * len(codes)))
@@ -151,11 +157,10 @@ def fixed_point(rule: VQ | EMA | NSVQ, density: Any, codes: np.ndarray, *, speed
 
 def _start(owner: str, codes: Any, rule: Rule) -> np.ndarray:
     """The codes as [K], for a rule that has mean-field equations."""
-    if not isinstance(rule, tuple(_EQUATIONS)):
-        raise check.fail(owner, "rule", "a VQ, EMA or NSVQ", rule)
+    check.instance(owner, "rule", rule, tuple(_EQUATIONS), "a VQ, EMA or NSVQ")
     if declared(rule, "clock") != "step" or declared(rule, "smoothing") != 0:
         raise check.fail(owner, "rule", "one whose step depends on the update alone (clock='step', smoothing=0)", rule)
-    codes = np.asarray(codes)
+    codes = check.array(owner, "codes", codes, "a list of numbers")
     codes = check.matrix(owner, "codes", codes[:, None] if codes.ndim == 1 else codes, columns=1)[:, 0]
     if len(np.unique(codes)) < len(codes):
         raise check.fail(owner, "codes", "numbers that all differ", codes.tolist())
@@ -173,9 +178,11 @@ def _integrate(
     scheduled = any(map(callable, (speed, rule.step_size, rule.bandwidth)))
     longest = times[1] if scheduled else np.inf  # a pulse in a schedule is not to be stepped over
     velocity = _equations(rule).velocity(rule, law, speed)
-    solution = integrate.solve_ivp(velocity, times[[0, -1]], codes, "LSODA", t_eval=times, max_step=longest, **TOLERANCE)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the integrator, whose failure is said below
+        solution = integrate.solve_ivp(velocity, times[[0, -1]], codes, "LSODA", t_eval=times, max_step=longest, **TOLERANCE)
     if not solution.success:
-        raise RuntimeError(f"The mean motion was not integrated beyond update {solution.t[-1]:g}: {solution.message}")
+        raise ValueError(f"mean_motion was not integrated beyond update {solution.t[-1]:g}: steps or speed are too large.")
     return times, solution.y.T
 
 
@@ -197,14 +204,15 @@ def _iterate(
 
 
 def _counts(counts: Any, codes: np.ndarray) -> np.ndarray:
-    given = np.asarray(counts, np.float64)
-    if given.shape != codes.shape or not (np.isfinite(given).all() and (given >= 0).all()):
-        raise check.fail("mean_motion", "counts", f"{len(codes)} finite numbers >= 0, one per code", counts)
-    return given
+    requirement = f"{len(codes)} finite numbers >= 0, one per code"
+    shares = check.array("mean_motion", "counts", counts, requirement).astype(np.float64)
+    if shares.shape != codes.shape or not (np.isfinite(shares).all() and (shares >= 0).all()):
+        raise check.fail("mean_motion", "counts", requirement, counts)
+    return shares
 
 
 def _at(schedule: Any, t: float) -> float:
-    return float(schedule(t) if callable(schedule) else schedule)
+    return float(schedules.at(schedule, np.asarray(t))) if callable(schedule) else float(schedule)
 
 
 def _velocity_of_vq(rule: VQ, law: Line, speed: Any) -> Velocity:

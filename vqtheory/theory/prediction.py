@@ -1,174 +1,221 @@
-"""What the collapse law says of a codebook, and what would save it: the text of `vqtheory predict`."""
+"""One door to the laws: what they say of a codebook that a rule moves, and what would save it."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, NamedTuple
 
-from vqtheory import theory
+from vqtheory import rules
 from vqtheory._base import check
-from vqtheory.theory._cube import MEASURED_SHARE
-from vqtheory.theory.cures import STEP_SIZE, _enough, _smaller, passed_on
-
-MOST_CELLS = 0.003  # Adam's rate in cells of the cloud: here simulated thresholds are a tenth to a sixth below the law
-FEW_LAYERS = 2.0  # of codes to an axis; below, no code is behind another
-
-
-class Setting(NamedTuple):
-    """What is asked; None where a rule does not need it."""
-
-    num_codes: Any
-    speed: Any
-    step_size: Any = None
-    decay: Any = None
-    bandwidth: Any = None
-    batch_size: Any = None
-    width: Any = None
-    dim: Any = None
-    density: Any = None
-    direction: Any = None
-    steps: Any = None
+from vqtheory._base.config import parse
+from vqtheory.protocols import Rule
+from vqtheory.rules.base import declared
+from vqtheory.theory import answers
+from vqtheory.theory.answers import Prediction, no_prediction
 
 
-class Prediction(NamedTuple):
-    """The answer."""
+class Law(NamedTuple):
+    """A row of the table: the rules that a law is of, and how it is asked.
 
-    critical_speed: float
-    survivors: int
-    cures: list[tuple[str, str]]  # knob, and where it would keep all codes alive
-    validity: str
-    means_something: bool = True
-    all_live: str = "All codes live."
+    With this row alone `predict`, `vqtheory predict` and `vqtheory.diagnose` answer for the rule. The diagnosis asks a law
+    that has the options `width` and `dim` with the box that latents fill, and one with `width` where they fill one
+    dimension.
+    """
 
-
-def predict(rule: str, setting: Setting) -> tuple[Setting, Prediction]:
-    """The setting with its defaults, and the answer; `ValueError` for an option that the rule has no use for."""
-    law, defaults = RULES[check.choice("predict", "rule", rule.lower(), RULES)]
-    for name, value in setting._asdict().items():
-        if value is not None and name not in (*defaults, "num_codes", "speed"):
-            raise ValueError(
-                f"The rule {rule!r} has no use for --{name.replace('_', '-')}. Its options: {_options(defaults)}."
-            )
-    setting = setting._replace(**{name: value for name, value in defaults.items() if getattr(setting, name) is None})
-    num_codes = check.integer("predict", "num_codes", setting.num_codes)
-    speed = check.real("predict", "speed", setting.speed, 0, above=True)
-    setting = setting._replace(num_codes=num_codes, speed=speed)
-    return setting, law(setting)
+    name: str  # on the command line
+    title: str  # what moves the codes, in words
+    rule: type
+    answer: Callable[..., Prediction]  # called with num_codes, speed and all options, by name
+    options: dict[str, Any]  # what it may be asked with, and the defaults
+    hyperparameters: tuple[str, ...]  # those options that a rule has itself
+    holds: Callable[[Any], bool] = lambda rule: True  # which rules of this class it is of
 
 
-def _options(defaults: dict[str, Any]) -> str:
-    return ", ".join(f"--{name.replace('_', '-')}" for name in ("num_codes", "speed", *defaults))
+_CONDITIONS = {"batch_size": 1, "width": 1.0, "dim": 1, "density": None, "direction": 1, "steps": None}
+_CUBE = {"width": 1.0, "dim": 1}
 
-
-def _plain(asked: Setting) -> Prediction:
-    K, v, eta = asked.num_codes, asked.speed, asked.step_size
-    about = {name: getattr(asked, name) for name in ("width", "dim", "density", "direction", "batch_size", "steps")}
-    critical = theory.critical_speed(K, eta, **about)
-    survivors = theory.surviving_codes(v, eta, num_codes=K, **about)
-    most = min(K, asked.batch_size)  # a code that wins its share of a batch, and no more, jumps past it from here on
-    jump = f"above {most}, the lesser of codes and batch size, codes jump past their latents"
-    cures = [(STEP_SIZE, _enough(theory.required_step_size(K, v, **about), most, jump)), _smaller(survivors)]
-    if asked.density is None:
-        cures += _passed_on(asked, critical)
-    if eta > most:
-        return Prediction(critical, survivors, cures, f"None: {jump}.", False)
-    return Prediction(critical, survivors, cures, _plain_validity(asked), _has_layers(asked))
-
-
-def _has_layers(asked: Setting) -> bool:
-    return asked.dim == 1 or asked.num_codes == 1 or asked.num_codes ** (1 / asked.dim) >= FEW_LAYERS
-
-
-def _plain_validity(asked: Setting) -> str:
-    if asked.dim > 1:
-        layers = asked.num_codes ** (1 / asked.dim)
-        said = f"A scaling law for ordered codes with several layers to an axis; here K^(1/D) is {layers:.2g} layers"
-        if not _has_layers(asked):
-            said += ": too few, and the figures mean nothing"
-            return f"{said}. Give --dim the number of dimensions that the latents really fill."
-        near = asked.dim if asked.dim in MEASURED_SHARE else 8
-        low, high = MEASURED_SHARE[near]
-        return f"{said}. In simulations {low:g} to {high:g} of so many codes survive in {near} dimensions."
-    if asked.steps is None:
-        return (
-            "Exact for the mean motion. Samples lower the critical speed of a run, by what the options --steps and "
-            "--batch-size of vqtheory predict say."
-        )
-    return "The mean motion is exact, the noise of samples asymptotic for a small step size."
-
-
-def _reach(asked: Setting, widths: float) -> float:
-    """The capture speed with a bandwidth of so many widths of the cloud."""
-    from vqtheory.streams import Uniform
-
-    return asked.width * theory.capture_speed(asked.step_size, widths, source=Uniform(asked.dim))
-
-
-def _passed_on(asked: Setting, present: float) -> list[tuple[str, str]]:
-    """The cure that passes the drift on to codes that are not chosen, if it is one; the bandwidth pulls about best."""
-    widths = round(math.sqrt(asked.dim), 2)
-    reach = _reach(asked, widths)
-    if reach < max(asked.speed, present):
-        return []
-    return [passed_on(asked.width * widths, reach)]
-
-
-def _ema(asked: Setting) -> Prediction:
-    K, v, width = asked.num_codes, asked.speed, asked.width
-    decay = theory.ema_required_decay(K, v, width)
-    needed = "none: even decay 0, Lloyd's algorithm, is too slow" if math.isnan(decay) else f"at most {decay:.6g}"
-    survivors = min(K, theory.ema_surviving_codes(v, asked.decay, width))
-    validity = (
-        "Exact for large batches of a uniform cloud on the line. A batch of B samples lowers it by about "
-        "1.5 K^0.3 sqrt((1 - decay) / B); in more dimensions EMA keeps more codes than this."
-    )
-    critical = theory.ema_critical_speed(K, asked.decay, width)
-    return Prediction(critical, survivors, [("a smaller decay", needed), _smaller(survivors)], validity)
-
-
-def _adam(asked: Setting) -> Prediction:
-    K, v, rate, batch = asked.num_codes, asked.speed, asked.step_size, asked.batch_size
-    critical, width = theory.adam_critical_speed(K, rate, batch), check.real("predict", "width", asked.width, 0, above=True)
-    survivors = 1 if v >= rate else theory.adam_surviving_codes(v, rate, batch, K)
-    most = MOST_CELLS * width / K
-    too_long = f"above {most:.2g}, {MOST_CELLS:g} cells, Adam's memory outlasts the crossing of a cell"
-    if rate > most:
-        return Prediction(critical, survivors, [], f"None: {too_long}. Simulate it: TrainedVQ.", False)
-    cures = [(STEP_SIZE, _enough(rate * v / critical, most, too_long)), _smaller(survivors)]
-    validity = (
-        "For a codebook that Adam trains (TrainedVQ), a uniform cloud on the line, and speeds per coordinate. Simulated "
-        "thresholds are up to a tenth lower where the step size is 0.001 cells, and a sixth where it is 0.003."
-    )
-    return Prediction(critical, survivors, cures, validity)
-
-
-def _nsvq(asked: Setting) -> Prediction:
-    width = check.real("predict", "width", asked.width, 0, above=True)
-    bandwidth = check.real("predict", "bandwidth", asked.bandwidth, 0, above=True)
-    K, v, eta, dim = asked.num_codes, asked.speed, asked.step_size, asked.dim
-    plain = theory.critical_speed(K, eta, width=width, dim=dim)
-    critical = max(_reach(asked, bandwidth / width), plain)
-    survivors = K if v <= critical else theory.surviving_codes(v, eta, num_codes=K, width=width, dim=dim)
-    diverges = "above 4 the gain of a batch can be 2 or more, and diverges"
-    cures = [(STEP_SIZE, _enough(eta * v / critical, 4.0, diverges)), *_passed_on(asked, critical)]
-    carried = "All codes are carried along, most of them crowded and unused. They come back into use after the drift."
-    validity = (
-        "Exact for the mean motion of a code that wins nothing, with strength 0.5. Codes come back into use once the drift "
-        "has ended and the bandwidth has shrunk, within K^3 / eta updates on the line; a bandwidth that stays wide keeps "
-        "them out."
-    )
-    if v > critical and not _has_layers(asked):
-        return Prediction(critical, survivors, cures, _plain_validity(asked), False)
-    return Prediction(critical, survivors, cures, validity, all_live=carried if v > plain else "All codes live.")
-
-
-RULES: dict[str, tuple[Callable[[Setting], Prediction], dict[str, Any]]] = {
-    "vq": (
-        _plain,
-        {"step_size": 0.05, "batch_size": 1, "width": 1.0, "dim": 1, "density": None, "direction": 1, "steps": None},
+LAWS = [
+    Law(
+        name="vq",
+        title="Plain VQ",
+        rule=rules.VQ,
+        answer=answers.plain,
+        options={"step_size": 0.05, **_CONDITIONS},
+        hyperparameters=("step_size",),
+        holds=lambda rule: rule.clock == "step",
     ),
-    "ema": (_ema, {"decay": 0.99, "width": 1.0}),
-    "adam": (_adam, {"step_size": 1e-5, "batch_size": 1024, "width": 1.0}),
-    "nsvq": (_nsvq, {"step_size": 0.05, "bandwidth": 1.0, "width": 1.0, "dim": 1}),
-}
+    Law(
+        name="sgd",
+        title="VQ trained by SGD",
+        rule=rules.TrainedVQ,
+        answer=answers.plain,
+        options={"step_size": 0.05, "momentum": 0.0, **_CONDITIONS},
+        hyperparameters=("step_size", "momentum"),
+        holds=lambda rule: rule.optimizer == "sgd",
+    ),
+    Law(
+        name="adam",
+        title="VQ trained by Adam",
+        rule=rules.TrainedVQ,
+        answer=answers.adam,
+        options={"step_size": 1e-5, "batch_size": 1024, "width": 1.0},
+        hyperparameters=("step_size",),
+        holds=lambda rule: rule.optimizer == "adam",
+    ),
+    Law(
+        name="ema",
+        title="EMA",
+        rule=rules.EMA,
+        answer=answers.ema,
+        options={"decay": 0.99, "width": 1.0},
+        hyperparameters=("decay",),
+    ),
+    Law(
+        name="nsvq",
+        title="NSVQ",
+        rule=rules.NSVQ,
+        answer=answers.nsvq,
+        options={"step_size": 0.05, "bandwidth": 1.0, "strength": None, **_CUBE},
+        hyperparameters=("step_size", "bandwidth", "strength"),
+        holds=lambda rule: rule.form == "gaussian",
+    ),
+]
+_MAP = "A map moves all its codes together, and its start and the size of its steps decide."
+NO_LAW: dict[type, str] = {rules.TransVQ: _MAP, rules.SimVQ: _MAP}  # why there is none, where more than that can be said
+
+
+def predict(
+    rule: Rule | str,
+    *,
+    num_codes: int,
+    speed: float,
+    width: float | None = None,
+    dim: int | None = None,
+    density: Any = None,
+    direction: int | None = None,
+    batch_size: int | None = None,
+    steps: int | None = None,
+    at: int = 0,
+    **hyperparameters: float | None,
+) -> Prediction:
+    """How fast latents may drift before a codebook of this rule loses codes, how many survive, and what would save all.
+
+    One door to the laws of `vqtheory.theory`, each of which was derived for this package (docs/law.md): of VQ and SGD by
+    `critical_speed`, whose closed form for a uniform cloud in one dimension is about (9/32) eta L / K^3; of EMA by
+    `ema_critical_speed`, L (1 - gamma) / (2 K (K - c)); of Adam by `adam_critical_speed`; of NSVQ's gaussian form by
+    `capture_speed` or by the law of VQ, whichever is faster. Rules without a law are answered too, by a sentence.
+
+    Parameters
+    ----------
+    rule : rule or str
+        What moves the codes: a rule such as ``EMA(decay=0.8)`` or its text, whose hyperparameters count; or the name of a
+        law, "vq", "sgd", "adam", "ema" or "nsvq", whose hyperparameters come by keyword.
+    num_codes : int
+        K >= 1.
+    speed : float
+        v > 0, how far the latents move per update of the codebook, in their own unit.
+    width : float, default 1
+        L, of a uniform cloud, along each axis.
+    dim : int, default 1
+        D, how many dimensions the latents fill, which may be far fewer than they have. For VQ, SGD and NSVQ.
+    density : source or frozen scipy distribution in one dimension, optional
+        A cloud that is not uniform. For VQ and SGD.
+    direction : {1, -1}, default 1
+        Which way a `density` drifts.
+    batch_size : int, default 1, with Adam 1024
+        B, latents in an update. With VQ and SGD it matters with `steps` only, and for how large a step may be.
+    steps : int, optional
+        Updates in a run, for what the noise of its samples takes off. For VQ and SGD.
+    at : int, default 0
+        The update at which a schedule of the rule is read.
+    **hyperparameters
+        `step_size` (0.05; with Adam the learning rate, 1e-5), `momentum` (0), `decay` (0.99), `bandwidth` (1) and
+        `strength` (NSVQ's own), in place of the rule's own or of the defaults.
+
+    Returns
+    -------
+    Prediction
+        `critical_speed`, `survivors`, `cures`, `validity`; `print` it to read it. Where no number means anything
+        `meaningful` is False, the numbers are nan, and `validity` says why.
+
+    Raises
+    ------
+    ValueError
+        For a name that is not known, parameters out of range, and options that the law has no use for.
+
+    Examples
+    --------
+    >>> prediction = predict(rules.VQ(step_size=0.05), num_codes=64, speed=1e-5)
+    >>> prediction.survivors, [(cure.knob, round(cure.value, 9)) for cure in prediction.cures if cure.reachable]
+    (11, [('speed', 5.4e-08), ('codes', 11), ('bandwidth', 1.0)])
+    >>> predict("ema", num_codes=64, speed=1e-5, decay=0.9).critical_speed > 1e-5
+    True
+    >>> predict(rules.TransVQ(), num_codes=64, speed=1e-5).validity
+    'TransVQ has no law: simulate it. A map moves all its codes together, and its start and the size of its steps decide.'
+    """
+    conditions = {"width": width, "dim": dim, "density": density, "direction": direction, "batch_size": batch_size}
+    options = {name: value for name, value in (hyperparameters | conditions | {"steps": steps}).items() if value is not None}
+    subject = _subject(rule)
+    law = subject if isinstance(subject, Law) else law_for(subject)
+    if law is not None:
+        _refuse_unused(rule, law, options)
+    question = {
+        "num_codes": check.integer("predict", "num_codes", num_codes),
+        "speed": check.real("predict", "speed", speed, 0, above=True),
+    }
+    if law is None:
+        return replace(no_prediction(_reason(subject)), title=type(subject).__name__, asked=question)
+    own = {} if subject is law else _own(law, subject, check.integer("predict", "at", at, 0))
+    asked = question | law.options | own | options
+    answer = law.answer(**asked)
+    return replace(answer, title=law.title, asked=asked, validity=answer.validity + _left_out(subject))
+
+
+def law_for(rule: Rule) -> Law | None:
+    """The row of the table that is of a rule."""
+    return next((law for law in LAWS if isinstance(rule, law.rule) and law.holds(rule)), None)
+
+
+def _subject(rule: Rule | str) -> Law | Rule:
+    """The law of a name, or the rule that is given by itself, by its name or by its text."""
+    if isinstance(rule, str) and rule.isidentifier():
+        return _named(rule.lower())
+    subject = parse(rule) if isinstance(rule, str) else rule
+    if not callable(getattr(subject, "advance", None)):
+        raise check.fail("predict", "rule", "a rule such as VQ(step_size=0.05), or its name", rule)
+    return subject
+
+
+def _named(name: str) -> Law | Rule:
+    laws, kinds = {law.name: law for law in LAWS}, [getattr(rules, kind) for kind in rules.__all__]
+    without = {kind.key: kind for kind in kinds if kind.key and kind.key not in laws}
+    name = check.choice("predict", "rule", name, [*laws, *without])
+    return laws[name] if name in laws else without[name]()
+
+
+def _refuse_unused(rule: Rule | str, law: Law, options: dict[str, Any]) -> None:
+    known = ", ".join(f"--{name.replace('_', '-')}" for name in ("num_codes", "speed", *law.options))
+    for name in options:
+        if name not in law.options:
+            raise ValueError(f"The rule {rule!r} has no use for --{name.replace('_', '-')}. Its options: {known}.")
+
+
+def _own(law: Law, rule: object, at: int) -> dict[str, Any]:
+    """The hyperparameters of a rule, its schedules at one update; what it leaves to its default is left out."""
+    values = {name: getattr(rule, name) for name in law.hyperparameters}
+    values = {name: float(value(at)) if callable(value) else value for name, value in values.items()}
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _left_out(subject: Law | Rule) -> str:
+    """What the rule does and its law does not, in a sentence."""
+    decays = not isinstance(subject, Law) and declared(subject, "weight_decay") > 0
+    return " Weight decay is a drift of its own, which this leaves out: see weight_decay_speed." if decays else ""
+
+
+def _reason(rule: object) -> str:
+    """Why there is no prediction for a rule."""
+    known = any(isinstance(rule, law.rule) for law in LAWS)  # but not for these hyperparameters
+    name = repr(rule) if known else type(rule).__name__
+    return f"{name} has no law: simulate it. {NO_LAW.get(type(rule), '')}".rstrip()

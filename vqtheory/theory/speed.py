@@ -39,11 +39,12 @@ from typing import Any
 import numpy as np
 
 from vqtheory._base import check
-from vqtheory.theory._arguments import plain, reals
+from vqtheory.theory._arguments import closed_form, plain, reals
 from vqtheory.theory._conditions import Conditions, law_of
 from vqtheory.theory._relaxed import MOST_CODES
 
 
+@closed_form
 def critical_speed(
     num_codes: Any,
     step_size: Any,
@@ -122,6 +123,7 @@ def critical_speed(
     return plain(conditions.critical_speed(num_codes, reals(owner, "step_size", step_size, 0, above=True)))
 
 
+@closed_form
 def surviving_codes(
     speed: Any,
     step_size: Any,
@@ -170,6 +172,7 @@ def surviving_codes(
     return plain(conditions.survivors(speed, step_size, None if num_codes is None else conditions.codes(num_codes)))
 
 
+@closed_form
 def largest_codebook(
     speed: Any,
     step_size: Any,
@@ -198,6 +201,7 @@ def largest_codebook(
     return plain(conditions.survivors(speed, reals(owner, "step_size", step_size, 0, above=True), None))
 
 
+@closed_form
 def required_step_size(
     num_codes: Any,
     speed: Any,
@@ -245,6 +249,7 @@ def required_step_size(
     return plain(conditions.step_size(num_codes, reals(owner, "speed", speed, 0)))
 
 
+@closed_form
 def steady_state(num_codes: int, lag: float, *, density: Any = None, direction: int = 1) -> np.ndarray | None:
     """Where the codes of a steady drift ride in the frame of the cloud: p_k (m_k - u_k) = a for all k.
 

@@ -23,8 +23,10 @@ import numpy as np
 
 from vqtheory._base import check
 from vqtheory.assign import nearest
+from vqtheory.theory._arguments import closed_form
 
 
+@closed_form
 def straight_through_target(latents: Any, gradient: Any, rescale: float = 1.0) -> np.ndarray:
     """What the codes chase: z - rescale * dL/dz_q. An identity.
 
@@ -53,6 +55,7 @@ def straight_through_target(latents: Any, gradient: Any, rescale: float = 1.0) -
     return latents - check.real("straight_through_target", "rescale", rescale) * gradient
 
 
+@closed_form
 def straight_through_gradient(
     latents: Any, codes: Any, gradient: Any, alpha: float = 1.0, rescale: float = 1.0
 ) -> np.ndarray:

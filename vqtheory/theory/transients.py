@@ -18,11 +18,12 @@ from typing import Any
 import numpy as np
 from scipy import linalg, optimize, special
 
-from vqtheory.theory._arguments import integers, plain, reals
+from vqtheory.theory._arguments import closed_form, integers, plain, reals
 
 _SETTLED = 1024  # codes, from where on 1 - rho_c / its limit is taken to fall as 1 / K
 
 
+@closed_form
 def critical_shrink_rate(num_codes: Any, step_size: Any) -> Any:
     """The fastest rate rho at which a uniform cloud on the line may shrink, as exp(-rho t), without losing a code.
 
@@ -63,6 +64,7 @@ def critical_shrink_rate(num_codes: Any, step_size: Any) -> Any:
     return plain(step_size * np.vectorize(_shrink_rate, otypes=[np.float64])(num_codes))
 
 
+@closed_form
 def shrink_surviving_codes(rate: Any, step_size: Any) -> Any:
     """How many codes a cloud keeps that shrinks as exp(-rho t): the largest K with `critical_shrink_rate` (K) >= rho.
 
@@ -85,6 +87,7 @@ def shrink_surviving_codes(rate: Any, step_size: Any) -> Any:
     return plain(np.vectorize(survivors, otypes=[np.int64])(rate / step_size))
 
 
+@closed_form
 def uncrowded_codes(rate: Any, step_size: Any) -> Any:
     """How many codes keep a share of the mass in a uniform cloud on the line that grows as exp(rho t).
 
@@ -104,6 +107,7 @@ def uncrowded_codes(rate: Any, step_size: Any) -> Any:
     return plain(np.cbrt(18 * reals("uncrowded_codes", "step_size", step_size, 0, above=True) / rate))
 
 
+@closed_form
 def jump_surviving_codes(num_codes: Any, jump: Any) -> Any:
     """At least how many codes of the optimal quantizer of a uniform cloud on the line survive when it jumps.
 

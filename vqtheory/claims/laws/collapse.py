@@ -125,7 +125,7 @@ def survivors_of(name: str) -> Claim:
     @claim(
         key=f"survivors-{name}",
         statement=f"Survivors of a steady drift, {name} distribution{ways}: simulated less predicted, over one code or 3 "
-        "%, up to 50 v_c",
+        f"%, up to 50 v_c",
         source=DERIVED,
         law=LAW,
         strength="tolerance",

@@ -167,7 +167,7 @@ def offset_of(dim: int) -> Claim:
     @claim(
         key=f"cube-survivors-{dim}d",
         statement=f"In {dim}-D survivors of a drifting cube over the law with the offset of the trailing face (ratio, mean "
-        "over sizes)",
+        f"over sizes)",
         source=MEASURED,
         law=LAW,
         strength="description",

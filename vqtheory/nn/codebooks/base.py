@@ -6,12 +6,14 @@ moves it as the simulator's rule does with eta = 2 lr / D. One that is not, as E
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Self
+from collections.abc import Callable
+from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from vqtheory.nn.ops.presence import mean, wide
 from vqtheory.nn.ops.search import assign
 from vqtheory.protocols import State
 from vqtheory.rules.base import Rule
@@ -38,6 +40,51 @@ class Mirror:
         raise LookupError(f"There is no {cls.__name__} of {rule.__name__}.")
 
 
+class Batch(NamedTuple):
+    """What a pass gives to a codebook."""
+
+    latents: Tensor  # [N, D], without gradient; all finite
+    keep: Tensor  # bool [N]; False for rows that only fill a place
+    step: Tensor  # passes in training before
+
+
+class Moved(nn.Parameter):
+    """Codes that the forward pass moves and no gradient: ``requires_grad_(False)`` holds them where they are."""
+
+    held = False
+
+    def __new__(cls, data: Tensor) -> Moved:
+        return super().__new__(cls, data, requires_grad=False)
+
+    @property
+    def requires_grad(self) -> bool:
+        """Never, so that no optimizer and no `DistributedDataParallel` waits for a gradient."""
+        return False
+
+    @requires_grad.setter
+    def requires_grad(self, value: bool) -> None:
+        self.held = not value
+
+    def requires_grad_(self, requires_grad: bool = True) -> Self:
+        """Let the codes move, or hold them."""
+        self.held = not requires_grad
+        return self
+
+    def __deepcopy__(self, memo: dict) -> Moved:
+        copy = memo[id(self)] = Moved(self.data.clone(memory_format=torch.preserve_format))
+        copy.held = self.held
+        return copy
+
+    def __reduce_ex__(self, protocol: Any) -> tuple:
+        return _moved, (self.data, self.held)
+
+
+def _moved(data: Tensor, held: bool) -> Moved:
+    codes = Moved(data)
+    codes.held = held
+    return codes
+
+
 class Codebook(Mirror, nn.Module):
     """Codes that are parameters, each row by itself.
 
@@ -47,15 +94,52 @@ class Codebook(Mirror, nn.Module):
         Whether an optimizer moves the codes by a gradient.
     has_rows : bool
         Whether each code has numbers of its own, so that it can be put somewhere by `place`.
+    moves : bool
+        Whether a forward pass moves codes. Such codes are kept in float32 at least, whatever the model is in: a small
+        step of an average is lost in fewer digits.
     """
 
     trained: ClassVar[bool] = True
     has_rows: ClassVar[bool] = True
+    moves: bool = False
 
     def __init__(self, rule: Rule, num_codes: int, dim: int) -> None:
         super().__init__()
         self.rule = rule
-        self.weight = nn.Parameter(torch.zeros(num_codes, dim), requires_grad=self.trained)
+        codes = torch.zeros(num_codes, dim)
+        self.weight = nn.Parameter(codes) if self.trained else Moved(wide(codes))
+
+    @property
+    def held(self) -> bool:
+        """Whether the codes are to stay: after ``requires_grad_(False)``."""
+        return self.weight.held if isinstance(self.weight, Moved) else not self.weight.requires_grad
+
+    def _as_moved(self) -> None:
+        """Torch puts a plain parameter in place of one on another kind of device, or on loading with ``assign=True``."""
+        if not self.trained and not isinstance(self.weight, Moved):
+            self.weight = Moved(self.weight.data)
+
+    def is_empty(self) -> bool:
+        """Whether there are no codes yet: all are zero."""
+        return not bool(self.weight.any())
+
+    def _apply(self, function: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        """Of `to`, `half` and the like, to parameters and buffers; codes that the pass itself moves keep their digits."""
+
+        def careful(values: Tensor) -> Tensor:
+            result = function(values)
+            return result if not result.is_floating_point() or wide(result) is result else values.to(result.device)
+
+        super()._apply(careful if self.moves else function, recurse)
+        self._as_moved()
+        return self
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *arguments: Any) -> None:
+        if self.moves:
+            own = {name for name in state_dict if name.startswith(prefix) and state_dict[name].is_floating_point()}
+            state_dict.update({name: wide(state_dict[name]) for name in own})
+        super()._load_from_state_dict(state_dict, prefix, *arguments)
+        self._as_moved()
 
     @staticmethod
     def check(owner: str, rule: Any) -> None:
@@ -80,16 +164,16 @@ class Codebook(Mirror, nn.Module):
         """Latents [N, D] as they are compared with the codes."""
         return latents
 
-    def assign(self, latents: Tensor, codes: Tensor, step: Tensor) -> tuple[Tensor, Tensor]:
-        """The nearest codes of latents [N, D], and what is added to the loss for codes that are not chosen."""
-        return assign(latents, codes), codes.new_zeros(())
+    def assign(self, batch: Batch, codes: Tensor) -> tuple[Tensor, Tensor]:
+        """The nearest codes of the latents [N, D], and what is added to the loss for codes that are not chosen."""
+        return assign(batch.latents, codes), codes.new_zeros(())
 
-    def loss(self, latents: Tensor, chosen: Tensor) -> Tensor:
+    def loss(self, batch: Batch, chosen: Tensor) -> Tensor:
         """E |x - c|^2 / D over the latents [N, D], which get no gradient, and their codes."""
-        return (latents - chosen).square().mean(dim=1).mean()
+        return mean((batch.latents - chosen).square().mean(dim=1), batch.keep)
 
-    def update(self, latents: Tensor, chosen: Tensor, indices: Tensor, step: Tensor, displacement: Tensor | None) -> None:
-        """What moves codes without a gradient."""
+    def update(self, batch: Batch, chosen: Tensor, indices: Tensor, displacement: Tensor | None) -> None:
+        """What moves codes without a gradient. `indices` are those of the chosen codes, and K where nothing is kept."""
 
 
 def tensor(values: Any) -> Tensor:

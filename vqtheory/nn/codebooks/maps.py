@@ -47,6 +47,13 @@ class MapCodebook(Codebook, of=MapRule):
             if value.size:
                 self.map.get_parameter(name).data.copy_(tensor(value))
 
+    @property
+    def held(self) -> bool:
+        return not any(parameter.requires_grad for parameter in self.parameters())
+
+    def is_empty(self) -> bool:
+        return not bool(self.base.any())
+
     def codes(self) -> Tensor:
         """The codes, with a gradient in units of scale^2: what scaling adds to the tangent kernel is taken off again."""
         raw = self.map(self.base)

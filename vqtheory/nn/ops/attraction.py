@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vqtheory.nn.ops.search import nearest, product, scored
+from vqtheory.nn.ops.search import centre, nearest, product, scored
 
 _TO_BASE_2 = math.log2(math.e)
 
@@ -22,30 +22,36 @@ _TO_BASE_2 = math.log2(math.e)
 @torch.library.custom_op(
     "vqtheory::attract",
     mutates_args=(),
-    schema="(Tensor latents, Tensor codes, Tensor scale, float strength, bool softmax) -> (Tensor, Tensor, Tensor)",
+    schema="(Tensor latents, Tensor keep, Tensor codes, Tensor scale, float strength, bool softmax)"
+    " -> (Tensor, Tensor, Tensor)",
 )
-def attract(latents: Tensor, codes: Tensor, scale: Tensor, strength: float, softmax: bool) -> tuple[Tensor, Tensor, Tensor]:
+def attract(
+    latents: Tensor, keep: Tensor, codes: Tensor, scale: Tensor, strength: float, softmax: bool
+) -> tuple[Tensor, Tensor, Tensor]:
     """L as a function of codes [K, D] alone, the nearest code of latents [N, D], and dL/dc.
 
-    `scale` is what squared distances are multiplied with.
+    Latents attract where `keep`, bool [N], is true. `scale` is the factor of squared distances.
     """
-    c, scale = codes - codes.mean(dim=0), scale * _TO_BASE_2
+    c, scale, begin = codes - centre(latents), scale * _TO_BASE_2, 0
     (loss, mass), pulled, winners = codes.new_zeros(2, len(codes)), torch.zeros_like(codes), []
     for part, x, scores in scored(latents, codes):
-        winners.append(nearest(part, codes, scores))
+        winners.append(nearest(part, codes, x, scores))
         squared = scores.add_(x.square().sum(dim=1))
-        w = _weights(squared, winners[-1][None], scale, strength, softmax)
+        w = _only(keep[begin : begin + len(x)], _weights(squared, winners[-1][None], scale, strength, softmax))
         mass += w.sum(dim=1)
         pulled += product(w, x.T.contiguous())
         loss += squared.mul_(w).sum(dim=1)
-    share = (1 if softmax else strength) / max(1, latents.numel())
+        begin += len(x)
+    share = (1 if softmax else strength) / (_count(keep) * latents.shape[1])
     indices = torch.cat(winners) if winners else latents.new_zeros(0, dtype=torch.int64)
     return loss.sum() * share, indices, (mass[:, None] * c - pulled).mul_(2 * share)
 
 
 @attract.register_fake
-def _(latents: Tensor, codes: Tensor, scale: Tensor, strength: float, softmax: bool) -> tuple[Tensor, Tensor, Tensor]:
-    return codes.new_empty(()), latents.new_empty(len(latents), dtype=torch.int64), torch.empty_like(codes)
+def _(
+    latents: Tensor, keep: Tensor, codes: Tensor, scale: Tensor, strength: float, softmax: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    return codes.new_empty(()), latents.new_empty(latents.shape[0], dtype=torch.int64), torch.empty_like(codes)
 
 
 def _keep(ctx: Any, inputs: tuple, output: tuple) -> None:
@@ -54,7 +60,7 @@ def _keep(ctx: Any, inputs: tuple, output: tuple) -> None:
 
 def _gradient(ctx: Any, of_loss: Tensor, *_: Any) -> tuple:
     (of_codes,) = ctx.saved_tensors
-    return None, of_loss * of_codes, None, None, None
+    return None, None, of_loss * of_codes, None, None, None
 
 
 attract.register_autograd(_gradient, setup_context=_keep)
@@ -63,13 +69,14 @@ attract.register_autograd(_gradient, setup_context=_keep)
 @torch.library.custom_op(
     "vqtheory::propagate",
     mutates_args=(),
-    schema="(Tensor latents, Tensor codes, Tensor displacement, Tensor scale) -> (Tensor, Tensor)",
+    schema="(Tensor latents, Tensor keep, Tensor codes, Tensor displacement, Tensor scale) -> (Tensor, Tensor)",
 )
-def propagate(latents: Tensor, codes: Tensor, displacement: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
-    """sum_i w_ij d_i [K, D] and sum_i w_ij [K] for Gaussian weights, the winner's as well."""
+def propagate(latents: Tensor, keep: Tensor, codes: Tensor, displacement: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
+    """sum_i w_ij d_i [K, D] and sum_i w_ij [K] for Gaussian weights, the winner's as well; i where `keep` is true."""
     passed, mass, begin = torch.zeros_like(codes), codes.new_zeros(len(codes)), 0
     for _, x, scores in scored(latents, codes):
         w = _power_(scores.add_(x.square().sum(dim=1)).mul_(scale * _TO_BASE_2))
+        w = _only(keep[begin : begin + len(x)], w)
         mass += w.sum(dim=1)
         passed += product(w, displacement[begin : begin + len(x)].T.contiguous())
         begin += len(x)
@@ -77,8 +84,19 @@ def propagate(latents: Tensor, codes: Tensor, displacement: Tensor, scale: Tenso
 
 
 @propagate.register_fake
-def _(latents: Tensor, codes: Tensor, displacement: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
+def _(latents: Tensor, keep: Tensor, codes: Tensor, displacement: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
     return torch.empty_like(codes), codes.new_empty(len(codes))
+
+
+def _only(keep: Tensor, weights: Tensor) -> Tensor:
+    """Weights [K, n] in their place, 0 for latents that are not kept; on a CPU it costs nothing where all are."""
+    return weights if keep.is_cpu and bool(keep.all()) else weights.mul_(keep)
+
+
+def _count(keep: Tensor) -> Any:
+    """How many latents are kept, at least 1; a tensor on an accelerator, which would be waited for."""
+    count = keep.sum().clamp_min(1)
+    return int(count) if keep.is_cpu else count
 
 
 def _weights(squared: Tensor, winner: Tensor, scale: Tensor, strength: float, softmax: bool) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, distributed
 
 
@@ -15,6 +16,11 @@ def world_size() -> int:
     return distributed.get_world_size() if running() else 1
 
 
+def rank() -> int:
+    """This process's number."""
+    return distributed.get_rank() if running() else 0
+
+
 def add_up(*tensors: Tensor) -> None:
     """Replace each tensor by its sum over the processes."""
     if running():
@@ -22,8 +28,15 @@ def add_up(*tensors: Tensor) -> None:
             distributed.all_reduce(tensor)
 
 
-def share_first(*tensors: Tensor) -> None:
-    """Replace each tensor by that of the first process."""
+def share(tensor: Tensor, source: int) -> None:
+    """Replace a tensor by its value in one of the processes."""
     if running():
-        for tensor in tensors:
-            distributed.broadcast(tensor, src=0)
+        distributed.broadcast(tensor, src=source)
+
+
+def fullest(count: int, device: torch.device) -> int | None:
+    """The first of the processes with the largest count; None where all have 0."""
+    counts = torch.zeros(world_size(), dtype=torch.int64, device=device)
+    counts[rank()] = count
+    add_up(counts)
+    return int(counts.argmax()) if bool(counts.any()) else None

@@ -251,7 +251,7 @@ def _pixels(images: np.ndarray) -> Tensor:
 def _look(run: TrainingRun, images: np.ndarray, due: bool) -> None:
     """Every so many updates, and when it is due, the monitor sees the same images again, and the hits of all processes.
 
-    It is due at records, where checkpoints are: what has been counted by one process since a look is in none of them.
+    It is due at records, where checkpoints are: what one process has counted since a probe is in none of them.
     """
     if due or run.step % run.monitor.every == 0:
         processes.add_up(run.monitor.pending)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from vqtheory._base.config import text
 from vqtheory._base.folder import CHECKPOINT as SIMULATED
-from vqtheory._base.folder import CONFIG, HISTORY, kept_files, replace_together, verified
+from vqtheory._base.folder import CONFIG, HISTORY, listed, replace_together, verified
 from vqtheory.diagnosis.recording import Recording
 from vqtheory.nn.models.vqvae import VQVAE
 from vqtheory.nn.monitor import Monitor
@@ -138,7 +138,7 @@ class TrainingRun:
     def load(cls, folder: str | Path) -> TrainingRun:
         """Read a saved run; raises `ValueError` naming the file that is missing, damaged, altered or of something else."""
         folder = Path(folder)
-        if (folder / SIMULATED).exists() or SIMULATED in kept_files(folder):
+        if (folder / SIMULATED).exists() or SIMULATED in listed(folder):
             raise ValueError(f"{folder} is a simulation, not a training: vqtheory show and vqtheory resume read it.")
         contents = verified(folder, (CONFIG, HISTORY, CHECKPOINT, MONITOR))
         with reading.of(folder / CONFIG):
