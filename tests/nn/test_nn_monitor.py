@@ -28,6 +28,7 @@ from vqtheory.nn import monitor as monitor_module  # noqa: E402
 from vqtheory.nn.training.loop import resume, train  # noqa: E402
 from vqtheory.nn.training.run import TrainingRun  # noqa: E402
 
+pytestmark = pytest.mark.filterwarnings("ignore:The codebook of .* codes starts on")  # of a few latents
 SMALL = {"codes": 16, "dim": 4, "size": 16, "batch_size": 4, "records": 2, "probe_every": 2, "progress": False}
 
 

@@ -18,6 +18,7 @@ from vqtheory.nn.training.config import TrainingConfig  # noqa: E402
 from vqtheory.nn.training.loop import resume, train  # noqa: E402
 from vqtheory.nn.training.run import TrainingRun  # noqa: E402
 
+pytestmark = pytest.mark.filterwarnings("ignore:The codebook of .* codes starts on")  # of a few latents
 ALIVE, DEAD = slice(0, 3), slice(3, 8)
 
 

@@ -34,6 +34,7 @@ from vqtheory.nn.training.run import TrainingRun, parameters  # noqa: E402
 from vqtheory.protocols import Batches  # noqa: E402
 from vqtheory.schedules import exponential  # noqa: E402
 
+pytestmark = pytest.mark.filterwarnings("ignore:The codebook of .* codes starts on")  # of a few latents
 TWO_PROCESSES = table.LAYER[:4]  # gradients, statistics of EMA, a kernel, and displacements
 
 

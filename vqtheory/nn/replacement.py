@@ -124,7 +124,7 @@ class Replacement:
         if self.updates % self.every or self._seen is None:
             return
         dead = (self._hits < self.least).nonzero().ravel()
-        if not _is_held(self._quantizer._codebook):
+        if not self._quantizer._codebook.held:
             self._replace(dead, optimizer)
         self._hits, self._seen = torch.zeros_like(self._hits), None
 
@@ -180,11 +180,6 @@ def _distinct(rows: Tensor, first: int) -> Tensor:
     number = torch.arange(len(rows), device=rows.device)
     earliest = torch.full((len(unique),), len(rows), device=rows.device).scatter_reduce(0, place, number, "amin")
     return rows[(earliest[place] == number) | (number < first)]
-
-
-def _is_held(codebook: Any) -> bool:
-    """Whether the codes are frozen, by ``requires_grad_(False)``."""
-    return getattr(codebook, "held", codebook.trained and not codebook.weight.requires_grad)
 
 
 def _check_parts(owner: str, quantizer: Any, optimizer: Any) -> None:
