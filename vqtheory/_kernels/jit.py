@@ -19,6 +19,8 @@ from typing import Any
 import numba
 from numba.core.caching import IndexDataCacheFile
 
+OPTIONS = {"nogil": True, "error_model": "numpy"}  # of every kernel
+
 
 def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile `function`; it releases the GIL and keeps IEEE arithmetic as written.
@@ -36,11 +38,10 @@ def inlined_kernel(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _compiled(function: Callable[..., Any], inline: str) -> Callable[..., Any]:
-    options = {"nogil": True, "error_model": "numpy", "inline": inline}
     try:
-        compiled = numba.njit(cache=True, **options)(function)
+        compiled = numba.njit(cache=True, inline=inline, **OPTIONS)(function)
     except RuntimeError:  # there is no place that can be written to
-        return numba.njit(**options)(function)
+        return numba.njit(inline=inline, **OPTIONS)(function)
     if isinstance(compiled, numba.core.dispatcher.Dispatcher):  # plain Python under NUMBA_DISABLE_JIT
         kept = compiled._cache
         index = kept._cache_file

@@ -34,7 +34,7 @@ from vqtheory import schedules
 from vqtheory._base import check
 from vqtheory._base.randomness import Purpose, generator
 from vqtheory._kernels.cells import info, new_tally, sum_cells
-from vqtheory._kernels.jit import kernel
+from vqtheory._kernels.jit import OPTIONS, kernel
 from vqtheory.protocols import Batches, checked
 from vqtheory.rules.base import Rule, check_start
 
@@ -173,7 +173,7 @@ class MapRule(Rule):
 
 @singledispatch
 def forward(parameters, base, work, raw):
-    """IN parameters, base [K, D]; OUT work, raw [K, D], the map of the base."""
+    """IN parameters, base [K, D]; OUT work, raw [K, D], the map of the base. Kernels for it name their arguments so."""
     raise NotImplementedError
 
 
@@ -183,16 +183,16 @@ def backward(parameters, base, work, gradient, pulled):
     raise NotImplementedError
 
 
-@overload(forward)
+@overload(forward, jit_options=OPTIONS)
 def _compiled_forward(parameters, base, work, raw):
-    own = forward.dispatch(parameters.instance_class)
-    return lambda parameters, base, work, raw: own(parameters, base, work, raw)
+    own: Any = forward.dispatch(parameters.instance_class)
+    return own.py_func
 
 
-@overload(backward)
+@overload(backward, jit_options=OPTIONS)
 def _compiled_backward(parameters, base, work, gradient, pulled):
-    own = backward.dispatch(parameters.instance_class)
-    return lambda parameters, base, work, gradient, pulled: own(parameters, base, work, gradient, pulled)
+    own: Any = backward.dispatch(parameters.instance_class)
+    return own.py_func
 
 
 def _match(owner: str, raw: np.ndarray, codes: np.ndarray) -> tuple[np.ndarray, Any]:

@@ -219,9 +219,9 @@ class Workspace(NamedTuple):
 
 @forward.register(TransformerParameters)
 @kernel
-def _forward(p, base, work, raw):
-    """IN p (parameters), base [K, D]; OUT work, raw [K, D]."""
-    x = work.residual
+def _forward(parameters, base, work, raw):
+    """IN parameters (p), base [K, D]; OUT work, raw [K, D]."""
+    p, x = parameters, work.residual
     np.dot(base, p.embed, x)
     if len(p.positions) > 0:
         x += p.positions
@@ -240,11 +240,12 @@ def _forward(p, base, work, raw):
 
 @backward.register(TransformerParameters)
 @kernel
-def _backward(p, base, work, gradient, pulled):
-    """IN p, base, work, gradient [K, D] of raw; OUT pulled, the gradient of the parameters.
+def _backward(parameters, base, work, gradient, pulled):
+    """IN parameters (p), base, work, gradient [K, D] of raw; OUT pulled, the gradient of the parameters.
 
     `dx` is the gradient of the residual stream, which every branch reads and adds to.
     """
+    p = parameters
     np.dot(work.final_input.T, gradient, pulled.final)
     dx = np.zeros_like(work.residual)
     dy = np.dot(gradient, p.final.T)
