@@ -23,7 +23,7 @@ import vqtheory as vq
 from vqtheory import assign, measure, protocols, reference, rules, schedules, streams, theory
 from vqtheory.streams.base import Drift, Source
 
-SECONDS = 2  # that a call may take
+SECONDS = 20  # that a call may take, on a busy machine too
 NONSENSE = {
     "None": lambda: None,
     "nan": lambda: float("nan"),

@@ -317,6 +317,7 @@ class TestBatches:
             model(make(buffer))
             seen.step(model, batch=made)
         assert seen.table["speed"].to_list() == [None, 0.0, 0.0]
+        assert seen.recording.latents.std() < 9.0
         assert (seen.recording.latents != 9.0).all()
         assert seen.recording.hits.sum(axis=1).tolist() == [40] * 3
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 SQUARABLE = 1e150  # lengths up to here have squares that a float can hold
-LARGEST_INT = 2**63 - 1  # that an array can hold
+LARGEST_INT = 2**64 - 1  # of any size or seed
 _NO_NUMBERS = (bool, np.bool_, str, bytes, bytearray, np.ma.MaskedArray, np.complexfloating)  # although float() takes them
 _EXACT = 2**53  # beyond, not every whole number is a float
 
@@ -69,7 +69,7 @@ def path(owner: str, name: str, value: Any, requirement: str = "a path") -> Path
 
 
 def integer(owner: str, name: str, value: Any, low: int = 1, high: int | None = None) -> int:
-    """An int in [low, high], and one that an array can hold where there is no upper bound."""
+    """An int in [low, high], and one of 64 bits where there is no upper bound."""
     bounds = f"an int >= {low}" if high is None else f"an int in [{low}, {high}]"
     try:
         number = operator.index(value)
@@ -124,7 +124,7 @@ def floating(owner: str, name: str, value: Any) -> np.dtype:
 
 def seed(owner: str, value: Any) -> int:
     """A seed of any generator of the package."""
-    return integer(owner, "seed", value, 0, 2**64 - 1)
+    return integer(owner, "seed", value, 0, LARGEST_INT)
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from vqtheory._base import check
-from vqtheory._base.folder import MANIFEST, listed, verified
+from vqtheory._base.folder import listed, verified
 from vqtheory._base.randomness import Purpose, generator
 from vqtheory.diagnosis.recording import FILE, Recording, joined, of_rule, seen
 from vqtheory.protocols import Rule
@@ -85,7 +85,7 @@ def _kept(path: Path) -> Recording:
         raise ValueError(f"{path} is no recording (.npz) of a Monitor. Of a run give the folder: {path.parent}.")
     if path.is_file() or path.suffix == ".npz":
         return Recording.load(path)
-    if (path / MANIFEST).is_file() and FILE in listed(path):
+    if {FILE, "checkpoint.pt"} & listed(path) or (path / "checkpoint.pt").exists():
         return Recording.read(verified(path, [FILE])[FILE], str(path / FILE))
     return of_run(Run.load(path))
 

@@ -16,7 +16,7 @@ from vqtheory.nn.codebooks.base import Batch
 from vqtheory.nn.estimators import ESTIMATORS
 from vqtheory.nn.ops.layout import Layout
 from vqtheory.nn.ops.mode import repeated, transformed
-from vqtheory.nn.ops.passes import Passes
+from vqtheory.nn.ops.passes import Passes, advance, unrepeated
 from vqtheory.nn.ops.presence import fill, finite, mean, restore, whole, wide
 from vqtheory.nn.ops.start import draw
 from vqtheory.rules.base import Rule
@@ -281,10 +281,15 @@ class VectorQuantize(nn.Module):
             moves = self.training and self._seen_started and not again and not transformed()
             if moves:
                 self._codebook.settle()
-            step, codes = self._passes.find(x) if again else (self.step, None)
-            codes = (self._codebook.codes() if codes is None else codes).to(x.dtype)
+            codes, step = self._codebook.codes(), self.step
+            if again:
+                step, then = self._passes.find(x)
+                codes = codes if then is None else then + (codes - codes.detach())
+            codes = codes.to(x.dtype)
             if moves and not torch.compiler.is_compiling():
                 self._passes.keep(x, step, codes if self._codebook.moves else None)
+            elif moves and (self._codebook.moves or self._codebook.has_clock):
+                codes = unrepeated(codes)
             batch = Batch(x, keep, step)
             indices, attraction = self._codebook.assign(batch, codes)
             chosen = nn.functional.embedding(indices, codes)  # whose gradient has the same bits on any number of threads
@@ -297,7 +302,7 @@ class VectorQuantize(nn.Module):
             if moves and not self._codebook.held:
                 self._codebook.update(batch, chosen.detach(), cells, displacement)
             if moves:
-                self.step.add_(1)
+                advance(self.step)
         return quantized, indices, loss, info
 
     def _alpha(self, keep: Tensor) -> float | Tensor:

@@ -91,7 +91,7 @@ class MapRule(Rule):
         the shape and dtype. Raises `ValueError` where a matched start finds no spread.
         """
         codes = check.matrix(f"{type(self).__name__}.init", "codes", codes)
-        seed = check.seed(f"{type(self).__name__}.init", seed)
+        seed = check.integer(f"{type(self).__name__}.init", "seed", seed, 0)
         num_codes, dim = codes.shape
         base = generator(seed, Purpose.RULE, 0).normal(0, dim**-0.5, codes.shape).astype(codes.dtype)
         theta = np.zeros(sum(map(math.prod, self.shapes(num_codes, dim))), codes.dtype)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -22,10 +21,10 @@ def held_state(owner: str, state: Any, shape: tuple[int, ...]) -> State:
     return state
 
 
-def held_answer(rule: Rule, answer: Any, codes: np.ndarray) -> tuple[State, Mapping[str, Any]]:
+def held_answer(rule: Rule, answer: Any, codes: np.ndarray) -> tuple[State, dict[str, Any]]:
     """The state after a call of `advance`, and what was counted."""
     owner = f"{type(rule).__name__}.advance"
-    if not (isinstance(answer, tuple) and len(answer) == 2 and isinstance(answer[1], Mapping)):
+    if not (isinstance(answer, tuple) and len(answer) == 2 and isinstance(answer[1], dict)):
         raise ValueError(f"{owner} must return the state and a dictionary of what was counted. Got {short(answer)}.")
     state, counted = answer
     if np.shape(counted.get("hits")) != codes.shape[:1]:

@@ -71,7 +71,8 @@ def never_chosen(codes: Any, center: Any, radius: float, *, any_metric: bool = F
     array([False, False])
     """
     codes = check.matrix("never_chosen", "codes", codes).astype(np.float64)
-    center = check.vector("never_chosen", "center", center, codes.shape[1])[None]
+    center = np.reshape(check.array("never_chosen", "center", center, f"{codes.shape[1]} numbers"), (1, -1))
+    center = check.matrix("never_chosen", "center", center, columns=codes.shape[1])
     any_metric = check.flag("never_chosen", "any_metric", any_metric)
     radius = check.real("never_chosen", "radius", radius, 0)
     from_center = cdist(codes, center)[:, 0]

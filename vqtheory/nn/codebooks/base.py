@@ -97,11 +97,14 @@ class Codebook(Mirror, nn.Module):
     moves : bool
         Whether a forward pass moves codes. Such codes are kept in float32 at least, whatever the model is in: a small
         step of an average is lost in fewer digits.
+    has_clock : bool
+        Whether a pass depends on how many were before it.
     """
 
     trained: ClassVar[bool] = True
     has_rows: ClassVar[bool] = True
     moves: bool = False
+    has_clock: bool = False
 
     def __init__(self, rule: Rule, num_codes: int, dim: int) -> None:
         super().__init__()
@@ -124,7 +127,7 @@ class Codebook(Mirror, nn.Module):
         return not bool(self.weight.any())
 
     def _apply(self, function: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        """Of `to`, `half` and the like, to parameters and buffers; codes that the pass itself moves keep their digits."""
+        """What `to`, `half` and the like do; codes that the forward pass moves keep their digits."""
 
         def careful(values: Tensor) -> Tensor:
             result = function(values)

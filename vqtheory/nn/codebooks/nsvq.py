@@ -19,7 +19,7 @@ class NSVQCodebook(Codebook, of=rules.NSVQ):
 
     def __init__(self, rule: rules.NSVQ, num_codes: int, dim: int) -> None:
         super().__init__(rule, num_codes, dim)
-        self.moves = rule.form == "propagate"
+        self.moves, self.has_clock = rule.form == "propagate", callable(rule.bandwidth)
         if self.moves:
             self.weight = nn.Parameter(wide(self.weight.data))
 

@@ -19,12 +19,6 @@ from vqtheory.nn.ops.search import centre, nearest, product, scored
 _TO_BASE_2 = math.log2(math.e)
 
 
-@torch.library.custom_op(
-    "vqtheory::attract",
-    mutates_args=(),
-    schema="(Tensor latents, Tensor keep, Tensor codes, Tensor scale, float strength, bool softmax)"
-    " -> (Tensor, Tensor, Tensor)",
-)
 def attract(
     latents: Tensor, keep: Tensor, codes: Tensor, scale: Tensor, strength: float, softmax: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -32,6 +26,20 @@ def attract(
 
     Latents attract where `keep`, bool [N], is true. `scale` is the factor of squared distances.
     """
+    held = codes.detach()
+    loss, indices, gradient = _attract(latents.detach(), keep, held, scale, strength, softmax)
+    return loss + ((codes - held) * gradient).sum(), indices, gradient  # adds 0, and the gradient
+
+
+@torch.library.custom_op(
+    "vqtheory::attract",
+    mutates_args=(),
+    schema="(Tensor latents, Tensor keep, Tensor codes, Tensor scale, float strength, bool softmax)"
+    " -> (Tensor, Tensor, Tensor)",
+)
+def _attract(
+    latents: Tensor, keep: Tensor, codes: Tensor, scale: Tensor, strength: float, softmax: bool
+) -> tuple[Tensor, Tensor, Tensor]:
     c, scale, begin = codes - centre(latents), scale * _TO_BASE_2, 0
     (loss, mass), pulled, winners = codes.new_zeros(2, len(codes)), torch.zeros_like(codes), []
     for part, x, scores in scored(latents, codes):
@@ -47,23 +55,11 @@ def attract(
     return loss.sum() * share, indices, (mass[:, None] * c - pulled).mul_(2 * share)
 
 
-@attract.register_fake
+@_attract.register_fake
 def _(
     latents: Tensor, keep: Tensor, codes: Tensor, scale: Tensor, strength: float, softmax: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
     return codes.new_empty(()), latents.new_empty(latents.shape[0], dtype=torch.int64), torch.empty_like(codes)
-
-
-def _keep(ctx: Any, inputs: tuple, output: tuple) -> None:
-    ctx.save_for_backward(output[2])
-
-
-def _gradient(ctx: Any, of_loss: Tensor, *_: Any) -> tuple:
-    (of_codes,) = ctx.saved_tensors
-    return None, None, of_loss * of_codes, None, None, None
-
-
-attract.register_autograd(_gradient, setup_context=_keep)
 
 
 @torch.library.custom_op(

@@ -10,6 +10,8 @@ from collections import deque
 import torch
 from torch import Tensor
 
+from vqtheory.nn.ops.mode import repeated
+
 _MOST = 4  # passes of one layer before their backward passes
 _SAMPLES = 8  # latents by which a pass is known
 
@@ -48,3 +50,36 @@ class Passes:
 
 def _sample(latents: Tensor) -> Tensor:
     return latents[:: max(1, len(latents) // _SAMPLES)].clone()
+
+
+@torch.library.custom_op("vqtheory::advance", mutates_args=("step",), schema="(Tensor(a!) step) -> ()")
+def advance(step: Tensor) -> None:
+    """Count a pass, in a compiled graph too, which does not know by whom it is run."""
+    if not repeated():
+        step.add_(1)
+
+
+@advance.register_fake
+def _(step: Tensor) -> None:
+    return None
+
+
+@torch.library.custom_op("vqtheory::unrepeated", mutates_args=(), schema="(Tensor codes) -> Tensor")
+def _unrepeated(codes: Tensor) -> Tensor:
+    if repeated():
+        raise RuntimeError(
+            "A compiled VectorQuantize whose codes move in the forward pass, or whose rule has a schedule, cannot be run "
+            "again by activation checkpointing: leave it out of either, or compile the rest of the model alone."
+        )
+    return codes.clone()
+
+
+@_unrepeated.register_fake
+def _(codes: Tensor) -> Tensor:
+    return torch.empty_like(codes)
+
+
+def unrepeated(codes: Tensor) -> Tensor:
+    """The codes, in a compiled graph that refuses to be run again by a backward pass."""
+    held = codes.detach()
+    return _unrepeated(held) + (codes - held)
