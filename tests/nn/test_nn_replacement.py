@@ -377,7 +377,7 @@ class TestInTraining:
         calls = [["0", "1"], ["0", "2"], ["1", "2"]]
         started = [subprocess.Popen([sys.executable, "-c", textwrap.dedent(script), *call]) for call in calls]
         try:
-            assert [process.wait(timeout=60) for process in started] == [0, 0, 0]
+            assert [process.wait(timeout=180) for process in started] == [0, 0, 0]
         finally:
             for process in started:
                 process.kill()

@@ -208,7 +208,7 @@ class TestExactness:
         """
         started = [subprocess.Popen([sys.executable, "-c", textwrap.dedent(script), str(rank)]) for rank in range(2)]
         try:
-            assert [process.wait(timeout=60) for process in started] == [0, 0]
+            assert [process.wait(timeout=180) for process in started] == [0, 0]
         finally:
             for process in started:
                 process.kill()
