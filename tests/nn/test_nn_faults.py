@@ -212,8 +212,7 @@ class TestStart:
     def test_says_once_what_a_start_lacks(self):
         layer = VectorQuantize(4, 8).eval()
         with pytest.warns(UserWarning, match="has not started") as caught:
-            layer(randn(1, 3, 4))
-            layer(randn(1, 3, 4))
+            [layer(randn(1, 3, 4)) for _ in range(2)]
         assert len(caught) == 1
         with pytest.warns(UserWarning, match="The codebook of 8 codes starts on 3 distinct latents"):
             layer.train()(randn(1, 3, 4))
