@@ -422,7 +422,7 @@ class TestUse:
 
 
 def test_two_processes_equal_one_with_the_joined_batch(tmp_path):
-    """EMA's statistics are added up, and gradients averaged, over two gloo processes."""
+    """EMA's statistics are added up, and gradients averaged, over two gloo processes; codes and starts are shared."""
     script = tmp_path / "train.py"
     script.write_text(
         textwrap.dedent(
@@ -446,6 +446,25 @@ def test_two_processes_equal_one_with_the_joined_batch(tmp_path):
                         optimizer.zero_grad(); loss.backward(); optimizer.step()
                 if rank == 0:
                     torch.save(model.codebook, f"{folder}/{rule}-{world}.pt")
+            for rule in ("vq", "ema") if world > 1 else ():
+                # rank 0 alone has read the codes, and the other takes them over
+                z, codes = torch.randn(2, 20, 4), torch.randn(8, 4, generator=torch.Generator().manual_seed(1))
+                layer = VectorQuantize(4, 8, rule)
+                if rank == 0:
+                    layer.load_state_dict({"_codebook.weight": codes}, strict=False)
+                if rule == "ema":
+                    layer.requires_grad_(False)
+                DistributedDataParallel(torch.nn.Sequential(torch.nn.Linear(4, 4), layer))(z)
+                assert torch.equal(layer.codebook, codes)
+                # a start waits for latents of any rank
+                layer = VectorQuantize(4, 8, rule)
+                layer(z, mask=torch.zeros(2, 20, dtype=torch.bool))
+                assert not layer.started
+                layer(z, mask=torch.full((2, 20), rank == 1))
+                assert layer.started and layer.codebook.isfinite().all()
+                first = layer.codebook.clone()
+                dist.broadcast(first, src=0)
+                assert torch.equal(first, layer.codebook)
             """
         )
     )

@@ -248,6 +248,8 @@ class VectorQuantize(nn.Module):
 
     def _layout(self, latents: Tensor) -> Layout:
         latents = check_tensor("VectorQuantize", "latents", latents)
+        if latents.device != self.step.device:
+            raise ValueError(f"The latents of VectorQuantize are on {latents.device}, and its codes on {self.step.device}.")
         return Layout.of(latents, self.accept_image_fmap, self.channel_last)
 
     def _project(self, rows: Tensor) -> Tensor:
@@ -316,6 +318,8 @@ class VectorQuantize(nn.Module):
 
         Once there are some they stay, so that nobody waits for the device in order to look again.
         """
+        if self.started.is_meta:
+            return
         if bool(self.started > 0) or not self._codebook.is_empty():
             self._mark_started()
         elif self.training:
