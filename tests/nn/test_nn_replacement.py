@@ -165,7 +165,7 @@ class TestWhatItDoes:
 
     def test_projected_latents_and_a_given_name(self):
         layer = VectorQuantize(6, 8, codebook_dim=2)
-        layer.initialize(torch.full((8, 2), 100.0))
+        layer.set_codebook(torch.full((8, 2), 100.0))
         optimizer = torch.optim.SGD(layer.parameters(), lr=0.0)
         Replacement(layer, optimizer, every=1)
         z = latents(1, 6, 3, 3)

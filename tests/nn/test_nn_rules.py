@@ -26,7 +26,6 @@ def test_sgd_at_the_matching_rate_is_the_simulator(rule, dtype, dim, num_codes, 
     layer = VectorQuantize(dim, num_codes, rule, commitment_weight=0.0).to(dtype)
     state = rule.init(codes.astype(str(dtype).split(".")[1]), seed)
     layer._codebook.load(state)
-    layer._is_started = True
     trained = [p for p in layer.parameters() if p.requires_grad]
     optimizer = torch.optim.SGD(trained, lr=step_size(eta=ETA, dim=dim)) if trained else None
     for batch, move in zip(x, moved, strict=True):

@@ -72,7 +72,7 @@ class Monitor:
     >>> model, optimizer = nn.Sequential(encoder, layer), torch.optim.SGD(layer.parameters(), lr=0.1)
     >>> monitor = Monitor(layer, every=1, optimizer=optimizer)
     >>> for _ in range(3):
-    ...     batch = torch.ones(2, 5, 3)
+    ...     batch = torch.rand(2, 5, 3)
     ...     _ = model(batch)
     ...     with torch.no_grad():
     ...         _ = encoder.bias.add_(torch.tensor([0.0, 0.5]))

@@ -55,7 +55,7 @@ class VQVAE(nn.Module):
     >>> import torch
     >>> from vqtheory.nn import VectorQuantize
     >>> model = VQVAE.preset("small", VectorQuantize(dim=16, codebook_size=32))
-    >>> output = model(torch.zeros(2, 3, 32, 32))
+    >>> output = model(torch.rand(2, 3, 32, 32))
     >>> output.images.shape, output.latents.shape, output.quantized.indices.shape
     (torch.Size([2, 3, 32, 32]), torch.Size([2, 16, 8, 8]), torch.Size([2, 8, 8]))
     """
