@@ -513,3 +513,14 @@ def test_numbers_of_any_type_are_kept_as_plain_ones():
         assert repr(rule) == "VQ(step_size=0.5)"
         assert repr(drift) == "Translation(speed=0.5)"
     assert type(rules.VQ(np.int8(1)).step_size) is type(streams.Jump(np.int8(100), 1).at) is int
+
+
+def test_survivors_under_adam_take_one_chain_a_step():
+    """As many as the largest K whose critical speed is reached; in little time where they are many."""
+    for batch_size in (1, 64):
+        critical = theory.adam_critical_speed(np.arange(1, 13), 1.0, batch_size)
+        for ratio in (0.05, 0.3, 0.9, 1 - 1e-10, 1.0, *critical[[1, 4, 9]]):
+            expected = max(1, int(np.sum(critical >= ratio)))
+            assert theory.adam_surviving_codes(ratio, 1.0, batch_size, 12) == expected
+    with at_most(10):
+        assert theory.adam_surviving_codes(1e-6, 1e-3, 8) == 413
