@@ -240,6 +240,23 @@ ROWS = {
         "stream": None,
     },
 }
+VARIANTS = [  # other ways through the same door
+    ("theory.steady_state", {"num_codes": 3, "lag": 0.001, "density": stats.norm()}),
+    ("theory.surviving_codes", {"speed": 0.01, "step_size": 0.1, "density": stats.norm()}),
+    ("theory.critical_speed", {"num_codes": 2, "step_size": 0.1, "steps": 1000, "batch_size": 8}),
+    ("theory.high_resolution_codes", {"lag": 1e-3, "density": stats.norm(), "edge": "tail"}),
+    *(
+        (f"theory.{name}", {**row, "step_size": 0.05, "bandwidth": 0.3, "source": source, "direction": None})
+        for name, row in (("capture_speed", {}), ("capture_reach", {"speed": 0.001}))
+        for source in (streams.Uniform(dim=1), streams.Gaussian(dim=2), stats.uniform(), LATENTS)
+    ),
+    *(
+        (f"theory.{name}", {"rule": rule, "density": UNIFORM, "codes": [0.2, 0.8], "speed": 0.0, **row})
+        for name, row in (("mean_motion", {"steps": 5, "counts": None}), ("fixed_point", {}))
+        for rule in (rules.EMA(0.9), rules.NSVQ(0.1))
+        if not (row and isinstance(rule, rules.NSVQ))
+    ),
+]
 METHODS = {
     **{
         f"{type(rule).__name__}.init": (rule.init, {"codes": CODES, "seed": 0})
@@ -407,6 +424,7 @@ def test_nonsense_meets_a_sentence(room, tmp_path, monkeypatch):
     monkeypatch.setenv("VQTHEORY_DATA", "no such folder")
     vq.simulate(rules.VQ(0.1), STREAM, codes=CODES, steps=2, save=RUN, progress=False)
     doors = [(name, target, ROWS[name]) for name, target in public() if name.split(".")[0] == room]
+    doors += [(name, dict(public())[name], row) for name, row in VARIANTS if name.split(".")[0] == room]
     doors += [(name, *door) for name, door in METHODS.items() if room == "methods"]
     results = [complaints(*door) for door in doors]
     wrong = [line for lines, _ in results for line in lines]
@@ -443,6 +461,18 @@ class OwnStream:
 
     def draw(self, start, steps, batch_size, seed, dtype=float):
         return self.batches
+
+
+def test_shapes_that_do_not_fit_together():
+    for name in (name for name in ROWS if name.startswith("theory.")):
+        row = {parameter: value for parameter, value in ROWS[name].items() if isinstance(value, (int, float))}
+        row = {parameter: value for parameter, value in row.items() if not isinstance(value, bool)}
+        first, second = list(row)[:2] if len(row) > 1 else (None, None)
+        if first is None or "array" not in inspect.getdoc(getattr(theory, name.split(".")[1])):
+            continue
+        wrong = ROWS[name] | {first: [row[first]] * 2, second: [row[second]] * 3}
+        with pytest.raises(ValueError, match=r"have shapes that fit together|must be"):
+            getattr(theory, name.split(".")[1])(**wrong)
 
 
 def test_rules_and_streams_that_break_the_contract_are_told_so():
@@ -483,3 +513,14 @@ def test_numbers_of_any_type_are_kept_as_plain_ones():
         assert repr(rule) == "VQ(step_size=0.5)"
         assert repr(drift) == "Translation(speed=0.5)"
     assert type(rules.VQ(np.int8(1)).step_size) is type(streams.Jump(np.int8(100), 1).at) is int
+
+
+def test_survivors_under_adam_take_one_chain_a_step():
+    """As many as the largest K whose critical speed is reached; in little time where they are many."""
+    for batch_size in (1, 64):
+        critical = theory.adam_critical_speed(np.arange(1, 13), 1.0, batch_size)
+        for ratio in (0.05, 0.3, 0.9, 1 - 1e-10, 1.0, *critical[[1, 4, 9]]):
+            expected = max(1, int(np.sum(critical >= ratio)))
+            assert theory.adam_surviving_codes(ratio, 1.0, batch_size, 12) == expected
+    with at_most(10):
+        assert theory.adam_surviving_codes(1e-6, 1e-3, 8) == 413

@@ -225,7 +225,7 @@ REFUSED = [
     (["--speed", "fast"], "The 'speed' parameter of predict must be a number > 0. Got 'fast'."),
     (["--num-codes", "1.5"], "The 'num_codes' parameter of predict must be an int >= 1. Got 1.5."),
     (["--density", "Gaussian(dim=2)"], "a source on the line whose density is known. Got Gaussian(dim=2)"),
-    (["--num-codes", "1e30"], "The 'num_codes' parameter of critical_speed must be an int in [1, 9007199254740992]"),
+    (["--num-codes", "1e30"], "The 'num_codes' parameter of predict must be an int in [1, 18446744073709551615]"),
     (["--rule", "nsvq", "--width", "0"], "The 'width' parameter of predict must be a number > 0. Got 0."),
     (["--rule", "nsvq", "--bandwidth", "x"], "The 'bandwidth' parameter of predict must be a number > 0. Got 'x'."),
     (["--step-size", "-1"], "The 'step_size' parameter of critical_speed must be a number > 0. Got -1."),

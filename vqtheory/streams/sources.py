@@ -149,7 +149,7 @@ class Mixture(Source):
             shares = check.array("Mixture", "weights", self.weights, requirement)
             if shares.shape != (len(means),):
                 raise check.fail("Mixture", "weights", requirement, self.weights)
-            weights = tuple(check.real("Mixture", "weights", weight, 0) for weight in shares)
+            weights = tuple(check.real("Mixture", "weights", weight, 0) for weight in self.weights)
             if not any(weights):
                 raise check.fail("Mixture", "weights", requirement, self.weights)
             object.__setattr__(self, "weights", weights)

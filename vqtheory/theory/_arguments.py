@@ -51,7 +51,8 @@ def _beyond(owner: str) -> ValueError:
 def integers(owner: str, name: str, values: Any, low: int = 1) -> np.ndarray:
     """An array of ints >= low; the first that is not is named in the error."""
     flat, shape = _flat(owner, name, values, f"an int >= {low}, or an array of them")
-    checked = [check.integer(owner, name, check.integer(owner, name, value, low), low, LARGEST) for value in flat]
+    highs = [LARGEST if isinstance(value, (int, np.integer)) and value > LARGEST else None for value in flat]
+    checked = [check.integer(owner, name, value, low, high) for value, high in zip(flat, highs, strict=True)]
     return np.array(checked, np.int64).reshape(shape)
 
 

@@ -60,6 +60,11 @@ class Conditions:
         steps = 1 if self.steps is None else self.steps
         speed, step_size, most, _, _ = np.broadcast_arrays(speed, step_size, most, self.batch_size, steps)
 
+        if num_codes is None and isinstance(self.law, OnTheLine):
+            slowest = 1e-12 * self.law.density.deviation / self.most**3  # far below what `most` codes can follow
+            if np.any(speed / step_size < slowest):
+                raise self._too_many()
+
         def live(num_codes: np.ndarray, asked: np.ndarray) -> np.ndarray:
             num_codes = np.where(asked, num_codes, 1)
             if self.steps is None:
@@ -78,10 +83,13 @@ class Conditions:
             lives = live(middle, asked)
             low, high = np.where(lives, middle, low), np.where(asked & ~lives, middle, high)
         if num_codes is None and np.any(low == most):
-            raise ValueError(
-                f"More than {self.most} codes survive in {self.owner}. Use high_resolution_codes, which is made for that."
-            )
+            raise self._too_many()
         return low
+
+    def _too_many(self) -> ValueError:
+        return ValueError(
+            f"More than {self.most} codes survive in {self.owner}. Use high_resolution_codes, which is made for that."
+        )
 
     def _drop(self, num_codes: np.ndarray, step_size: np.ndarray) -> np.ndarray:
         """The share that noise takes off the critical speed."""

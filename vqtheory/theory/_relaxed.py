@@ -32,6 +32,7 @@ from vqtheory.reference.density import EPSILON, Cells, Density
 MOST_CODES = 2**14  # a relaxation costs milliseconds for a hundred codes, and seconds for a thousand
 _MOST_STEPS = 20_000  # tens are usual; a tail like |x|^-3 through which a lost code falls takes thousands
 _RESOLUTION = 1e-10  # relative width of the bracket of a critical lag
+_NOTHING = 1e-30  # of a deviation: a lag that displaces no code by as much as rounding does
 _ROUNDING = 1e-9  # a lag that exceeds the critical one by less counts as equal to it
 
 
@@ -135,7 +136,7 @@ class OnTheLine:
     def _relaxed(self, num_codes: int, lag: float) -> np.ndarray | None:
         if num_codes == 1:
             return np.array([-lag])
-        if lag == 0:
+        if lag <= _NOTHING * self.density.deviation:
             return self._standing(num_codes)
         codes = self._from_above(num_codes, lag)
         if codes is None:  # where narrow pieces of mass are far apart, codes can jump past what would hold them

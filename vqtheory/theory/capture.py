@@ -210,6 +210,8 @@ def _cloud(owner: str, source: Any, direction: Any) -> Cloud:
     """The cloud along the drift."""
     if source is None:
         return Cloud(lambda y, sigma: (y * np.exp(-0.5 * (y / sigma) ** 2), 0.0, 0.0), 0.0)
+    if direction is not None:
+        check.array(owner, "direction", direction, "1, -1 or a vector of finite numbers")
     on_axis = direction is None or (np.ndim(direction) == 0 and abs(direction) == 1)
     if isinstance(source, Gaussian):
         return Cloud(lambda y, sigma: _normal(y, sigma, source.dim), 12.0)
@@ -244,7 +246,7 @@ def _uniform(y: float, sigma: float, dim: int) -> tuple[float, float, float]:
 
 def _on_the_line(owner: str, source: Any, direction: Any) -> Cloud:
     law, sign = line(owner, source, "source"), 1 if direction is None else direction
-    if sign not in (1, -1):
+    if np.ndim(sign) > 0 or sign not in (1, -1):
         raise check.fail(owner, "direction", "1 or -1 for a cloud on the line", direction)
     trail = max(sign * (law.mean - end) for end in law.ends)
 

@@ -82,7 +82,7 @@ def high_resolution_codes(lag: Any, *, density: Any = None, direction: int = 1, 
     if edge is None and np.isinf(law.density.support[0]):
         raise ValueError(_no_edge("a cloud with no end behind"))
     given = None if edge is None or isinstance(edge, str) else np.atleast_1d(reals(owner, "edge", edge))
-    if given is not None and given.size == 0:
+    if given is not None and (given.size == 0 or given.ndim > 1):
         raise check.fail(owner, "edge", "a number, several, or 'tail'", edge)
     pieces = _pieces(law.density)
     counts = []

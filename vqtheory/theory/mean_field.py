@@ -38,6 +38,7 @@ from vqtheory.theory._line import Line, line
 
 TOLERANCE = {"rtol": 1e-9, "atol": 1e-12}
 MOST_NEWTON_STEPS = 500
+MOST_UPDATES = 1e9  # of EMA's map, which is taken one by one
 FASTEST = 1e12  # standard deviations per update: no codebook is anywhere near a law that is faster
 Velocity = Callable[[float, np.ndarray], np.ndarray]
 
@@ -105,7 +106,7 @@ def mean_motion(
     records = check.integer("mean_motion", "records", records)
     speed = schedules.validate("mean_motion", "speed", speed)
     if not callable(speed):
-        check.real("mean_motion", "speed", abs(speed), 0, FASTEST * law.deviation)
+        _check_speed("mean_motion", speed, law)
     times = np.linspace(0, steps, records + 1)
     if not np.all(np.diff(times) > 0):
         raise check.fail("mean_motion", "steps", f"a time that can be divided into {records:,} records", steps)
@@ -146,7 +147,7 @@ def fixed_point(rule: VQ | EMA | NSVQ, density: Any, codes: np.ndarray, *, speed
     array([0.25..., 0.74...])
     """
     law, codes = line("fixed_point", density), _start("fixed_point", codes, rule)
-    speed = check.real("fixed_point", "speed", speed)
+    speed = _check_speed("fixed_point", speed, law)
     for name, value in {"step_size": rule.step_size, "bandwidth": rule.bandwidth, "decay": rule.decay}.items():
         if value is not None:
             check.real("fixed_point", f"rule.{name}", value)
@@ -165,6 +166,12 @@ def _start(owner: str, codes: Any, rule: Rule) -> np.ndarray:
     if len(np.unique(codes)) < len(codes):
         raise check.fail(owner, "codes", "numbers that all differ", codes.tolist())
     return codes.astype(np.float64)
+
+
+def _check_speed(owner: str, speed: Any, law: Line) -> float:
+    """A speed that is not absurd."""
+    fastest = FASTEST * law.deviation
+    return check.real(owner, "speed", check.real(owner, "speed", speed), -fastest, fastest)
 
 
 def _equations(rule: Rule) -> Equations:
@@ -190,6 +197,7 @@ def _iterate(
     rule: EMA, law: Line, codes: np.ndarray, times: np.ndarray, speed: Any, counts: Any
 ) -> tuple[np.ndarray, np.ndarray]:
     """The times [R], as whole updates, and the codes [R, K] there, by EMA's own map."""
+    check.real("mean_motion", "steps", times[-1], 0, MOST_UPDATES)
     times = np.unique(np.rint(times))
     counts = _sorted(law, codes)[0] if counts is None else _counts(counts, codes)
     path, steps = [codes], int(times[-1])
