@@ -15,6 +15,7 @@ from vqtheory.nn.training.loop import resume, train  # noqa: E402
 from vqtheory.nn.training.replay import replay  # noqa: E402
 from vqtheory.nn.training.run import TrainingRun  # noqa: E402
 
+pytestmark = pytest.mark.filterwarnings("ignore:The codebook of .* codes starts on")  # of a few latents
 TINY = TrainingConfig(size=16, codes=32, dim=8, batch_size=4, steps=40, latents=(10, 40), records=1, lr=2e-3)
 SGD = replace(TINY, codebook_optimizer="sgd", codebook_lr=3.0)  # eta = 3/4
 FROM_THE_START = replace(TINY, latents=(0, 20), steps=20)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from vqtheory._base import check
-from vqtheory.cli.options import Folder, number, option, picture_file, torch_module
+from vqtheory.cli.options import Folder, number, option, picture_file, say, torch_module
 
 if TYPE_CHECKING:
     from vqtheory.nn.evaluation import Comparison, Evaluation
@@ -102,8 +102,8 @@ def _files(owner: str, save: Path, stem: str, picture: Path | None, drawn: str) 
 
 
 def _end(found: Evaluation | Comparison, files: list[Path]) -> None:
-    print(found)
+    say(found)
     for path in files:
         torch_module("evaluation").keep(path, found)
     *tables, picture = files
-    print(f"Tables: {', '.join(map(str, tables))}\nPicture: {picture}")
+    say(f"Tables: {', '.join(map(str, tables))}\nPicture: {picture}")

@@ -13,7 +13,7 @@ import tyro
 
 from vqtheory._base import check
 from vqtheory._base.folder import HISTORY, MANIFEST, verified
-from vqtheory.cli.options import number, option, torch_module
+from vqtheory.cli.options import number, option, say, torch_module
 
 if TYPE_CHECKING:
     from vqtheory.nn.training import TrainingRun
@@ -105,9 +105,9 @@ def run_training(given: dict[str, Any], save: Path | None, folder: Path | None) 
         ) from None
     if os.environ.get("RANK", "0") != "0":  # of torchrun's processes the first one speaks
         return
-    print(sentences(run))
+    say(sentences(run))
     if kept is not None:
-        print(f"Run: {kept}; to go further, with --steps: vqtheory train --resume {shlex.quote(str(kept))}")
+        say(f"Run: {kept}; to go further, with --steps: vqtheory train --resume {shlex.quote(str(kept))}")
 
 
 def _kept_steps(folder: Path) -> int:
