@@ -156,6 +156,7 @@ def predict(
     """
     conditions = {"width": width, "dim": dim, "density": density, "direction": direction, "batch_size": batch_size}
     options = {name: value for name, value in (hyperparameters | conditions | {"steps": steps}).items() if value is not None}
+    options |= {name: _number(name, options[name]) for name in ("width", "batch_size", "steps") if name in options}
     subject = _subject(rule)
     law = subject if isinstance(subject, Law) else law_for(subject)
     if law is not None:
@@ -172,6 +173,12 @@ def predict(
     return replace(answer, title=law.title, asked=asked, validity=answer.validity + _left_out(subject))
 
 
+def _number(name: str, value: Any) -> float:
+    """A plain number; its range is the law's business, except that widths have to leave room for their squares."""
+    number = check.number("predict", name, value)
+    return check.real("predict", name, number, 1e-150) if name == "width" and 0 < number < 1e-150 else number
+
+
 def law_for(rule: Rule) -> Law | None:
     """The row of the table that is of a rule."""
     return next((law for law in LAWS if isinstance(rule, law.rule) and law.holds(rule)), None)
@@ -181,10 +188,17 @@ def _subject(rule: Rule | str) -> Law | Rule:
     """The law of a name, or the rule that is given by itself, by its name or by its text."""
     if isinstance(rule, str) and rule.isidentifier():
         return _named(rule.lower())
-    subject = parse(rule) if isinstance(rule, str) else rule
+    subject = _parsed(rule) if isinstance(rule, str) else rule
     if not callable(getattr(subject, "advance", None)):
         raise check.fail("predict", "rule", "a rule such as VQ(step_size=0.05), or its name", rule)
     return subject
+
+
+def _parsed(rule: str) -> Rule:
+    try:
+        return parse(rule)
+    except ValueError as error:
+        raise ValueError(f"The 'rule' parameter of predict: {error}") from None
 
 
 def _named(name: str) -> Law | Rule:
