@@ -15,6 +15,8 @@ from simulations import faces
 from simulations.tables import DATA
 from vqtheory.nn.training.loop import train
 
+pytestmark = pytest.mark.filterwarnings("ignore:The codebook of .* codes starts on")  # of a few latents
+
 
 @pytest.fixture(scope="module", autouse=True)
 def one_thread():
