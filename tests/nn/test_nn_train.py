@@ -2,6 +2,7 @@
 
 import errno
 import io
+import os
 import pickle
 import re
 import subprocess
@@ -19,6 +20,7 @@ import table
 from PIL import Image
 
 torch = pytest.importorskip("torch")
+ONE_THREAD = os.environ | {"OMP_NUM_THREADS": "1"}  # of processes that share the cores
 
 import vqtheory  # noqa: E402
 from vqtheory import rules, streams  # noqa: E402
@@ -206,7 +208,9 @@ class TestExactness:
                 train(TrainingConfig.parse({repr(tiny)!r}), rule=rule, clip=0.1, save=f"{tmp_path}/two{{i}}", latents=(2, 5),
                       progress=False)
         """
-        started = [subprocess.Popen([sys.executable, "-c", textwrap.dedent(script), str(rank)]) for rank in range(2)]
+        started = [
+            subprocess.Popen([sys.executable, "-c", textwrap.dedent(script), str(rank)], env=ONE_THREAD) for rank in range(2)
+        ]
         try:
             assert [process.wait(timeout=180) for process in started] == [0, 0]
         finally:
