@@ -1,6 +1,7 @@
 """Replacement of dead codes: what it revives, what it leaves alone, what is left of the optimizer's memory."""
 
 import copy
+import os
 import re
 import subprocess
 import sys
@@ -373,9 +374,15 @@ class TestInTraining:
                 if world > 1:
                     torch.distributed.barrier()  # the first process has saved
                 resume(f"{tmp_path}/{{rule}}{{world}}resumed", tiny.steps, progress=False)
+            if world > 1:
+                torch.distributed.barrier()  # a process that is gone too early aborts the other
+                torch.distributed.destroy_process_group()
         """
+        one_thread = os.environ | {"OMP_NUM_THREADS": "1"}  # of processes that share the cores
         calls = [["0", "1"], ["0", "2"], ["1", "2"]]
-        started = [subprocess.Popen([sys.executable, "-c", textwrap.dedent(script), *call]) for call in calls]
+        started = [
+            subprocess.Popen([sys.executable, "-c", textwrap.dedent(script), *call], env=one_thread) for call in calls
+        ]
         try:
             assert [process.wait(timeout=180) for process in started] == [0, 0, 0]
         finally:
