@@ -2,15 +2,13 @@
 
 import copy
 import shutil
-import subprocess
-import sys
-import textwrap
 
 import numpy as np
 import pytest
 import table
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from processes import together
 
 torch = pytest.importorskip("torch")
 
@@ -423,60 +421,43 @@ class TestUse:
 
 def test_two_processes_equal_one_with_the_joined_batch(tmp_path):
     """EMA's statistics are added up, and gradients averaged, over two gloo processes; codes and starts are shared."""
-    script = tmp_path / "train.py"
-    script.write_text(
-        textwrap.dedent(
-            """
-            import sys, torch, torch.distributed as dist
-            from torch.nn.parallel import DistributedDataParallel
-            from vqtheory.nn import VectorQuantize
-            rank, world, folder = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
-            z = torch.randn(4, 40, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-            if world > 1:
-                dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=world)
-            for rule in ("ema", "nsvq"):
-                model = VectorQuantize(4, 8, rule).double()
-                model.initialize(z[0])
-                trained = [p for p in model.parameters() if p.requires_grad]
-                ddp = DistributedDataParallel(model) if world > 1 and trained else model
-                optimizer = torch.optim.SGD(trained, lr=0.5) if trained else None
-                for batch in z:
-                    loss = ddp(batch.chunk(world)[rank][None]).loss
-                    if optimizer:
-                        optimizer.zero_grad(); loss.backward(); optimizer.step()
-                if rank == 0:
-                    torch.save(model.codebook, f"{folder}/{rule}-{world}.pt")
-            for rule in ("vq", "ema") if world > 1 else ():
-                # rank 0 alone has read the codes, and the other takes them over
-                z, codes = torch.randn(2, 20, 4), torch.randn(8, 4, generator=torch.Generator().manual_seed(1))
-                layer = VectorQuantize(4, 8, rule)
-                if rank == 0:
-                    layer.load_state_dict({"_codebook.weight": codes}, strict=False)
-                if rule == "ema":
-                    layer.requires_grad_(False)
-                DistributedDataParallel(torch.nn.Sequential(torch.nn.Linear(4, 4), layer))(z)
-                assert torch.equal(layer.codebook, codes)
-                # a start waits for latents of any rank
-                layer = VectorQuantize(4, 8, rule)
-                layer(z, mask=torch.zeros(2, 20, dtype=torch.bool))
-                assert not layer.started
-                layer(z, mask=torch.full((2, 20), rank == 1))
-                assert layer.started and layer.codebook.isfinite().all()
-                first = layer.codebook.clone()
-                dist.broadcast(first, src=0)
-                assert torch.equal(first, layer.codebook)
-            if world > 1:
-                dist.barrier()  # a process that is gone too early aborts the other
-                dist.destroy_process_group()
-            """
-        )
-    )
-
-    def start(rank, world):
-        return subprocess.Popen([sys.executable, str(script), str(rank), str(world), str(tmp_path)])
-
-    processes = [start(0, 1), start(0, 2), start(1, 2)]
-    assert [process.wait(timeout=120) for process in processes] == [0, 0, 0]
+    script = """
+        from torch.nn.parallel import DistributedDataParallel
+        from vqtheory.nn import VectorQuantize
+        z = torch.randn(4, 40, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+        for rule in ("ema", "nsvq"):
+            model = VectorQuantize(4, 8, rule).double()
+            model.initialize(z[0])
+            trained = [p for p in model.parameters() if p.requires_grad]
+            ddp = DistributedDataParallel(model) if world > 1 and trained else model
+            optimizer = torch.optim.SGD(trained, lr=0.5) if trained else None
+            for batch in z:
+                loss = ddp(batch.chunk(world)[rank][None]).loss
+                if optimizer:
+                    optimizer.zero_grad(); loss.backward(); optimizer.step()
+            if rank == 0:
+                torch.save(model.codebook, f"{folder}/{rule}-{world}.pt")
+        for rule in ("vq", "ema") if world > 1 else ():
+            # rank 0 alone has read the codes, and the other takes them over
+            z, codes = torch.randn(2, 20, 4), torch.randn(8, 4, generator=torch.Generator().manual_seed(1))
+            layer = VectorQuantize(4, 8, rule)
+            if rank == 0:
+                layer.load_state_dict({"_codebook.weight": codes}, strict=False)
+            if rule == "ema":
+                layer.requires_grad_(False)
+            DistributedDataParallel(torch.nn.Sequential(torch.nn.Linear(4, 4), layer))(z)
+            assert torch.equal(layer.codebook, codes)
+            # a start waits for latents of any rank
+            layer = VectorQuantize(4, 8, rule)
+            layer(z, mask=torch.zeros(2, 20, dtype=torch.bool))
+            assert not layer.started
+            layer(z, mask=torch.full((2, 20), rank == 1))
+            assert layer.started and layer.codebook.isfinite().all()
+            first = layer.codebook.clone()
+            torch.distributed.broadcast(first, src=0)
+            assert torch.equal(first, layer.codebook)
+    """
+    together(script, tmp_path, (0, 1), (0, 2), (1, 2))
     for rule in ("ema", "nsvq"):
         one, two = (torch.load(tmp_path / f"{rule}-{world}.pt", weights_only=True) for world in (1, 2))
         torch.testing.assert_close(one, two, rtol=0, atol=1e-12)

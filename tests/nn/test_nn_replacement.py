@@ -1,15 +1,13 @@
 """Replacement of dead codes: what it revives, what it leaves alone, what is left of the optimizer's memory."""
 
 import copy
-import os
 import re
-import subprocess
 import sys
-import textwrap
 from dataclasses import replace
 
 import pytest
 import table
+from processes import together
 
 torch = pytest.importorskip("torch")
 
@@ -360,13 +358,9 @@ class TestInTraining:
     def test_two_processes_equal_one_with_the_joined_batch(self, tiny, tmp_path):
         """gloo, in float64: what is left is the order of sums."""
         script = f"""
-            import sys, torch
             from vqtheory.nn.training.config import TrainingConfig
             from vqtheory.nn.training import resume, train
             torch.set_default_dtype(torch.float64)
-            rank, world = int(sys.argv[1]), int(sys.argv[2])
-            if world > 1:
-                torch.distributed.init_process_group("gloo", f"file://{tmp_path}/meet", rank=rank, world_size=world)
             tiny = TrainingConfig.parse({repr(replace(tiny, codes=64, replace_every=2))!r})  # a latent for each code
             for rule in ("vq", "ema"):
                 train(tiny, rule=rule, save=f"{tmp_path}/{{rule}}{{world}}", progress=False)
@@ -374,21 +368,8 @@ class TestInTraining:
                 if world > 1:
                     torch.distributed.barrier()  # the first process has saved
                 resume(f"{tmp_path}/{{rule}}{{world}}resumed", tiny.steps, progress=False)
-            if world > 1:
-                torch.distributed.barrier()  # a process that is gone too early aborts the other
-                torch.distributed.destroy_process_group()
         """
-        one_thread = os.environ | {"OMP_NUM_THREADS": "1"}  # of processes that share the cores
-        calls = [["0", "1"], ["0", "2"], ["1", "2"]]
-        started = [
-            subprocess.Popen([sys.executable, "-c", textwrap.dedent(script), *call], env=one_thread) for call in calls
-        ]
-        try:
-            assert [process.wait(timeout=180) for process in started] == [0, 0, 0]
-        finally:
-            for process in started:
-                process.kill()
-                process.wait()
+        together(script, tmp_path, (0, 1), (0, 2), (1, 2))
         for rule in ("vq", "ema"):
             one, two = (TrainingRun.load(tmp_path / f"{rule}{world}") for world in (1, 2))
             assert one.rows[-1]["replaced"] == two.rows[-1]["replaced"] > 0

@@ -2,7 +2,6 @@
 
 import errno
 import io
-import os
 import pickle
 import re
 import subprocess
@@ -18,10 +17,9 @@ import polars as pl
 import pytest
 import table
 from PIL import Image
+from processes import together
 
 torch = pytest.importorskip("torch")
-ONE_THREAD = os.environ | {"OMP_NUM_THREADS": "1"}  # of processes that share the cores
-
 import vqtheory  # noqa: E402
 from vqtheory import rules, streams  # noqa: E402
 from vqtheory._base.folder import locked, replace_together  # noqa: E402
@@ -199,26 +197,14 @@ class TestExactness:
     def test_two_processes_equal_one_with_the_joined_batch(self, tiny, tmp_path, double):
         """gloo, in float64: what is left is the order of sums."""
         script = f"""
-            import sys, torch
             from vqtheory.nn.training.config import TrainingConfig
             from vqtheory.nn.training import train
             torch.set_default_dtype(torch.float64)
-            torch.distributed.init_process_group("gloo", f"file://{tmp_path}/meet", rank=int(sys.argv[1]), world_size=2)
             for i, rule in enumerate({list(map(repr, TWO_PROCESSES))!r}):
                 train(TrainingConfig.parse({repr(tiny)!r}), rule=rule, clip=0.1, save=f"{tmp_path}/two{{i}}", latents=(2, 5),
                       progress=False)
-            torch.distributed.barrier()  # a process that is gone too early aborts the other
-            torch.distributed.destroy_process_group()
         """
-        started = [
-            subprocess.Popen([sys.executable, "-c", textwrap.dedent(script), str(rank)], env=ONE_THREAD) for rank in range(2)
-        ]
-        try:
-            assert [process.wait(timeout=180) for process in started] == [0, 0]
-        finally:
-            for process in started:
-                process.kill()
-                process.wait()
+        together(script, tmp_path, (0, 2), (1, 2))
         for i, rule in enumerate(TWO_PROCESSES):
             one = run(tiny, rule=rule, clip=0.1, save=tmp_path / f"one{i}", latents=(2, 5))
             two = TrainingRun.load(tmp_path / f"two{i}")
