@@ -88,7 +88,7 @@ class TestSimulated:
 
     @pytest.mark.parametrize("about", [{"optimizer": "adam"}, {"optimizer": "RMSprop"}, {"rule": None}])
     def test_what_no_rule_of_the_simulator_does_is_not_played_again(self, about):
-        recording = dataclasses.replace(Recording.of(drifting(), grid(6), rules.NSVQ()), **about)
+        recording = dataclasses.replace(Recording.of(drifting(), grid(6), rules.NSVQ(form="gaussian")), **about)
         with pytest.raises(ValueError, match=r"The replay needs a rule: replayed\(rule=...\)"):
             diagnose(recording).replayed()
 

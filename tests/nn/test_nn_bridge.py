@@ -27,7 +27,7 @@ def trained(config, folder, **options):
 
 
 class TestUnderSGD:
-    @pytest.mark.parametrize("rule", ["vq", "nsvq"])
+    @pytest.mark.parametrize("rule", ["vq", "NSVQ(form='gaussian')"])
     def test_usage_is_that_of_the_training_within_two_percent(self, rule, tmp_path):
         """And the codes are the same up to the rounding of float32 in thirty updates."""
         found = replay(trained(SGD, tmp_path, rule=rule))
@@ -78,7 +78,7 @@ class TestUnderSGD:
 
 
 class TestFromTheStart:
-    @pytest.mark.parametrize("rule", ["vq", "ema", "EMA(decay=0.9, smoothing=1e-3, start='published')"])
+    @pytest.mark.parametrize("rule", ["vq", "ema", "nsvq", "EMA(decay=0.9, smoothing=1e-3, start='published')"])
     def test_moments_and_counts_begin_at_nothing(self, rule, tmp_path):
         found = replay(trained(FROM_THE_START, tmp_path, rule=rule))
         assert found.largest_difference < 1e-4
@@ -110,7 +110,7 @@ REFUSED = [
     ({"rule": "ema"}, "one whose window starts at update 0, since its counts are not recorded. Got (10, 40)."),
     ({"rule": "simvq"}, "since the parameters of its map are not recorded. Got (10, 40)."),
     ({"codebook_optimizer": "adam"}, "since the moments of Adam are not recorded. Got (10, 40)."),
-    ({"rule": "nsvq", "codebook_optimizer": "adam"}, "with codebook_optimizer='sgd': under Adam there are VQ, SimVQ and"),
+    ({"rule": "NSVQ(bandwidth=1.0)", "codebook_optimizer": "adam"}, "with codebook_optimizer='sgd': under Adam there are VQ, SimVQ and"),
     (
         {"rule": "NSVQ(form='propagate')"},
         "how far each latent has moved, which is not recorded. Got NSVQ(form='propagate').",

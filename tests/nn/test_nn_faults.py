@@ -22,7 +22,7 @@ from vqtheory.schedules import exponential  # noqa: E402
 
 RULES = [*table.PLAIN_LAYER, NSVQ(form="softmax"), NSVQ(form="propagate"), EMA(0.3, smoothing=1e-5)]
 every_rule = pytest.mark.parametrize("rule", RULES, ids=repr)
-MOVED = [rule for rule in RULES if isinstance(rule, EMA)] + [NSVQ(form="propagate")]
+MOVED = [rule for rule in RULES if isinstance(rule, EMA)] + [NSVQ(), NSVQ(form="propagate")]
 HALVES = (torch.bfloat16, torch.float16)
 PRECISIONS = [(one, one) for one in HALVES] + [(torch.float32, one) for one in (*HALVES, torch.float64)]
 PRECISIONS += [(torch.float64, torch.float64), (torch.float64, torch.float16), (torch.bfloat16, torch.float32)]

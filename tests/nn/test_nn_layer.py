@@ -240,6 +240,7 @@ OPERATORS = {
     "assign": (torch.ops.vqtheory.assign, ()),
     "attract": (torch.ops.vqtheory.attract, (torch.tensor(-0.7), 0.3, True)),
     "propagate": (torch.ops.vqtheory.propagate, (latents(9, 4), torch.tensor(-0.7))),
+    "kernel_sums": (torch.ops.vqtheory.kernel_sums, (torch.arange(9) % 8, torch.tensor(0.7))),
 }
 
 
@@ -253,7 +254,7 @@ def test_operators_are_what_a_compiler_takes_them_for(name):
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="the default backend needs a C++ compiler")
 @pytest.mark.filterwarnings(DYNAMO, "ignore:.torch.jit.script_method:DeprecationWarning")
-@pytest.mark.parametrize("rule", ["vq", "nsvq", "ema"])
+@pytest.mark.parametrize("rule", ["vq", "nsvq", SOFTMAX, "ema"], ids=str)
 def test_compiled_by_the_default_backend(rule):
     """A few seconds each."""
     assert_same_updates(started(rule), {"fullgraph": True}, steps=2)
@@ -424,8 +425,9 @@ def test_two_processes_equal_one_with_the_joined_batch(tmp_path):
     script = """
         from torch.nn.parallel import DistributedDataParallel
         from vqtheory.nn import VectorQuantize
+        from vqtheory.rules import NSVQ
         z = torch.randn(4, 40, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-        for rule in ("ema", "nsvq"):
+        for name, rule in {"ema": "ema", "nsvq": "nsvq", "softmax": NSVQ(form="softmax")}.items():
             model = VectorQuantize(4, 8, rule).double()
             model.initialize(z[0])
             trained = [p for p in model.parameters() if p.requires_grad]
@@ -436,7 +438,7 @@ def test_two_processes_equal_one_with_the_joined_batch(tmp_path):
                 if optimizer:
                     optimizer.zero_grad(); loss.backward(); optimizer.step()
             if rank == 0:
-                torch.save(model.codebook, f"{folder}/{rule}-{world}.pt")
+                torch.save(model.codebook, f"{folder}/{name}-{world}.pt")
         for rule in ("vq", "ema") if world > 1 else ():
             # rank 0 alone has read the codes, and the other takes them over
             z, codes = torch.randn(2, 20, 4), torch.randn(8, 4, generator=torch.Generator().manual_seed(1))
@@ -458,7 +460,7 @@ def test_two_processes_equal_one_with_the_joined_batch(tmp_path):
             assert torch.equal(first, layer.codebook)
     """
     together(script, tmp_path, (0, 1), (0, 2), (1, 2))
-    for rule in ("ema", "nsvq"):
+    for rule in ("ema", "nsvq", "softmax"):
         one, two = (torch.load(tmp_path / f"{rule}-{world}.pt", weights_only=True) for world in (1, 2))
         torch.testing.assert_close(one, two, rtol=0, atol=1e-12)
 

@@ -29,11 +29,12 @@ TABLE = [
     ),
     Row(
         [
+            NSVQ(decay=0.75),
             NSVQ(0.25, bandwidth=exponential(2.0, half_life=3)),
             NSVQ(0.25, bandwidth=2.0, form="softmax"),
             NSVQ(0.25, bandwidth=2.0, form="propagate"),
         ],
-        layer=[NSVQ(bandwidth=exponential(1.0, half_life=4)), NSVQ(bandwidth=0.5, form="propagate")],
+        layer=[NSVQ(), NSVQ(bandwidth=exponential(1.0, half_life=4)), NSVQ(bandwidth=0.5, form="propagate")],
     ),
     Row(
         [SimVQ(0.25), SimVQ(0.25, bias=False), SimVQ(0.01, optimizer="adam", start="published")],

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import table
 
-from vqtheory import Batches, rules
+from vqtheory import Batches, measure, rules
 from vqtheory._base.config import parse
 from vqtheory.assign import nearest
 from vqtheory.rules import EMA, NSVQ, VQ, CosineVQ, TrainedVQ
@@ -272,13 +272,63 @@ class TestNSVQ:
 
     def test_recovers_from_exact_ties(self):
         """Codes merged to the same bits: one of them wins and parts from the rest; distinct codes grow again."""
-        from vqtheory.measure import distinct
-
         rule = NSVQ(0.5, bandwidth=exponential(1.0, half_life=50))
         state = rule.init(np.zeros((8, 2)))
         x = np.random.default_rng(0).normal(size=(600, 16, 2))
         state, _ = rule.advance(state, Batches(x))
-        assert distinct(state.codes) == 8
+        assert measure.distinct(state.codes) == 8
+
+
+class TestNormalisedNSVQ:
+    @pytest.mark.parametrize(
+        ("rule", "same"),
+        [
+            (NSVQ(), NSVQ(form="normalised")),
+            (NSVQ(bandwidth=0.3), NSVQ(0.05, 0.3, form="gaussian")),
+            (NSVQ(0.1), NSVQ(0.1, 1.0, form="gaussian")),
+            (NSVQ(form="softmax"), NSVQ(0.05, 1.0, form="softmax")),
+        ],
+    )
+    def test_a_step_size_or_a_bandwidth_makes_it_gaussian(self, rule, same):
+        assert rule == same
+        assert len(repr(rule)) <= len(repr(same)) < len("NSVQ(bandwidth=0.3, form='gaussian')")
+
+    def test_an_update_by_hand(self):
+        """Latents -1 and 2 of codes 0, 1 and 4, kappa = gamma = 1/2: tau = 1, and softmaxes exp(-d^2) over their sums."""
+        rule, near, far = NSVQ(strength=0.5, decay=0.5), np.exp(-3), np.exp(-24)
+        state, info = rule.advance(rule.init(np.array([[0.0], [1.0], [4.0]])), Batches(np.array([[[-1.0], [2.0]]])))
+        first, second = 1 + near + far, 1 + 2 * near
+        kernel = 0.5 * np.array([near / second, near / first, far / first + near / second])
+        pulls = 0.5 * np.array([2 * near / second, -2 * near / first, -5 * far / first - 2 * near / second])
+        counts = np.array([1 + kernel[0] / 2, 1 + kernel[1] / 2, 5.5 * kernel[2]])  # 1 is 10 times more than the third's
+        np.testing.assert_allclose(state.counts, counts, rtol=1e-14)
+        np.testing.assert_allclose(
+            state.codes.ravel(), [0, 1, 4] + 0.5 / counts * ([-1, 1, 0] + pulls), rtol=1e-14, atol=1e-15
+        )
+        assert info["distortion"] == [1.0]
+
+    @pytest.mark.parametrize("dtype", [np.float32, np.float64])
+    def test_a_code_out_of_all_reach_comes_back(self, dtype):
+        """From where no weight is a number: with x the nearest latent, c(t) - x = (c(0) - x) 10 gamma^t / (1 + 9 gamma^t)."""
+        rule, x = NSVQ(decay=0.5), np.random.default_rng(0).uniform(-1, 1, (1, 64, 1)).astype(dtype)
+        state, left = rule.init(np.array([[0.0], [1e4]], dtype)), 0.5**10
+        state, info = rule.advance(state, Batches(x.repeat(10, axis=0)))
+        assert state.codes[1, 0] - x.max() == pytest.approx((1e4 - x.max()) * 10 * left / (1 + 9 * left), rel=1e-5)
+        assert info["hits"][1] == 0
+        state, info = rule.advance(state, Batches(x.repeat(30, axis=0)))
+        assert info["hits"].min() > 0
+
+    def test_codes_at_one_point_part(self):
+        rule, x = NSVQ(), np.random.default_rng(0).normal(size=(60, 64, 2))
+        state, info = rule.advance(rule.init(np.zeros((8, 2))), Batches(x))
+        assert measure.distinct(state.codes) == 8
+        assert info["hits"].min() > 0
+
+    def test_latents_without_weight_and_latents_on_codes_move_nothing(self):
+        rule, codes = NSVQ(), codes_for()
+        for batch in (Batches(np.ones((2, 3, 2)), weight=np.zeros((2, 3))), Batches(codes[None].repeat(2, axis=0))):
+            state, _ = rule.advance(rule.init(codes), batch)
+            np.testing.assert_array_equal(state.codes, codes)
 
 
 BAD = [
@@ -291,7 +341,12 @@ BAD = [
     (lambda: VQ(linear(0.1, -1.0, steps=5)), "The 'step_size' parameter of VQ must be a number >= 0. Got -1.0."),
     (lambda: EMA(linear(0.9, 1.5, steps=5)), "or a schedule that starts and ends there"),
     (lambda: NSVQ(form="gausian"), "did you mean 'gaussian'"),
-    (lambda: NSVQ(strength=-1), "The 'strength' parameter of NSVQ must be a number >= 0. Got -1."),
+    (lambda: NSVQ(0.1, strength=-1), "The 'strength' parameter of NSVQ must be a number >= 0. Got -1."),
+    (lambda: NSVQ(strength=0), "The 'strength' parameter of NSVQ must be a number > 0. Got 0."),
+    (lambda: NSVQ(0.1, form="normalised"), "'step_size' parameter of NSVQ must be left out with form='normalised'"),
+    (lambda: NSVQ(bandwidth=1.0, form="normalised"), "'bandwidth' parameter of NSVQ must be left out with form='normal"),
+    (lambda: NSVQ(decay=1.0), "The 'decay' parameter of NSVQ must be a number >= 0 and < 1. Got 1."),
+    (lambda: NSVQ(0.1, decay=0.5), "'decay' parameter of NSVQ must be left out with form='gaussian', which keeps no"),
     (lambda: TrainedVQ(momentum=0.9), "below 1, and 0 with optimizer='adam'. Got 0.9"),
     (lambda: TrainedVQ(optimizer="adm"), "did you mean 'adam'"),
     (lambda: CosineVQ(start="random"), "known: matched, published"),

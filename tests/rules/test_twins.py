@@ -18,6 +18,7 @@ CASES = [(1, 1, 1), (1, 5, 3), (4, 1, 16), (3, 7, 5), (2, 16, 2), (2, 150, 1), (
 OTHERS = [
     VQ(harmonic(0.9)),
     EMA(0.8, smoothing=0.1),
+    NSVQ(strength=0.3, decay=0.0),
     NSVQ(0.3, exponential(1.5, half_life=2), strength=0.4),
     NSVQ(0.3, 0.7, strength=0.9, form="propagate"),
     TrainedVQ(0.05, weight_decay=0.3),

@@ -146,9 +146,37 @@ def propagate(codes, x, moved, rate, bandwidth, strength, weight):
     return vq(codes, x, rate, weight) + passed
 
 
+def normalised(codes, counts, x, decay, strength, weight):
+    """N and c by running sums; the kernel's weights by their logarithms, and its weight on a code at least `floor`."""
+    floor, limits = np.finfo(float).tiny / np.finfo(float).eps, np.finfo(float)
+    squared = np.array([nearest(sample, codes)[1] for sample in x])
+    winners = squared.argmin(axis=1)
+    excess = squared - squared.min(axis=1)[:, None]
+    tau = min(max(weight @ squared.min(axis=1) / weight.sum(), limits.tiny), limits.max / 1024)
+    moved, counts = codes.copy(), counts.copy()
+    for j in range(len(codes)):
+        won, lost = winners == j, winners != j
+        logs = np.log(weight[lost]) - excess[lost, j] / tau - np.log(np.exp(-excess[lost] / tau).sum(axis=1))
+        top = max(logs, default=0.0)
+        soft = np.exp(logs - top)  # the softmax over its largest
+        total = max(strength * np.exp(top) * soft.sum(), floor) if lost.any() else 0.0
+        if not won.any():
+            counts[j] = min(counts[j], 10 * total)
+        counts[j] = decay * counts[j] + (1 - decay) * (weight[won].sum() + total)
+        moved[j] += (1 - decay) / counts[j] * (weight[won] @ (x[won] - codes[j]))
+        if lost.any():
+            moved[j] += (1 - decay) * total / counts[j] * (soft @ (x[lost] - codes[j]) / soft.sum())
+    return moved, counts
+
+
 @twin_of(NSVQ)
 def play_nsvq(rule, state, batches):
-    """In all three forms."""
+    """In all four forms; counts begin at 1."""
+    if rule.form == "normalised":
+        codes, counts = state.codes, np.ones(len(state.codes))
+        for x, weight in zip(batches.x, batches.weight, strict=True):
+            codes, counts = normalised(codes, counts, x, rule.decay, rule.strength or 1e-3, weight)
+        return {"codes": codes, "counts": counts}
     codes, strengths = state.codes, {"gaussian": 0.5, "softmax": 0.01, "propagate": 1.0}
     strength = strengths[rule.form] if rule.strength is None else rule.strength
     for t, (x, weight) in enumerate(zip(batches.x, batches.weight, strict=True)):

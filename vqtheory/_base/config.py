@@ -29,6 +29,11 @@ class Configured:
 
     _positional: ClassVar[int] = 0  # how many leading arguments are written without their name
 
+    @property
+    def _implied(self) -> set[str]:
+        """Names of arguments that follow from the others, and are left out of the text."""
+        return set()
+
     def _keep(self, **checked: Any) -> None:
         """Arguments as they were checked, in place of what was given: plain numbers, whose type does not overflow."""
         for name, value in checked.items():
@@ -40,7 +45,7 @@ class Configured:
             value = getattr(self, field.name)
             if position < self._positional and _differs(value, field):
                 arguments.append(text(value))
-            elif _differs(value, field):
+            elif _differs(value, field) and field.name not in self._implied:
                 arguments.append(f"{field.name}={text(value)}")
         return f"{type(self).__name__}({', '.join(arguments)})"
 

@@ -14,7 +14,7 @@ def predict(
     rule: Annotated[str, option("{vq,sgd,adam,ema,nsvq}|TEXT")] = "vq",
     step_size: Annotated[str | None, option("REAL", "0.05; adam 1e-5")] = None,
     momentum: Annotated[str | None, option("REAL", "0")] = None,
-    decay: Annotated[str | None, option("REAL", "0.99")] = None,
+    decay: Annotated[str | None, option("REAL", "0.99; nsvq 0.9")] = None,
     bandwidth: Annotated[str | None, option("REAL", "1.0")] = None,
     strength: Annotated[str | None, option("REAL", "0.5")] = None,
     batch_size: Annotated[str | None, option("INT", "1; adam 1024")] = None,
@@ -30,12 +30,13 @@ def predict(
         num_codes: How many codes.
         speed: How far the latents move per update of the codebook, in their own unit.
         rule: How the codebook moves: vq by online k-means, sgd by SGD with momentum, adam by Adam, ema by running means,
-            nsvq with a kernel; or any rule as a call, e.g. "EMA(decay=0.9)".
+            nsvq by running means with a kernel, or with a step size or a bandwidth in its gaussian form; or any rule as a
+            call, e.g. "EMA(decay=0.9)".
         step_size: Of vq, sgd and nsvq, 1 moves a code that wins the whole batch onto its mean; of adam the learning rate.
         momentum: Of sgd.
-        decay: Of ema, per update.
-        bandwidth: Of nsvq's kernel, a length.
-        strength: Of nsvq's kernel.
+        decay: Of ema and nsvq, per update.
+        bandwidth: Of the kernel of nsvq's gaussian form, a length.
+        strength: Of that kernel.
         batch_size: Latents in an update.
         width: Of the uniform cloud, along each axis.
         dim: How many dimensions the latents fill, which may be far fewer than they have.

@@ -50,9 +50,7 @@ def train(
     With several processes: torchrun --nproc-per-node 2 -m vqtheory train ...
 
     Args:
-        rule: How the codebook moves: a name such as vq, ema or transvq, or a call such as "NSVQ(bandwidth=0.1)". By name
-            nsvq is "NSVQ(form='softmax', bandwidth=exponential(2.0, half_life=STEPS/10))", which needs a --codebook-lr
-            that lets codes follow, about 0.04.
+        rule: How the codebook moves: a name such as vq, ema, nsvq or transvq, or a call such as "EMA(decay=0.9)".
         codes: How many codes.
         dim: Dimensions of the latents.
         codebook_dim: Dimensions of the codes, where latents are projected to fewer.

@@ -21,6 +21,7 @@ from vqtheory.diagnosis.recording import Recording, values
 from vqtheory.protocols import Rule
 from vqtheory.rules import VQ
 from vqtheory.rules.base import declared, projects, under
+from vqtheory.theory import answers
 from vqtheory.theory.answers import MOST_STEP
 from vqtheory.theory.capture import capture_speed
 from vqtheory.theory.cures import BANDWIDTH, CODES, LEARNING_RATE, SPEED, Cure, fewer, kernel, slower
@@ -102,8 +103,8 @@ def _none(why: str) -> Outlook:
 
 def _way_of(law: Law) -> Callable[[Recording, int, Rule], Outlook]:
     """How a law is asked of a probe."""
-    if law.name in _WAYS:
-        return _WAYS[law.name]
+    if law.answer in _WAYS:
+        return _WAYS[law.answer]
     return _of_box if "dim" in law.options else _in_one_dimension
 
 
@@ -175,6 +176,11 @@ def _of_nsvq(recording: Recording, i: int, rule: Rule) -> Outlook:
     return Outlook(len(recording.codes), critical, (), why)
 
 
+def _of_averages(recording: Recording, i: int, rule: Rule) -> Outlook:
+    """A bound for any latents, beside a law of one dimension, of the latents along their motion."""
+    return _predicted(recording, i, rule, width=float(recording.motion.length[i]))
+
+
 def _of_adam(recording: Recording, i: int, rule: Rule) -> Outlook:
     """The law of Adam, of steps that can follow; a cloud along a diagonal has its speed and spread in each coordinate."""
     motion = recording.motion
@@ -204,4 +210,4 @@ def _of_adam_steps(recording: Recording, i: int) -> Outlook:
     )
 
 
-_WAYS = {"adam": _of_adam, "nsvq": _of_nsvq}
+_WAYS = {answers.adam: _of_adam, answers.nsvq: _of_nsvq, answers.averaged: _of_averages}

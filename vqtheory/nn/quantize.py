@@ -29,6 +29,7 @@ class Info(NamedTuple):
     usage: Tensor  # share of the codes that are hit
     perplexity: Tensor  # exp of the entropy of the hits
     distortion: Tensor  # mean of |x - c|^2, summed over the dimensions
+    attraction: Tensor  # of NSVQ's published kernels, whose gradient is in the loss and whose number is not; else 0
 
 
 class Quantized(NamedTuple):
@@ -46,7 +47,8 @@ class VectorQuantize(nn.Module):
     The rule says how codes are to move, the optimizer of the model how far: all fields of the rule but `step_size` and
     `optimizer` are read. The codebook loss is the mean of |x - c_q|^2 over samples and dimensions, x without gradient,
     so that plain SGD with the rate lr moves the codebook by the rule at eta = 2 lr codebook_weight / D
-    (`vqtheory.nn.step_size`). EMA and the propagate form of NSVQ move codes in the forward pass, in training only.
+    (`vqtheory.nn.step_size`). EMA and NSVQ, its normalised form and the propagate form, move codes in the forward pass, in
+    training only.
     Schedules of the rule run on the number of forward passes in training.
 
     Parameters
@@ -57,7 +59,8 @@ class VectorQuantize(nn.Module):
         K.
     rule : str or rule, default "vq"
         A rule of `vqtheory.rules`, or its `key`, such as "ema" for ``rules.EMA()``; the page docs/rules.md has all of them.
-        The bandwidth of "nsvq" does not shrink; give `rules.NSVQ` a schedule for that.
+        "nsvq" is the normalised form, which has no learning rate and no schedule; the bandwidth of a published form does not
+        shrink by itself: give `rules.NSVQ` a schedule for that.
     start : {"matched", "published"}, optional
         In place of the rule's own. A matched start takes K latents of the first batch in training; map rules take
         their mean and spread. `initialize` does it beforehand.
@@ -127,7 +130,7 @@ class VectorQuantize(nn.Module):
         )
         self.codebook_weight, self.commitment_weight = weights[::-1] if beta_on_codebook else weights
         self.estimator = check.choice(owner, "estimator", estimator, ESTIMATORS)
-        codebook = Codebook.of(type(self.rule))
+        codebook = Codebook.of(type(self.rule)).suited(self.rule)
         if self.estimator == "code-gradient" and not codebook.trained:
             wanted = f"one that needs no gradient of the codes with rule={self.rule.key!r}"
             raise check.fail(owner, "estimator", wanted, estimator)
@@ -295,12 +298,13 @@ class VectorQuantize(nn.Module):
             batch = Batch(x, keep, step)
             indices, attraction = self._codebook.assign(batch, codes)
             chosen = nn.functional.embedding(indices, codes)  # whose gradient has the same bits on any number of threads
-            codebook_loss = self._codebook.loss(batch, chosen) + attraction
+            held = attraction.detach()
+            codebook_loss = self._codebook.loss(batch, chosen) + (attraction - held)  # adds 0, and the gradient
             commitment = mean((z - chosen.detach()).square().mean(dim=1), keep)  # likewise
             loss = self.codebook_weight * codebook_loss + self.commitment_weight * commitment
             quantized = ESTIMATORS[self.estimator](z, chosen, self._alpha(keep))
             cells = torch.where(keep, indices, self.codebook_size)  # of those that are not kept one more, which is dropped
-            info = _info(batch, chosen.detach(), cells, self.codebook_size)
+            info = _info(batch, chosen.detach(), cells, self.codebook_size, held)
             if moves and not self._codebook.held:
                 self._codebook.update(batch, chosen.detach(), cells, displacement)
             if moves:
@@ -381,12 +385,13 @@ def check_tensor(owner: str, name: str, values: Any) -> Tensor:
     return values
 
 
-def _info(batch: Batch, chosen: Tensor, cells: Tensor, num_codes: int) -> Info:
+def _info(batch: Batch, chosen: Tensor, cells: Tensor, num_codes: int, attraction: Tensor) -> Info:
     x, keep = batch.latents, batch.keep
     hits = torch.zeros(num_codes + 1, dtype=torch.int64, device=x.device).index_add_(0, cells, torch.ones_like(cells))[:-1]
     share = hits.to(x.dtype) / keep.sum().clamp_min(1)
     perplexity = torch.exp(-torch.special.xlogy(share, share).sum())
-    return Info(hits, (hits > 0).to(x.dtype).mean(), perplexity, mean((x - chosen).square().sum(dim=1), keep))
+    distortion = mean((x - chosen).square().sum(dim=1), keep)
+    return Info(hits, (hits > 0).to(x.dtype).mean(), perplexity, distortion, attraction)
 
 
 for _kind in (Info, Quantized):

@@ -116,11 +116,6 @@ class Rule(Configured, protocols.Rule[Any]):
         """The same from a matched start."""
         return self if self.start == "matched" else replace(self, start="matched")  # type: ignore[type-var]
 
-    @classmethod
-    def named(cls, steps: int) -> Self:
-        """The rule that its name alone stands for in a training of so many updates."""
-        return cls()
-
     def under(self, optimizer: str | None, rate: Any, momentum: float = 0.0, weight_decay: float = 0.0) -> Rule | None:
         """The rule of the simulator that moves codes as an optimizer does that descends this rule's loss.
 

@@ -4,6 +4,9 @@ from .adam import adam_lag as adam_lag
 from .adam import adam_surviving_codes as adam_surviving_codes
 from .adam import weight_decay_speed as weight_decay_speed
 from .answers import Prediction as Prediction
+from .averaged import half_way_time as half_way_time
+from .averaged import largest_lag as largest_lag
+from .averaged import steady_speed as steady_speed
 from .bias import bias_bound as bias_bound
 from .bias import edge_bias as edge_bias
 from .bias import softmax_bias as softmax_bias

@@ -14,6 +14,7 @@ from vqtheory._base import check
 from vqtheory.streams.sources import Uniform
 from vqtheory.theory._cube import MEASURED_SHARE
 from vqtheory.theory.adam import adam_critical_speed, adam_surviving_codes
+from vqtheory.theory.averaged import largest_lag
 from vqtheory.theory.capture import capture_speed
 from vqtheory.theory.cures import Cure, count, fewer, kernel, larger_step, slower, smaller_decay
 from vqtheory.theory.ema import ema_critical_speed, ema_required_decay, ema_surviving_codes
@@ -180,6 +181,18 @@ def ema(num_codes: int, speed: float, decay: float, width: float) -> Prediction:
         return Prediction(critical, survivors, (), validity)
     needed = smaller_decay(ema_required_decay(num_codes, speed, width))
     return Prediction(critical, survivors, (slower(speed, critical), needed, fewer(survivors)), validity)
+
+
+def averaged(num_codes: int, speed: float, decay: float, width: float) -> Prediction:
+    """NSVQ in its normalised form: a code lives where EMA would keep it, and no other is lost, by `largest_lag`."""
+    width = check.real("predict", "width", width, 0, above=True)
+    unaided, lag = ema_critical_speed(num_codes, decay, width), largest_lag(speed, decay)
+    validity = (
+        f"A bound, for any latents: a code that wins nothing is never farther than {lag:.3g} from them, and comes back among "
+        f"them once the drift has ended. Up to {unaided:.3g}, EMA's critical speed for a uniform cloud in one dimension, every "
+        "code wins something all along."
+    )
+    return Prediction(math.inf, num_codes, (), validity)
 
 
 def adam(num_codes: int, speed: float, step_size: float, batch_size: int, width: float) -> Prediction:

@@ -74,7 +74,7 @@ def ema_critical_speed(num_codes: Any, decay: Any, width: Any = 1.0, batch_size:
     [0.867, 0.953, 0.979, 0.99]
     """
     owner = "ema_critical_speed"
-    num_codes, decay, width = integers(owner, "num_codes", num_codes), _decay(owner, decay), _width(owner, width)
+    num_codes, decay, width = integers(owner, "num_codes", num_codes), check_decay(owner, decay), _width(owner, width)
     speed = width * _critical_lag(num_codes, decay) * (1 - decay)
     if batch_size is not None:
         batch_size = integers(owner, "batch_size", batch_size)
@@ -101,7 +101,7 @@ def ema_existence_speed(num_codes: Any, decay: Any, width: Any = 1.0) -> Any:
     array([  inf, 0.028, 0.001])
     """
     owner = "ema_existence_speed"
-    num_codes, decay, width = integers(owner, "num_codes", num_codes), _decay(owner, decay), _width(owner, width)
+    num_codes, decay, width = integers(owner, "num_codes", num_codes), check_decay(owner, decay), _width(owner, width)
     with np.errstate(divide="ignore"):
         return plain(width * (1 - decay) / (2 * num_codes * (num_codes - 1)))
 
@@ -132,7 +132,7 @@ def ema_surviving_codes(speed: Any, decay: Any, width: Any = 1.0) -> Any:
     [22, 2, 1]
     """
     owner = "ema_surviving_codes"
-    speed, decay, width = reals(owner, "speed", speed, 0, above=True), _decay(owner, decay), _width(owner, width)
+    speed, decay, width = reals(owner, "speed", speed, 0, above=True), check_decay(owner, decay), _width(owner, width)
     ratio = width * (1 - decay) / (2 * speed)  # K (K - c) <= ratio, with c between 0.8 and 1
     low = np.floor(0.4 + np.sqrt(0.16 + ratio))
     if np.any(low >= LARGEST):
@@ -218,7 +218,8 @@ def _growth(num_codes: int, decay: float, omega: float) -> float:
     return float(np.max(np.abs(np.linalg.eigvals(np.vstack([codes, counts])))))
 
 
-def _decay(owner: str, decay: Any) -> np.ndarray:
+def check_decay(owner: str, decay: Any) -> np.ndarray:
+    """gamma in [0, 1)."""
     checked = reals(owner, "decay", decay, 0, 1)
     if np.any(checked == 1):
         raise check.fail(owner, "decay", "a number >= 0 and < 1", decay)

@@ -159,6 +159,8 @@ def fixed_point(rule: VQ | EMA | NSVQ, density: Any, codes: np.ndarray, *, speed
 def _start(owner: str, codes: Any, rule: Rule) -> np.ndarray:
     """The codes as [K], for a rule that has mean-field equations."""
     check.instance(owner, "rule", rule, tuple(_EQUATIONS), "a VQ, EMA or NSVQ")
+    if isinstance(rule, NSVQ) and rule.form == "normalised":
+        raise check.fail(owner, "rule", "in a published form where it is NSVQ", rule)
     if declared(rule, "clock") != "step" or declared(rule, "smoothing") != 0:
         raise check.fail(owner, "rule", "one whose step depends on the update alone (clock='step', smoothing=0)", rule)
     codes = check.array(owner, "codes", codes, "a list of numbers")

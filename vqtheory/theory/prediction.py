@@ -23,7 +23,7 @@ class Law(NamedTuple):
     dimension.
     """
 
-    name: str  # on the command line
+    name: str  # on the command line; of rows with one name the first that has all options asked is meant
     title: str  # what moves the codes, in words
     rule: type
     answer: Callable[..., Prediction]  # called with num_codes, speed and all options, by name
@@ -73,6 +73,15 @@ LAWS = [
     ),
     Law(
         name="nsvq",
+        title="NSVQ, normalised",
+        rule=rules.NSVQ,
+        answer=answers.averaged,
+        options={"decay": 0.9, "width": 1.0},
+        hyperparameters=("decay",),
+        holds=lambda rule: rule.form == "normalised",
+    ),
+    Law(
+        name="nsvq",
         title="NSVQ",
         rule=rules.NSVQ,
         answer=answers.nsvq,
@@ -103,14 +112,16 @@ def predict(
 
     One door to the laws of `vqtheory.theory`, each of which was derived for this package (docs/law.md): of VQ and SGD by
     `critical_speed`, whose closed form for a uniform cloud in one dimension is about (9/32) eta L / K^3; of EMA by
-    `ema_critical_speed`, L (1 - gamma) / (2 K (K - c)); of Adam by `adam_critical_speed`; of NSVQ's gaussian form by
-    `capture_speed` or by the law of VQ, whichever is faster. Rules without a law are answered too, by a sentence.
+    `ema_critical_speed`, L (1 - gamma) / (2 K (K - c)); of Adam by `adam_critical_speed`; of NSVQ by `largest_lag`, and of its
+    gaussian form by `capture_speed` or by the law of VQ, whichever is faster. Rules without a law are answered too, by a
+    sentence.
 
     Parameters
     ----------
     rule : rule or str
         What moves the codes: a rule such as ``EMA(decay=0.8)`` or its text, whose hyperparameters count; or the name of a
-        law, "vq", "sgd", "adam", "ema" or "nsvq", whose hyperparameters come by keyword.
+        law, "vq", "sgd", "adam", "ema" or "nsvq", whose hyperparameters come by keyword: NSVQ with a `step_size`, a
+        `bandwidth` or a `strength` is the gaussian form.
     num_codes : int
         K >= 1.
     speed : float
@@ -130,7 +141,7 @@ def predict(
     at : int, default 0
         The update at which a schedule of the rule is read.
     **hyperparameters
-        `step_size` (0.05; with Adam the learning rate, 1e-5), `momentum` (0), `decay` (0.99), `bandwidth` (1) and
+        `step_size` (0.05; with Adam the learning rate, 1e-5), `momentum` (0), `decay` (0.99; NSVQ's 0.9), `bandwidth` (1) and
         `strength` (NSVQ's own), in place of the rule's own or of the defaults.
 
     Returns
@@ -157,7 +168,7 @@ def predict(
     conditions = {"width": width, "dim": dim, "density": density, "direction": direction, "batch_size": batch_size}
     options = {name: value for name, value in (hyperparameters | conditions | {"steps": steps}).items() if value is not None}
     options |= {name: _number(name, options[name]) for name in ("width", "batch_size", "steps") if name in options}
-    subject = _subject(rule)
+    subject = _subject(rule, options)
     law = subject if isinstance(subject, Law) else law_for(subject)
     if law is not None:
         _refuse_unused(rule, law, options)
@@ -184,10 +195,10 @@ def law_for(rule: Rule) -> Law | None:
     return next((law for law in LAWS if isinstance(rule, law.rule) and law.holds(rule)), None)
 
 
-def _subject(rule: Rule | str) -> Law | Rule:
+def _subject(rule: Rule | str, options: dict[str, Any]) -> Law | Rule:
     """The law of a name, or the rule that is given by itself, by its name or by its text."""
     if isinstance(rule, str) and rule.isidentifier():
-        return _named(rule.lower())
+        return _named(rule.lower(), options)
     subject = _parsed(rule) if isinstance(rule, str) else rule
     if not callable(getattr(subject, "advance", None)):
         raise check.fail("predict", "rule", "a rule such as VQ(step_size=0.05), or its name", rule)
@@ -201,11 +212,12 @@ def _parsed(rule: str) -> Rule:
         raise ValueError(f"The 'rule' parameter of predict: {error}") from None
 
 
-def _named(name: str) -> Law | Rule:
-    laws, kinds = {law.name: law for law in LAWS}, [getattr(rules, kind) for kind in rules.__all__]
-    without = {kind.key: kind for kind in kinds if kind.key and kind.key not in laws}
-    name = check.choice("predict", "rule", name, [*laws, *without])
-    return laws[name] if name in laws else without[name]()
+def _named(name: str, options: dict[str, Any]) -> Law | Rule:
+    known, kinds = {law.name for law in LAWS}, [getattr(rules, kind) for kind in rules.__all__]
+    without = {kind.key: kind for kind in kinds if kind.key and kind.key not in known}
+    name = check.choice("predict", "rule", name, [*known, *without])
+    rows = [law for law in LAWS if law.name == name]
+    return next((law for law in rows if set(options) <= set(law.options)), rows[-1]) if rows else without[name]()
 
 
 def _refuse_unused(rule: Rule | str, law: Law, options: dict[str, Any]) -> None:

@@ -144,6 +144,11 @@ class Codebook(Mirror, nn.Module):
         super()._load_from_state_dict(state_dict, prefix, *arguments)
         self._as_moved()
 
+    @classmethod
+    def suited(cls, rule: Rule) -> type[Codebook]:
+        """The class of a rule's codebook, which may depend on its hyperparameters."""
+        return cls
+
     @staticmethod
     def check(owner: str, rule: Any) -> None:
         """Refuses a rule that moves its codes otherwise than a codebook in torch can."""

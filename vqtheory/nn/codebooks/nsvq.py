@@ -1,4 +1,4 @@
-"""NSVQ's codebook: codes that did not win move too, by a kernel."""
+"""The codebook of NSVQ's published forms: codes that did not win move too, by a kernel."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from vqtheory import rules
+from vqtheory.nn.codebooks.averaged import AveragedCodebook
 from vqtheory.nn.codebooks.base import Batch, Codebook
 from vqtheory.nn.ops import processes
 from vqtheory.nn.ops.attraction import attract, propagate
@@ -22,6 +23,10 @@ class NSVQCodebook(Codebook, of=rules.NSVQ):
         self.moves, self.has_clock = rule.form == "propagate", callable(rule.bandwidth)
         if self.moves:
             self.weight = nn.Parameter(wide(self.weight.data))
+
+    @classmethod
+    def suited(cls, rule: rules.NSVQ) -> type[Codebook]:
+        return AveragedCodebook if rule.form == "normalised" else cls
 
     def assign(self, batch: Batch, codes: Tensor) -> tuple[Tensor, Tensor]:
         if self.rule.form == "propagate":

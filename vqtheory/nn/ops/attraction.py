@@ -16,7 +16,7 @@ from torch import Tensor
 
 from vqtheory.nn.ops.search import centre, nearest, product, scored
 
-_TO_BASE_2 = math.log2(math.e)
+TO_BASE_2 = math.log2(math.e)
 
 
 def attract(
@@ -40,7 +40,7 @@ def attract(
 def _attract(
     latents: Tensor, keep: Tensor, codes: Tensor, scale: Tensor, strength: float, softmax: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
-    c, scale, begin = codes - centre(latents), scale * _TO_BASE_2, 0
+    c, scale, begin = codes - centre(latents), scale * TO_BASE_2, 0
     (loss, mass), pulled, winners = codes.new_zeros(2, len(codes)), torch.zeros_like(codes), []
     for part, x, scores in scored(latents, codes):
         winners.append(nearest(part, codes, x, scores))
@@ -71,7 +71,7 @@ def propagate(latents: Tensor, keep: Tensor, codes: Tensor, displacement: Tensor
     """sum_i w_ij d_i [K, D] and sum_i w_ij [K] for Gaussian weights, the winner's as well; i where `keep` is true."""
     passed, mass, begin = torch.zeros_like(codes), codes.new_zeros(len(codes)), 0
     for _, x, scores in scored(latents, codes):
-        w = _power_(scores.add_(x.square().sum(dim=1)).mul_(scale * _TO_BASE_2))
+        w = power_(scores.add_(x.square().sum(dim=1)).mul_(scale * TO_BASE_2))
         w = _only(keep[begin : begin + len(x)], w)
         mass += w.sum(dim=1)
         passed += product(w, displacement[begin : begin + len(x)].T.contiguous())
@@ -98,12 +98,12 @@ def _count(keep: Tensor) -> Any:
 def _weights(squared: Tensor, winner: Tensor, scale: Tensor, strength: float, softmax: bool) -> Tensor:
     """w [K, n] of squared distances, up to the strength in the Gaussian form; the winner's [1, n] is 0."""
     if not softmax:
-        return _power_(squared * scale).scatter_(0, winner, 0.0)
-    w = _power_((squared - squared.gather(0, winner)).mul_(scale))
+        return power_(squared * scale).scatter_(0, winner, 0.0)
+    w = power_((squared - squared.gather(0, winner)).mul_(scale))
     return w.mul_(strength * len(w) / w.sum(dim=0)).clamp_max_(1.0).scatter_(0, winner, 0.0)
 
 
-def _power_(exponents: Tensor) -> Tensor:
+def power_(exponents: Tensor) -> Tensor:
     """2 to exponents <= 0 in their place; 0 where that would be a denormal number, with which processors are slow.
 
     Not e: on a CPU torch.exp takes several times as long, and a hundred times where it underflows.

@@ -28,6 +28,13 @@ def add_up(*tensors: Tensor) -> None:
             distributed.all_reduce(tensor)
 
 
+def largest(tensor: Tensor) -> Tensor:
+    """The tensor, its values replaced by the largest of all processes."""
+    if running():
+        distributed.all_reduce(tensor, op=distributed.ReduceOp.MAX)
+    return tensor
+
+
 def share(tensor: Tensor, source: int) -> None:
     """Replace a tensor by its value in one of the processes."""
     if running():

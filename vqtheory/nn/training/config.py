@@ -26,9 +26,7 @@ class TrainingConfig(Configured):
     Parameters
     ----------
     rule : rule or str, default VQ()
-        How the codebook moves, as `VectorQuantize` takes it, or its text, e.g. "NSVQ(bandwidth=0.1)". By its name alone
-        "nsvq" has the published form, softmax, and a bandwidth that is halved with every tenth of the run, from 2 on: one
-        that does not shrink contracts the codebook.
+        How the codebook moves, as `VectorQuantize` takes it, or its text, e.g. "EMA(decay=0.9)".
     codes : int, default 1024
     dim : int, default 64
         Dimensions of the latents.
@@ -49,8 +47,9 @@ class TrainingConfig(Configured):
     codebook_optimizer : {"adam", "sgd"}, default "adam"
         SGD at the rate lr is the simulator's rule at eta = 2 lr / D, see `vqtheory.nn.step_size`.
     codebook_lr : float or schedule, optional
-        Rate of the codebook in the first epoch; by default `lr`. A schedule is one of the update. NSVQ needs one
-        that lets codes follow the encoder: 0.04 on faces, or "exponential(0.04, half_life=300)" for a more even codebook.
+        Rate of the codebook in the first epoch; by default `lr`. A schedule is one of the update. NSVQ's published forms
+        need one that lets codes follow the encoder: 0.04 on faces, or "exponential(0.04, half_life=300)" for a more even
+        codebook.
     clip : float, optional
         Largest norm of the gradient of all but the codebook, which is never clipped.
     beta : float, default 0.25
@@ -75,7 +74,7 @@ class TrainingConfig(Configured):
     Examples
     --------
     >>> TrainingConfig("nsvq", steps=100)
-    TrainingConfig(NSVQ(bandwidth=exponential(2.0, half_life=10.0), form='softmax'), steps=100)
+    TrainingConfig(NSVQ(), steps=100)
     >>> TrainingConfig.parse("TrainingConfig(EMA(), steps=100)") == TrainingConfig("ema", steps=100)
     True
     """
@@ -121,7 +120,7 @@ class TrainingConfig(Configured):
             raise check.fail(_OWNER, "amp", "True or False", self.amp)
         self._set("data", None if self.data is None else str(self.data))
         if isinstance(self.rule, str):
-            self._set("rule", parse(self.rule) if "(" in self.rule else _named(self.rule, self.steps))
+            self._set("rule", parse(self.rule) if "(" in self.rule else _named(self.rule))
         VectorQuantize(2, 2, self.rule)  # which refuses an object that is no rule
         if self.latents is not None:
             self._set("latents", self._window(self.latents))
@@ -177,5 +176,5 @@ def _rate(rate: Any) -> Any:
     return None if rate is None else check.real(_OWNER, "codebook_lr", rate, 0, above=True)
 
 
-def _named(name: str, steps: int) -> Rule:
-    return RULES[check.choice(_OWNER, "rule", name, RULES)].named(steps)
+def _named(name: str) -> Rule:
+    return RULES[check.choice(_OWNER, "rule", name, RULES)]()
