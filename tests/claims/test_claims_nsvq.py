@@ -5,16 +5,19 @@ from dataclasses import replace
 import pytest
 
 from vqtheory.claims import Range, all_claims
-from vqtheory.claims.laws import bias, capture, ema
+from vqtheory.claims.laws import averaged, bias, capture, ema
 from vqtheory.claims.table import table
 from vqtheory.claims.threshold import threshold
+from vqtheory.theory import half_way_time, steady_speed
 
 
 @pytest.mark.parametrize(
     "key",
     ["ema-threshold", "nsvq-narrow-bandwidth", "nsvq-capture-speed-4d", "nsvq-recovers", "vq-does-not-recover",
      "nsvq-recovers-from-ties", "bias-bound", "bias-of-the-edge", "bias-falls-faster-than-powers", "bias-linear-in-tau",
-     "bias-first-order", "bias-simulated-gaussian-0.2", "bandwidth-that-stays-contracts"],
+     "bias-first-order", "bias-simulated-gaussian-0.2", "bandwidth-that-stays-contracts", "nsvq-loses-no-code",
+     "nsvq-uses-all-after-any-drift", "nsvq-rides-steadily", "nsvq-waits-for-nothing", "nsvq-rests-off-the-centroid",
+     "nsvq-bias-falls-with-kappa", "nsvq-bias-at-every-size"],
 )  # fmt: skip
 def test_the_cheap_claims_hold(key):
     verdict = all_claims()[key].verify("quick", seed=1)
@@ -66,6 +69,19 @@ def test_another_displacement_is_refuted(monkeypatch):
     true = bias.displacement
     monkeypatch.setattr(bias, "displacement", lambda form, bandwidth: 1.1 * true(form, bandwidth))
     assert outcome("bias-simulated-gaussian-0.2") == "refuted"
+
+
+def test_other_laws_of_the_normalised_form_are_refuted(monkeypatch):
+    """A lag of v / (1 - gamma), half the memory, and a kernel without width."""
+    monkeypatch.setattr(averaged, "largest_lag", lambda speed, decay: speed / (1 - decay))
+    monkeypatch.setattr(averaged, "half_way_time", lambda decay: half_way_time(decay, remembered=5))
+    monkeypatch.setattr(averaged, "steady_speed", lambda tau, decay, variance: steady_speed(tau, decay))
+    for key in ("nsvq-loses-no-code", "nsvq-waits-for-nothing", "nsvq-rides-steadily"):
+        assert outcome(key) == "refuted"
+
+
+def test_a_strength_that_grows_with_the_codebook_contracts_it():
+    assert averaged.excess_distortion(64, seed=1, strength=64 * 0.01) > 1.1
 
 
 def test_bisection_ends_next_to_a_threshold_and_next_to_an_end():

@@ -110,7 +110,10 @@ REFUSED = [
     ({"rule": "ema"}, "one whose window starts at update 0, since its counts are not recorded. Got (10, 40)."),
     ({"rule": "simvq"}, "since the parameters of its map are not recorded. Got (10, 40)."),
     ({"codebook_optimizer": "adam"}, "since the moments of Adam are not recorded. Got (10, 40)."),
-    ({"rule": "NSVQ(bandwidth=1.0)", "codebook_optimizer": "adam"}, "with codebook_optimizer='sgd': under Adam there are VQ, SimVQ and"),
+    (
+        {"rule": "NSVQ(bandwidth=1.0)", "codebook_optimizer": "adam"},
+        "with codebook_optimizer='sgd': under Adam there are VQ, SimVQ and",
+    ),
     (
         {"rule": "NSVQ(form='propagate')"},
         "how far each latent has moved, which is not recorded. Got NSVQ(form='propagate').",

@@ -303,13 +303,13 @@ class TestNormalisedNSVQ:
         counts = np.array([1 + kernel[0] / 2, 1 + kernel[1] / 2, 5.5 * kernel[2]])  # 1 is 10 times more than the third's
         np.testing.assert_allclose(state.counts, counts, rtol=1e-14)
         np.testing.assert_allclose(
-            state.codes.ravel(), [0, 1, 4] + 0.5 / counts * ([-1, 1, 0] + pulls), rtol=1e-14, atol=1e-15
+            state.codes.ravel(), [0, 1, 4] + 0.5 / counts * (np.array([-1, 1, 0]) + pulls), rtol=1e-14, atol=1e-15
         )
         assert info["distortion"] == [1.0]
 
     @pytest.mark.parametrize("dtype", [np.float32, np.float64])
     def test_a_code_out_of_all_reach_comes_back(self, dtype):
-        """From where no weight is a number: with x the nearest latent, c(t) - x = (c(0) - x) 10 gamma^t / (1 + 9 gamma^t)."""
+        """Where no weight is a number: with x the nearest latent, c(t) - x = (c(0) - x) 10 gamma^t / (1 + 9 gamma^t)."""
         rule, x = NSVQ(decay=0.5), np.random.default_rng(0).uniform(-1, 1, (1, 64, 1)).astype(dtype)
         state, left = rule.init(np.array([[0.0], [1e4]], dtype)), 0.5**10
         state, info = rule.advance(state, Batches(x.repeat(10, axis=0)))

@@ -2,9 +2,9 @@
 
 An update sweeps three times over the codes: who wins, and tau; the sums of the softmax; the sums of the kernel.
 
-The weights of a code are divided by its largest in the batch, exp(-e_j / tau) with e_j the least of
-|x_i - c_j|^2 - |x_i - c_q(i)|^2, so that the kernel's mean is known however far the code is from all latents. Their sum W_j is
-at least `_floor`, from where on N_j follows it: so far away a code moves at the full rate 1 - gamma.
+The weights of a code are taken over exp(-e_j / tau), with e_j the least of |x_i - c_j|^2 - |x_i - c_q(i)|^2 in the batch, so
+that the kernel's mean is known however far the code is from all latents. Their sum W_j is at least the smallest normal
+number over the spacing of numbers at 1: beyond that, N_j comes to it and the code moves at the full rate 1 - gamma.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def workspace(x: np.ndarray, num_codes: int) -> Work:
 @kernel
 def average(x, weight, gain, strength, step, num_codes, tiles, counts, work, tally):
     """IN x, weight, gain 1 - gamma, strength kappa, step; IN/OUT tiles, counts [K]; OUT the tally."""
-    hits, last_hit, winner, distortion = tally
+    winner = tally[2]
     for t in range(len(x)):
         _assign(x, t, num_codes, tiles, winner, work)
         scale = _count(weight, step, t, tally, work)

@@ -6,7 +6,7 @@ name alone stands for, puts the kernel into the running sums of EMA:
 
     normalised   w_ij = 1 for the winner, else kappa softmax_j(-|x_i - c_j|^2 / tau),   tau = mean |x - c_q|^2 of the batch
                  n_j = sum of w_ij over what j wins,  W_j = sum over the rest;  N_j <- min(N_j, 10 W_j) where n_j = 0
-                 N_j <- gamma N_j + (1 - gamma)(n_j + W_j),   M_j <- gamma M_j + (1 - gamma) sum_i w_ij x_i,   c_j = M_j / N_j
+                 N_j <- gamma N_j + (1 - gamma)(n_j + W_j),  M_j <- gamma M_j + (1 - gamma) sum_i w_ij x_i,  c_j = M_j / N_j
 
 A code that wins nothing divides by its own small weights, and so goes to its kernel's mean at the full rate 1 - gamma; one
 that wins is biased by O(kappa), whatever K. Hence there is no step size, no schedule and no unit: tau is the size of a cell,
@@ -50,7 +50,8 @@ from vqtheory.rules import _attraction, _normalised
 from vqtheory.rules.base import Rule, check_start, uniform_start
 
 _STRENGTH = {"normalised": 1e-3, "gaussian": 0.5, "softmax": 0.01, "propagate": 1.0}
-_STEP_SIZE, _BANDWIDTH, _DECAY = 0.05, 1.0, 0.9
+_OWN = {"step_size": 0.05, "bandwidth": 1.0}  # of the published forms
+_DECAY = 0.9
 
 
 @dataclass(frozen=True, repr=False)
@@ -126,15 +127,14 @@ class NSVQ(Rule):
     def _check_steps(self) -> None:
         if self.decay != _DECAY:
             raise check.fail("NSVQ", "decay", f"left out with form={self.form!r}, which keeps no averages", self.decay)
-        step_size = _STEP_SIZE if self.step_size is None else self.step_size
-        bandwidth = _BANDWIDTH if self.bandwidth is None else self.bandwidth
-        self._keep(step_size=schedules.validate("NSVQ", "step_size", step_size, 0, above=True))
-        self._keep(bandwidth=schedules.validate("NSVQ", "bandwidth", bandwidth, 0, above=True))
+        for name, own in _OWN.items():
+            value = getattr(self, name)
+            self._keep(**{name: schedules.validate("NSVQ", name, own if value is None else value, 0, above=True)})
 
     @property
     def _implied(self) -> set[str]:
         """The form where a step size or a bandwidth says it, and these where they are a published form's own."""
-        own = {name for name, value in {"step_size": _STEP_SIZE, "bandwidth": _BANDWIDTH}.items() if getattr(self, name) == value}
+        own = {name for name, value in _OWN.items() if getattr(self, name) == value}
         said = self.form == "normalised" or (self.form == "gaussian" and len(own) < 2)
         return own | {"form"} if said else own
 

@@ -188,9 +188,9 @@ def averaged(num_codes: int, speed: float, decay: float, width: float) -> Predic
     width = check.real("predict", "width", width, 0, above=True)
     unaided, lag = ema_critical_speed(num_codes, decay, width), largest_lag(speed, decay)
     validity = (
-        f"A bound, for any latents: a code that wins nothing is never farther than {lag:.3g} from them, and comes back among "
-        f"them once the drift has ended. Up to {unaided:.3g}, EMA's critical speed for a uniform cloud in one dimension, every "
-        "code wins something all along."
+        f"A bound, for any latents: a code that wins nothing is never farther than {lag:.3g} from them, and comes back "
+        f"among them once the drift has ended. Up to {unaided:.3g}, EMA's critical speed for a uniform cloud in one "
+        "dimension, every code wins something all along."
     )
     return Prediction(math.inf, num_codes, (), validity)
 

@@ -112,9 +112,9 @@ def predict(
 
     One door to the laws of `vqtheory.theory`, each of which was derived for this package (docs/law.md): of VQ and SGD by
     `critical_speed`, whose closed form for a uniform cloud in one dimension is about (9/32) eta L / K^3; of EMA by
-    `ema_critical_speed`, L (1 - gamma) / (2 K (K - c)); of Adam by `adam_critical_speed`; of NSVQ by `largest_lag`, and of its
-    gaussian form by `capture_speed` or by the law of VQ, whichever is faster. Rules without a law are answered too, by a
-    sentence.
+    `ema_critical_speed`, L (1 - gamma) / (2 K (K - c)); of Adam by `adam_critical_speed`; of NSVQ by `largest_lag`, and of
+    its gaussian form by `capture_speed` or by the law of VQ, whichever is faster. Rules without a law are answered too, by
+    a sentence.
 
     Parameters
     ----------
@@ -141,8 +141,8 @@ def predict(
     at : int, default 0
         The update at which a schedule of the rule is read.
     **hyperparameters
-        `step_size` (0.05; with Adam the learning rate, 1e-5), `momentum` (0), `decay` (0.99; NSVQ's 0.9), `bandwidth` (1) and
-        `strength` (NSVQ's own), in place of the rule's own or of the defaults.
+        `step_size` (0.05; with Adam the learning rate, 1e-5), `momentum` (0), `decay` (0.99; NSVQ's 0.9), `bandwidth` (1)
+        and `strength` (NSVQ's own), in place of the rule's own or of the defaults.
 
     Returns
     -------

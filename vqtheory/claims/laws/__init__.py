@@ -1,6 +1,7 @@
 """The content of the claims: one file per law, each with its experiments and, at its end, the order of its claims."""
 
 from vqtheory.claims.laws import (
+    averaged,
     bias,
     capture,
     collapse,
@@ -27,6 +28,7 @@ LAWS = (
     ema,
     capture,
     bias,
+    averaged,
     maps_preserve,
     maps_shift,
     maps_runaway,

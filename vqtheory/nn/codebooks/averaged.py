@@ -43,16 +43,19 @@ class AveragedCodebook(Codebook):
     @torch.no_grad()
     def update(self, batch: Batch, chosen: Tensor, indices: Tensor, displacement: Tensor | None) -> None:
         """N and c, from the batches of all processes."""
-        num_codes, latents = len(self.counts), batch.latents.to(self.counts.dtype)
+        latents, codes = batch.latents.to(self.counts.dtype), self.weight.data
         offset = latents - chosen.to(latents.dtype)
-        hits = self.counts.new_zeros(num_codes + 1).index_add_(0, indices, torch.ones_like(offset[:, 0]))[:-1]
-        pull = torch.zeros_like(self.weight.data[:1]).repeat(num_codes + 1, 1).index_add_(0, indices, offset)[:-1]
+        hits, pull = self._sums(indices, torch.ones_like(offset[:, :1])), self._sums(indices, offset)
         error = torch.where(batch.keep, offset.square().sum(dim=1), 0).sum()
         processes.add_up(hits, pull, error)
         tau = _bounded(error / hits.sum().clamp_min(1))
-        winners = indices.clamp_max(num_codes - 1)
-        top, mass, kernel_pull = kernel_sums(latents, batch.keep, self.weight.data, winners, tau)
-        self._move(hits, pull, self._kernel_weight(top, mass), kernel_pull / mass.clamp_min(torch.finfo(mass.dtype).tiny)[:, None])
+        top, mass, towards = kernel_sums(latents, batch.keep, codes, indices.clamp_max(len(codes) - 1), tau)
+        towards = towards / mass.clamp_min(torch.finfo(mass.dtype).tiny)[:, None]
+        self._move(hits[:, 0], pull, self._kernel_weight(top, mass), towards)
+
+    def _sums(self, indices: Tensor, rows: Tensor) -> Tensor:
+        """Rows [N, D] added up by code; those of latents that are not kept to one more, which is dropped."""
+        return rows.new_zeros(len(self.counts) + 1, rows.shape[1]).index_add_(0, indices, rows)[:-1]
 
     def _kernel_weight(self, top: Tensor, mass: Tensor) -> Tensor:
         """W_j, at least so much that N_j can follow it."""

@@ -25,8 +25,8 @@ class NSVQCodebook(Codebook, of=rules.NSVQ):
             self.weight = nn.Parameter(wide(self.weight.data))
 
     @classmethod
-    def suited(cls, rule: rules.NSVQ) -> type[Codebook]:
-        return AveragedCodebook if rule.form == "normalised" else cls
+    def suited(cls, rule: rules.Rule) -> type[Codebook]:
+        return AveragedCodebook if isinstance(rule, rules.NSVQ) and rule.form == "normalised" else cls
 
     def assign(self, batch: Batch, codes: Tensor) -> tuple[Tensor, Tensor]:
         if self.rule.form == "propagate":

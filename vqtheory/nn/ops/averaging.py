@@ -16,9 +16,7 @@ from vqtheory.nn.ops.attraction import TO_BASE_2, power_
 from vqtheory.nn.ops.search import centre, product, scored
 
 
-def kernel_sums(
-    latents: Tensor, keep: Tensor, codes: Tensor, winners: Tensor, tau: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
+def kernel_sums(latents: Tensor, keep: Tensor, codes: Tensor, winners: Tensor, tau: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Largest weight, to base 2, and both sums over it, of latents [N, D] of all processes where `keep`, bool [N], is true.
 
     `winners` [N] are the codes that win the latents.
