@@ -81,7 +81,7 @@ def test_other_laws_of_the_normalised_form_are_refuted(monkeypatch):
 
 
 def test_a_strength_that_grows_with_the_codebook_contracts_it():
-    assert averaged.excess_distortion(64, seed=1, strength=64 * 0.01) > 1.1
+    assert averaged.excess_distortion(64, seed=1, strength=64 * 0.01) > 1.05  # where the claim allows 1.01
 
 
 def test_bisection_ends_next_to_a_threshold_and_next_to_an_end():

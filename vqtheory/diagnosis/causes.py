@@ -116,7 +116,7 @@ class StuckCodes:
     def __str__(self) -> str:
         return (
             "A code that nothing chooses stays where it is with this rule, whatever the drift does later. Dead codes come "
-            "back by a rule that moves them (NSVQ with a kernel that shrinks, TransVQ), by vqtheory.nn.Replacement, or "
+            "back by a rule that moves them (NSVQ, TransVQ), by vqtheory.nn.Replacement, or "
             "where the latents come to them."
         )
 

@@ -78,7 +78,7 @@ class NSVQ(Rule):
 
     Examples
     --------
-    A code that wins nothing, and has a tenth of the memory left that its kernel allows, follows at a rate of 0.1 / 9.1:
+    A code that wins nothing forgets all but ten times its kernel's weight, and follows at a rate of 0.1 / 9.1 at first:
 
     >>> import numpy as np
     >>> from vqtheory import Batches
@@ -182,22 +182,21 @@ class NSVQ(Rule):
         check.instance("NSVQ.advance", "state", state, kind, "a state that NSVQ.init has made")
         x, weight = checked("NSVQ.advance", batches, state.codes)
         tiles, tally = lay(state.codes), new_tally(x, state.codes)
-        if self.form == "normalised":
-            own = [self._average(state, x, weight, tiles, tally)]
-        else:
-            own = []
-            self._attract(state, batches, x, weight, tiles, tally)
-        return kind(lift(tiles, len(state.codes)), state.step + len(x), *own), info(tally, weight)
+        move = self._average if self.form == "normalised" else self._attract
+        memory = move(state, Batches(x, batches.displacement, weight), tiles, tally)
+        return kind(lift(tiles, len(state.codes)), state.step + len(x), *memory), info(tally, weight)
 
-    def _average(self, state: AveragedState, x, weight, tiles: np.ndarray, tally: Tally) -> np.ndarray:
+    def _average(self, state: AveragedState, batches: Batches, tiles: np.ndarray, tally: Tally) -> tuple[np.ndarray, ...]:
         """IN/OUT tiles; OUT the tally; returns the counts."""
+        x, _, weight = batches
         counts, work, number = state.counts.copy(), _normalised.workspace(x, len(state.codes)), x.dtype.type
         hyperparameters = (number(1 - self.decay), number(self._strength))
         _normalised.average(x, weight, *hyperparameters, state.step, len(state.codes), tiles, counts, work, tally)
-        return counts
+        return (counts,)
 
-    def _attract(self, state: NSVQState, batches: Batches, x, weight, tiles: np.ndarray, tally: Tally) -> None:
-        """IN/OUT tiles; OUT the tally."""
+    def _attract(self, state: NSVQState, batches: Batches, tiles: np.ndarray, tally: Tally) -> tuple[np.ndarray, ...]:
+        """IN/OUT tiles; OUT the tally; returns nothing that is carried on."""
+        x, _, weight = batches
         steps, batch_size, _ = x.shape
         rates = (schedules.values(self.step_size, int(state.step), steps) / batch_size).astype(x.dtype)
         kernel = self._kernel(int(state.step), steps, len(state.codes), x.dtype)
@@ -207,6 +206,7 @@ class NSVQ(Rule):
             _attraction.propagate(x, weight, _displacement(batches), rates, *kernel, strength, *arrays)
         else:
             _attraction.attract(x, weight, rates, *kernel, strength, self.form == "softmax", *arrays)
+        return ()
 
     def _kernel(self, start: int, steps: int, num_codes: int, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray]:
         """The factor of squared distances, -1 / 2 sigma^2 or -1 / tau, and from which squares on weights are 0, [T] each.

@@ -68,7 +68,7 @@ def lags(effort: Effort, seed: int) -> list[float]:
     law=LAW,
     strength="description",
     kind=Exact(worst=True),
-    predict=Range(1.0, 1.0),
+    predict=Range(0.99, 1.0),
     seen=SEEN,
 )
 def used_after(effort: Effort, seed: int) -> list[float]:
