@@ -18,6 +18,7 @@ from vqtheory.nn.codebooks import RULES  # noqa: E402
 from vqtheory.nn.estimators import ESTIMATORS  # noqa: E402
 from vqtheory.nn.ops import search  # noqa: E402
 from vqtheory.nn.ops.attraction import attract, propagate  # noqa: E402
+from vqtheory.nn.ops.averaging import kernel_sums  # noqa: E402
 from vqtheory.nn.ops.search import assign  # noqa: E402
 from vqtheory.rules import NSVQ  # noqa: E402
 from vqtheory.rules.base import projects  # noqa: E402
@@ -334,6 +335,29 @@ class TestNSVQLoss:
         (wanted,), (found,) = torch.autograd.grad(dense, codes), torch.autograd.grad(loss, codes)
         torch.testing.assert_close(loss.double(), dense, rtol=tolerance, atol=0)
         assert float((found - wanted).abs().max()) <= tolerance * float(wanted.abs().max())
+
+    def test_its_number_is_in_info_and_not_in_the_loss(self):
+        plain, attracted = started("vq"), started(SOFTMAX)
+        one, other = (model(latents(2, 9, 4, seed=1)) for model in (plain, attracted))
+        assert torch.equal(one.loss, other.loss)
+        assert float(one.info.attraction) == 0 < float(other.info.attraction)
+        one.loss.backward(), other.loss.backward()
+        assert not torch.equal(plain._codebook.weight.grad, attracted._codebook.weight.grad)
+
+    @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-4), (torch.float64, 1e-10)], ids=str)
+    def test_kernel_sums_in_blocks_are_those_of_the_dense_formula(self, dtype, tolerance, monkeypatch):
+        """Also of a code so far away that its weights are no numbers."""
+        in_blocks_of(5, monkeypatch)
+        codes, x, keep = latents(30, 4, seed=2).to(dtype), latents(23, 4, seed=1).to(dtype), torch.arange(23) % 7 != 3
+        codes[3], tau = 300.0, torch.tensor(0.7, dtype=dtype)
+        winners = assign(x, codes)
+        top, mass, pull = kernel_sums(x, keep, codes, winners, tau)
+        logarithms = torch.log_softmax(-(x[:, None].double() - codes.double()).square().sum(dim=2) / 0.7, dim=1)
+        logarithms = logarithms.scatter(1, winners[:, None], -torch.inf)[keep]
+        towards = torch.softmax(logarithms, dim=0).T @ x[keep].double() - codes.double()
+        wanted = torch.logsumexp(logarithms, dim=0) / np.log(2)
+        torch.testing.assert_close((top + mass.log2()).double(), wanted, rtol=tolerance, atol=tolerance)
+        torch.testing.assert_close((pull / mass[:, None]).double(), towards, rtol=tolerance, atol=tolerance)
 
     @pytest.mark.parametrize("softmax", [False, True])
     def test_a_kernel_of_any_width(self, softmax):
