@@ -207,11 +207,11 @@ class TestNSVQ:
             narrow, _ = rule.advance(rule.init(codes)._replace(step=np.int64(5)), part)
         np.testing.assert_array_equal(narrow.codes, plain.codes)
 
-    @pytest.mark.parametrize("form", ["gaussian", "softmax", "propagate"])
+    @pytest.mark.parametrize("form", ["gaussian", "softmax", "propagate", "normalised"])
     @pytest.mark.parametrize("batch_size", [1, 5])
     @pytest.mark.parametrize("dtype", [np.float32, np.float64])
     def test_chunks_make_no_difference_to_many_codes(self, form, batch_size, dtype):
-        rule = NSVQ(0.25, exponential(2.0, half_life=3), form=form)
+        rule = NSVQ() if form == "normalised" else NSVQ(0.25, exponential(2.0, half_life=3), form=form)
         part, whole = batches(rule, 6, batch_size, 3, dtype), rule.init(codes_for(200, 3, dtype))
         expected, _ = rule.advance(whole, part)
         state = rule.advance(rule.advance(whole, each(part, slice(0, 2)))[0], each(part, slice(2, 6)))[0]
@@ -238,7 +238,7 @@ class TestNSVQ:
             assert (after.codes[1, 0] > 0) == moves
 
     @pytest.mark.skipif(bool(numba.config.DISABLE_JIT), reason="20,000 codes")
-    @pytest.mark.parametrize("form", ["gaussian", "softmax", "propagate"])
+    @pytest.mark.parametrize("form", ["gaussian", "softmax", "propagate", "normalised"])
     @pytest.mark.parametrize("batch_size", [1, 4])
     def test_needs_one_copy_of_the_codes(self, form, batch_size):
         rule = NSVQ(form=form)
@@ -248,8 +248,10 @@ class TestNSVQ:
         rule.advance(state, part)
         _, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()
-        # a copy, and three integers for each code: hits, last_hit, and where a batch's winner is summed
-        assert peak < state.codes.nbytes + 3 * 8 * len(state.codes) + 100_000
+        # a copy, and three integers for each code: hits, last_hit, and where a batch's winner is summed; normalised, also
+        # its count, the weight of what it wins, and the distance to its nearest latent
+        numbers = 6 if form == "normalised" else 3
+        assert peak < state.codes.nbytes + numbers * 8 * len(state.codes) + 100_000
 
     def test_propagate_passes_a_rigid_translation_on_whole(self):
         """All codes move by the encoder's displacement, those that win nothing too, whatever the speed."""
