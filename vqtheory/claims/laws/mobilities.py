@@ -11,7 +11,7 @@ from functools import cache
 
 import numpy as np
 
-from vqtheory.claims.laws.potential import EXCESS, SEEN, Ball, Steady, settled
+from vqtheory.claims.laws.potential import EXCESS, REPLICATES, SEEN, Ball, Steady, settled
 from vqtheory.claims.laws.provenance import DERIVED, MEASURED
 from vqtheory.claims.statement import Claim, Effort, Range, claim
 from vqtheory.rules import EMA, TrainedVQ
@@ -21,7 +21,7 @@ from vqtheory.theory._ball import MEASURED_SHARE
 
 LAW = "EMA and Adam in D dimensions"
 DECAY, TO_A_CODE = 0.9, 30
-CELLS, LATENTS = 0.003, 48  # Adam's rate in cells of a cube, and latents in an update
+CELLS, LATENTS, NUMBERS = 0.003, 48, (60, 90)  # Adam's rate in cells of a cube, latents in an update, and K
 LAGS = {("ball", 2): (0.04, 0.02), ("ball", 3): (0.1, 0.05), ("diagonal", 2): (0.02, 0.01)}
 WIDTHS = 6
 MEASURED_CORNER = (1.1, 1.5)
@@ -62,11 +62,10 @@ def adam_over_law(name: str, dim: int, num_codes: int, seed: int) -> float:
 
 def mean_over_law(rule: str, name: str, dim: int, effort: Effort, seed: int) -> list[float]:
     """Geometric mean over the sizes, of each replicate."""
-    count = 2 if effort == "quick" else 4
     over = {"ema": ema_over_law, "adam": adam_over_law}[rule]
-    sizes: tuple = LAGS[name, dim] if rule == "ema" else (60, 90)
+    sizes: tuple = LAGS[name, dim] if rule == "ema" else NUMBERS
     sizes = sizes[:1] if effort == "quick" else sizes
-    seeds = range(count * seed, count * (seed + 1))
+    seeds = range(REPLICATES * seed, REPLICATES * (seed + 1))
     return [float(np.exp(np.mean([np.log(over(name, dim, size, one)) for size in sizes]))) for one in seeds]
 
 
