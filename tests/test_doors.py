@@ -82,6 +82,18 @@ HIDDEN = {"source": None, "form": "gaussian", "direction": None}
 
 RUN = "saved run"
 
+DRIFT = {
+    "velocity": 1e-3,
+    "growth": 0.0,
+    "matrix": None,
+    "step_size": 0.1,
+    "rule": None,
+    "batch_size": 8,
+    "trailing_layer": True,
+    "seed": 0,
+}
+CLOUD = np.random.default_rng(0).random((100, 2))
+
 ROWS = {
     "theory.adam_critical_speed": {"num_codes": 4, "step_size": 0.1, "batch_size": 8},
     "theory.adam_effective_step": {"step_size": 0.1, "mass": 0.2, "spread": 1.0, "batch_size": 8},
@@ -97,6 +109,7 @@ ROWS = {
         "captured": 0.0,
         "crowd": False,
     },
+    "theory.critical_drift": {"cloud": CLOUD, "num_codes": 4, **DRIFT},
     "theory.critical_shrink_rate": {"num_codes": 3, "step_size": 0.1},
     "theory.critical_speed": {"num_codes": 3, "step_size": 0.1, **SPEED},
     "theory.edge_bias": {"bandwidth": 0.1, "radius": 0.1, "strength": 0.5, "density": 1.0, "reach": 1.0},
@@ -108,6 +121,7 @@ ROWS = {
     "theory.high_resolution_codes": {"lag": 1e-3, "density": None, "direction": 1, "edge": None},
     "theory.jump_surviving_codes": {"num_codes": 8, "jump": 0.1},
     "theory.largest_codebook": {"speed": 0.001, "step_size": 0.1, **SPEED},
+    "theory.live_codes": {"cloud": CLOUD, **DRIFT},
     "theory.mean_motion": {
         "rule": rules.VQ(0.1),
         "density": UNIFORM,
@@ -136,6 +150,13 @@ ROWS = {
     "theory.straight_through_target": {"latents": LATENTS, "gradient": LATENTS, "rescale": 1.0},
     "theory.surviving_codes": {"speed": 0.001, "step_size": 0.1, "num_codes": None, **SPEED},
     "theory.tail_edges": {"lag": 1e-3, "density": stats.norm(), "direction": 1},
+    "theory.which_codebook": {
+        "latents": np.stack([CLOUD, CLOUD + 1e-3]),
+        "num_codes": 4,
+        "every": 1,
+        "batch_size": 8,
+        "rules": (rules.VQ(0.1),),
+    },
     "theory.tangent_kernel": {
         "rule": MAP,
         "state": MAP.init(CODES),
@@ -297,7 +318,9 @@ RESULTS = (
     "streams.Snapshot",
     "streams.Drift",
     "rules.Rule",
+    "theory.CodebookSizes",
     "theory.Cure",
+    "theory.LiveCodes",
     "theory.Prediction",
 )
 
@@ -427,6 +450,7 @@ def test_every_public_callable_has_a_row():
         assert set(named) == set(ROWS[name]), f"The row of {name} lacks a parameter."
 
 
+@pytest.mark.filterwarnings("ignore:.*are fewer than t(wo|en) to:UserWarning")
 @pytest.mark.parametrize(
     "room", ["theory", "measure", "reference", "assign", "streams", "rules", "schedules", "vqtheory", "methods"]
 )

@@ -13,6 +13,7 @@ from vqtheory._base import check
 from vqtheory.protocols import Rule
 from vqtheory.reference import cell_moment, lloyd
 from vqtheory.rules import EMA, VQ, TrainedVQ
+from vqtheory.theory._arguments import closed_form
 from vqtheory.theory._ball import ball_codes, radius_of
 from vqtheory.theory._clouds import of_latents
 from vqtheory.theory._flow import mobility_of
@@ -120,6 +121,7 @@ class CodebookSizes:
         return f"{size.rule!r:<34}{largest:>18}{size.distortion / self.variance:>20.3g}   {needed}"
 
 
+@closed_form
 def which_codebook(
     latents: Any,
     num_codes: int = 1024,
@@ -151,6 +153,7 @@ def which_codebook(
     Returns
     -------
     CodebookSizes
+        Numbers are infinite where no code is lost, and nan where no law says.
 
     Raises
     ------
@@ -167,7 +170,8 @@ def which_codebook(
     (2, [15, 200, 322])
     """
     owner = "which_codebook"
-    num_codes = check.integer(owner, "num_codes", num_codes, 2)
+    num_codes, batch_size = check.integer(owner, "num_codes", num_codes, 2), check.integer(owner, "batch_size", batch_size)
+    check.instance(owner, "rules", rules, tuple, "a tuple of VQ, EMA and TrainedVQ")
     stretches = sorted(_stretches(owner, latents, every), key=lambda stretch: -stretch.pace)[:_FASTEST]
     last = stretches[0].latents
     axes = _Axes(last)
@@ -183,7 +187,7 @@ def _stretches(owner: str, latents: Any, every: int) -> list[Stretch]:
         frames, steps = np.asarray(latents.latents, np.float64), np.asarray(latents.steps)
     else:
         frames = check.array(owner, "latents", latents, "an array [T, N, D]").astype(np.float64)
-        steps = check.integer(owner, "every", every) * np.arange(len(frames))
+        steps = check.integer(owner, "every", every) * np.arange(len(np.atleast_1d(frames)))
     if frames.ndim != 3 or len(frames) < 2 or frames.shape[1] < 20:
         raise check.fail(owner, "latents", "an array [T >= 2, N >= 20, D]", frames.shape)
     check.finite(owner, "latents", frames)

@@ -52,6 +52,7 @@ from vqtheory.protocols import Rule
 from vqtheory.rules import VQ
 from vqtheory.streams.base import Source
 from vqtheory.theory import _clouds
+from vqtheory.theory._arguments import beyond, closed_form
 from vqtheory.theory._clouds import Cloud
 from vqtheory.theory._flow import Flow, Mobility, component_codes, components, mobility_of
 
@@ -92,6 +93,7 @@ class LiveCodes:
         return 0.0 if self.codes is None else self.codes ** (1 / self.dim)
 
 
+@closed_form
 def live_codes(
     cloud: Any,
     *,
@@ -135,6 +137,7 @@ def live_codes(
     Returns
     -------
     LiveCodes
+        `codes` is infinite where no code is lost, and None, with nan beside it, where the law says nothing.
 
     Raises
     ------
@@ -166,9 +169,12 @@ def live_codes(
     answer = question.answer()
     if answer.codes is None:
         return answer
+    if math.isnan(answer.codes):
+        raise beyond(owner)
     return _with_content(answer, question)
 
 
+@closed_form
 def critical_drift(
     cloud: Any,
     num_codes: int,
@@ -219,7 +225,7 @@ def critical_drift(
 
     def excess(log_factor: float) -> float:
         codes = question.answer(math.exp(log_factor)).codes
-        return math.nan if codes is None else math.log(max(codes, 1e-300) / num_codes)
+        return math.log(codes) - math.log(num_codes) if codes is not None and codes > 0 else math.nan
 
     low, high = -1.0, 1.0
     while excess(low) < 0 and low > -300:
@@ -292,7 +298,9 @@ def _question(
     if matrix is not None:
         motion = motion + _square(owner, matrix, dim)
     if latents is not None:
-        views = _projected(owner, latents, shift if np.ndim(velocity) else float(shift[0]), motion, seed)
+        views = _projected(
+            owner, latents, shift if isinstance(velocity, (list, tuple, np.ndarray)) else float(shift[0]), motion, seed
+        )
     elif isinstance(cloud, Source):
         views = [(_clouds.of_source(owner, cloud, seed=seed), shift, motion)]
     else:
@@ -312,7 +320,7 @@ def _is_density(cloud: Any) -> bool:
 
 
 def _vector(owner: str, velocity: Any, dim: int) -> np.ndarray:
-    if np.ndim(velocity) == 0:
+    if not isinstance(velocity, (list, tuple, np.ndarray)):
         return check.real(owner, "velocity", velocity) * np.eye(dim)[0]
     return check.finite(owner, "velocity", check.vector(owner, "velocity", velocity, dim).astype(np.float64))
 
@@ -383,10 +391,10 @@ def _with_content(answer: LiveCodes, question: Question) -> LiveCodes:
         return LiveCodes(codes, math.nan, 0.0, answer.dim, crowd)
     if answer.layers < LEAST_LAYERS:
         reason = f"A law of many codes, and {codes:.2g} codes are fewer than two to an axis in {answer.dim} dimensions."
-        warnings.warn(reason, stacklevel=3)
+        warnings.warn(reason, stacklevel=4)
         return LiveCodes(None, math.nan, math.nan, answer.dim, reason)
     if question.latents is not None and question.latents < LEAST_LATENTS * codes:
-        few = f"{question.latents:,} latents are fewer than ten to each of {codes:,.0f} codes: give more."
-        warnings.warn(few, stacklevel=3)
+        few = f"{question.latents:,} latents are fewer than ten to each of {codes:.4g} codes: give more."
+        warnings.warn(few, stacklevel=4)
         return LiveCodes(codes, answer.carrying, answer.error, answer.dim, f"{answer.validity} {few}")
     return answer
