@@ -163,6 +163,7 @@ ROWS = {
     "reference.lloyd_max": {"distribution": UNIFORM, "num_codes": 2},
     "reference.optimal_1d": {"samples": [0.0, 1.0, 3.0], "num_codes": 2},
     "reference.panter_dite": {"distribution": UNIFORM, "num_codes": 2},
+    "reference.random_swap": {"latents": LATENTS, "num_codes": 2, "swaps": 1, "seed": 0},
     "reference.zador": {"density_norm": 1.0, "num_codes": 2, "dim": 2, "moment": None},
     "assign.nearest": {"latents": LATENTS, "codes": CODES},
     "assign.threads": {"number": 1},
