@@ -9,6 +9,8 @@ from .bias import edge_bias as edge_bias
 from .bias import softmax_bias as softmax_bias
 from .capture import capture_reach as capture_reach
 from .capture import capture_speed as capture_speed
+from .continuum import TransientCodes as TransientCodes
+from .continuum import transient_codes as transient_codes
 from .cures import Cure as Cure
 from .dead_codes import never_chosen as never_chosen
 from .ema import ema_critical_speed as ema_critical_speed
