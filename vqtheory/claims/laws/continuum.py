@@ -35,6 +35,7 @@ DRIFTS = (
     Oscillation(2.0, period=20_000),
     Scaling(-1e-4, limit=0.1) + Oscillation(0.5, period=40_000),
 )
+DENSITIES = (stats.uniform(), stats.norm())
 BALL_CODES, BALL_GROWS = 256, 8000  # codes in two dimensions, and updates in which the ball grows fortyfold
 BALL_TIMES = (4000, 8000, 9000, 12_000, 20_000, 32_000)
 
@@ -135,7 +136,7 @@ def random_speeds(random: np.random.Generator) -> np.ndarray:
 def surplus(effort: Effort, seed: int) -> list[float]:
     """Codes alive after speeds at random less the survivors of the largest of them, by the mean motion."""
     random, codes = np.random.default_rng(seed), []
-    for law in (stats.uniform(), stats.norm()):
+    for law in DENSITIES:
         for _ in range(3 if effort == "quick" else 12):
             speeds = random_speeds(random)
             alive = transient_codes(24, 1.0, velocity=speeds, density=law, records=1).alive[-1]
