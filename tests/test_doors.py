@@ -253,6 +253,7 @@ ROWS = {
     },
 }
 VARIANTS = [  # other ways through the same door
+    ("theory.transient_codes", {"num_codes": 4, "step_size": 0.1, "growth": -0.01, "dim": 2, "steps": 50, "records": 2}),
     ("theory.steady_state", {"num_codes": 3, "lag": 0.001, "density": stats.norm()}),
     ("theory.surviving_codes", {"speed": 0.01, "step_size": 0.1, "density": stats.norm()}),
     ("theory.critical_speed", {"num_codes": 2, "step_size": 0.1, "steps": 1000, "batch_size": 8}),

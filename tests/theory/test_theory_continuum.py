@@ -63,14 +63,14 @@ def test_a_ball_of_one_dimension_is_the_line():
 
 def test_one_dimension_is_the_mean_motion_of_the_codes():
     speed = exponential(1e-3, half_life=1000)
-    found = transient_codes(16, 1.0, velocity=speed, steps=2000, records=40)
+    transient = transient_codes(16, 1.0, velocity=speed, steps=2000, records=40)
     start = theory.fixed_point(VQ(1.0), stats.uniform(), np.linspace(0.1, 0.9, 16))
     motion = theory.mean_motion(VQ(1.0), stats.uniform(), start, 2000, speed=speed, records=40)
-    np.testing.assert_array_equal(found.times, motion.times)
-    difference = np.abs(found.alive - motion.alive.sum(axis=1))
+    np.testing.assert_array_equal(transient.times, motion.times)
+    difference = np.abs(transient.alive - motion.alive.sum(axis=1))
     assert difference.max() <= 1
     assert np.sum(difference) <= 2  # a code that is lost close to a record
-    assert len(set(found.alive)) > 5
+    assert len(set(transient.alive)) > 5
 
 
 def test_fewer_places_stand_for_more_codes(monkeypatch):

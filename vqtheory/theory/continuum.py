@@ -44,7 +44,7 @@ MOST_NODES = 512  # codes that are followed; each stands for several of a larger
 MOST_SAMPLES = 100_000  # of a schedule that is a function
 MOST_PIECES = 1000  # of a motion: what changes faster is averaged
 MOST_DIMENSIONS = 64
-LIMITS = {"step_size": (0.0, 100.0), "velocity": (-1e6, 1e6), "growth": (-10.0, 10.0)}  # of any use
+LIMITS = {"step_size": (0.0, 100.0), "velocity": (-1e6, 1e6), "growth": (-10.0, 10.0)}  # beyond them nothing can follow
 THINNEST = 1e-6  # shell between two codes, in shells of codes at rest
 FAR = 1e6  # sizes of the cloud; a code farther away flees no faster
 TOLERANCE = {"rtol": 1e-7, "atol": 1e-10}
@@ -104,9 +104,9 @@ def transient_codes(
         within one, for small eta / B. A long steady drift leaves as many codes as `surviving_codes` says, and a cloud
         that shrinks leaves as many as `shrink_surviving_codes` says or, as it loses them in pairs, one fewer.
 
-        In more dimensions it is asymptotic for many layers of codes. In 2 and 3 of them, with n the carrying codes,
-        those of simulated balls that grow exceeded it by a share of 1.4 n^(-1/D), and balls that shrank kept fewer by a
-        share of 2 n^(-1/D): at n = 100 a seventh to a fifth in 2 dimensions, and a third to a half in 3.
+        In more dimensions it is asymptotic for many layers of codes. Where it says that n codes carry the mass,
+        simulated balls of 2 and 3 dimensions had more by a share of about 1.4 n^(-1/D) when they grew, and fewer by 2
+        n^(-1/D) when they shrank: at n = 100 a seventh and a fifth in 2 dimensions, a third and a half in 3.
 
     Raises
     ------
