@@ -165,6 +165,16 @@ ROWS = {
         "steps": 4,
         "seed": 0,
     },
+    "theory.transient_codes": {
+        "num_codes": 4,
+        "step_size": 0.1,
+        "velocity": 0.001,
+        "growth": 0.0,
+        "dim": 1,
+        "density": None,
+        "steps": 50,
+        "records": 2,
+    },
     "theory.uncrowded_codes": {"rate": 0.01, "step_size": 0.1},
     "theory.weight_decay_speed": {"step_size": 0.1, "weight_decay": 0.01, "distance": 0.5},
     "measure.usage": {"hits": [3, 0]},
@@ -184,6 +194,7 @@ ROWS = {
     "reference.lloyd_max": {"distribution": UNIFORM, "num_codes": 2},
     "reference.optimal_1d": {"samples": [0.0, 1.0, 3.0], "num_codes": 2},
     "reference.panter_dite": {"distribution": UNIFORM, "num_codes": 2},
+    "reference.random_swap": {"latents": LATENTS, "num_codes": 2, "swaps": 1, "seed": 0},
     "reference.zador": {"density_norm": 1.0, "num_codes": 2, "dim": 2, "moment": None},
     "assign.nearest": {"latents": LATENTS, "codes": CODES},
     "assign.threads": {"number": 1},
@@ -263,6 +274,7 @@ ROWS = {
     },
 }
 VARIANTS = [  # other ways through the same door
+    ("theory.transient_codes", {"num_codes": 4, "step_size": 0.1, "growth": -0.01, "dim": 2, "steps": 50, "records": 2}),
     ("theory.steady_state", {"num_codes": 3, "lag": 0.001, "density": stats.norm()}),
     ("theory.surviving_codes", {"speed": 0.01, "step_size": 0.1, "density": stats.norm()}),
     ("theory.critical_speed", {"num_codes": 2, "step_size": 0.1, "steps": 1000, "batch_size": 8}),

@@ -11,6 +11,8 @@ from .capture import capture_reach as capture_reach
 from .capture import capture_speed as capture_speed
 from .codebook_size import CodebookSizes as CodebookSizes
 from .codebook_size import which_codebook as which_codebook
+from .continuum import TransientCodes as TransientCodes
+from .continuum import transient_codes as transient_codes
 from .cures import Cure as Cure
 from .dead_codes import never_chosen as never_chosen
 from .ema import ema_critical_speed as ema_critical_speed
