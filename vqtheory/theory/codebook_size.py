@@ -200,7 +200,7 @@ def _stretches(owner: str, latents: Any, every: int) -> list[Stretch]:
 def _moved(before: np.ndarray, after: np.ndarray, steps: int) -> Stretch:
     """The affine motion by least squares, on the axes that cells may resolve."""
     mean = before.mean(axis=0)
-    axes = np.linalg.eigh(np.cov(before.T))[1][:, ::-1][:, :MOST_DIMENSIONS]
+    axes = np.linalg.eigh(np.atleast_2d(np.cov(before.T)))[1][:, ::-1][:, :MOST_DIMENSIONS]
     moves = (after - before - (after.mean(axis=0) - mean)) / steps
     slope = np.linalg.lstsq((before - mean) @ axes, moves @ axes, rcond=None)[0]
     return Stretch(after, (after.mean(axis=0) - mean) / steps, axes @ slope.T @ axes.T)
