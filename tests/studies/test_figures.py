@@ -193,7 +193,7 @@ def agreement(figure: Figure, table: pl.DataFrame) -> None:
     assert points(line)[0] == near(points(line)[1])
     x, y = area.get_paths()[0].vertices.T
     assert sorted(set(np.round(y / x, 9))) == [0.5, 2]
-    (dots,) = [line for line in scatter.lines if line.get_label().startswith("the law")]
+    (dots,) = [line for line in scatter.lines if line.get_label().startswith("the law, ")]
     rows = table.filter(group="sgd")
     assert points(dots) == (near(rows["carrying"]), near(rows["predicted"]))
 
