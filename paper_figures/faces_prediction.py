@@ -18,7 +18,7 @@ from vqtheory.theory import transient_codes
 TABLE, SUFFIX = "faces", ".png"
 PREDICTIONS = {
     "the law, of the measured drift": pl.col("predicted"),
-    "the law of a changing drift, of the measured growth": pl.struct("codes", "dim", "label", "looks").map_elements(
+    "the law of a growing ball": pl.struct("codes", "dim", "label", "looks").map_elements(
         lambda row: transient(**row), return_dtype=pl.Float64
     ),
     "replay: the probe's motion": pl.col("replayed").list.get(0),
