@@ -35,7 +35,7 @@ def test_a_gaussian_of_known_answer(cloud):
         assert kept == pytest.approx(4096, rel=0.25)
     assert found.sizes[0].needed == pytest.approx(found.sizes[1].needed, rel=1e-3)
     assert "resolve 2 dimensions" in str(found)
-    assert len(str(found).splitlines()) == 5
+    assert len(str(found).splitlines()) == 6
 
 
 def test_the_distortion_is_zador_s_and_near_lloyd_s(cloud):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 import warnings
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, runtime_checkable
@@ -111,7 +112,7 @@ class CodebookSizes:
             f"{self.lloyd_over_zador:.2f} times as much with {self.checked} codes."
         )
         title = f"{'rule':<34}{'largest codebook':>18}{'leaves of variance':>20}   keeps all with"
-        return "\n".join([head, "", title, *map(self._line, self.sizes)])
+        return "\n".join([textwrap.fill(head, 100), "", title, *map(self._line, self.sizes)])
 
     def _line(self, size: Size) -> str:
         largest = "no law" if math.isnan(size.codes) else "any" if math.isinf(size.codes) else f"{int(size.codes):,}"
