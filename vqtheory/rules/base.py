@@ -59,6 +59,11 @@ class Rule(Configured, protocols.Rule[Any]):
         return False
 
     @property
+    def places(self) -> tuple[str, ...]:
+        """Names of the arrays [K, D] of its state that move where a code is moved; none where a map makes the codes."""
+        return ("codes",)
+
+    @property
     def step_size(self) -> Any:
         """eta, a number or a schedule; None for a rule without one."""
         return None
