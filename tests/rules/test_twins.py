@@ -11,7 +11,7 @@ import twins
 
 from vqtheory import Batches
 from vqtheory.assign import nearest
-from vqtheory.rules import EMA, NSVQ, VQ, TrainedVQ, Transport
+from vqtheory.rules import EMA, NSVQ, VQ, TrainedVQ
 from vqtheory.schedules import exponential, harmonic
 
 CASES = [(1, 1, 1), (1, 5, 3), (4, 1, 16), (3, 7, 5), (2, 16, 2), (2, 150, 1), (3, 130, 4)]  # D, K, B
