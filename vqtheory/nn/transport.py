@@ -96,19 +96,15 @@ class Transport:
     ) -> None:
         owner = "Transport"
         self.quantizer = quantizer_of(quantizer)
-        _check_quantizer(owner, self.quantizer)
-        self._codebook = finder(owner, self.quantizer)
-        if not stored(self.quantizer, self._codes()):
-            made = f"one that keeps its codes: {type(self.quantizer).__name__} makes them of something else"
-            raise check.fail(owner, "quantizer", made, self.quantizer)
+        self._codebook = _codes_of(owner, self.quantizer)
         if not callable(encode):
             raise check.fail(owner, "encode", "a function that gives the latents of a probe", encode)
         self.encode = model_of(encode) if isinstance(encode, nn.Module) else encode
         self.every, self.neighbours = check.integer(owner, "every", every), check.integer(owner, "neighbours", neighbours)
         self.probe = copied(probe, owner)
+        self._check_device()
         if not all(bool(part.isfinite().all()) for part in tensors(self.probe)):
             raise ValueError("The 'probe' parameter of Transport must be finite. It has values that are not.")
-        self._check_device()
         self.updates = 0
         self._latents: Tensor | None = None  # of the last pass, [N, D], as they are compared with the codes
         self._started = False
@@ -196,12 +192,17 @@ class Transport:
                 raise ValueError(f"The 'probe' of Transport must be on {device}, where the codes are. Got {part.device}.")
 
 
-def _check_quantizer(owner: str, quantizer: Any) -> None:
+def _codes_of(owner: str, quantizer: Any) -> Callable[[], Tensor]:
+    """What gives the codes of a quantizer that keeps them, so that each can be moved."""
     if not isinstance(quantizer, nn.Module):
         raise check.fail(owner, "quantizer", "a module with a codebook", quantizer)
     check_heads(owner, quantizer)
+    codes, name = finder(owner, quantizer), type(quantizer).__name__
     if isinstance(quantizer, VectorQuantize):
         check_carried(owner, quantizer)
+    elif not stored(quantizer, codes()):
+        raise check.fail(owner, "quantizer", "one that keeps its codes, and does not make them of something else", name)
+    return codes
 
 
 def check_carried(owner: str, quantizer: VectorQuantize, name: str = "quantizer") -> None:

@@ -15,6 +15,7 @@ from vqtheory.claims.laws import (
     straight_through,
     trained,
     transients,
+    transport,
 )
 
 LAWS = (
@@ -32,4 +33,5 @@ LAWS = (
     maps_runaway,
     straight_through,
     trained,
+    transport,
 )
