@@ -377,7 +377,24 @@ class TestInTraining:
         assert plain < 0.6
 
     def test_by_the_command(self, monkeypatch, capsys, tmp_path):
-        small = "--size 16 --codes 16 --dim 4 --batch-size 4 --steps 3 --transport 2 --latents 0 3 --save".split()
+        small = [
+            "--size",
+            "16",
+            "--codes",
+            "16",
+            "--dim",
+            "4",
+            "--batch-size",
+            "4",
+            "--steps",
+            "3",
+            "--transport",
+            "2",
+            "--latents",
+            "0",
+            "3",
+            "--save",
+        ]
         monkeypatch.setattr(sys, "argv", ["vqtheory", "train", *small, str(tmp_path)])
         assert app.main() == 0
         assert "transport=2" in capsys.readouterr().out

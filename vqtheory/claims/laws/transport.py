@@ -17,7 +17,8 @@ from vqtheory.measure import cells
 from vqtheory.protocols import Batches
 from vqtheory.rules import VQ, Transport
 from vqtheory.simulation.follow import follow
-from vqtheory.streams import Distribution, Gaussian, Latents, Recorded, Scaling as Growth, Stream, Translation, Uniform
+from vqtheory.streams import Distribution, Gaussian, Latents, Recorded, Stream, Translation, Uniform
+from vqtheory.streams import Scaling as Growth
 
 LAW = "transport"
 TINY = Transport(VQ(1e-15))
@@ -26,8 +27,8 @@ LINE, CENTRED = Uniform(dim=1), Distribution("uniform", loc=-0.5)  # about 0 a c
 
 @claim(
     key="transport-translation",
-    statement="With transport all codes live during a translation at any speed, and by single samples too (usage, K = 16 and "
-    "64, up to 10 widths per update)",
+    statement="With transport all codes live during a translation at any speed, and by single samples too (usage, K = 16 "
+    "and 64, up to 10 widths per update)",
     source=DERIVED,
     law=LAW,
     strength="law",
@@ -51,8 +52,8 @@ def translated(effort: Effort, seed: int) -> list[float]:
 
 @claim(
     key="transport-error",
-    statement="A code that a shrinking cloud carries errs by the distance to its nearest latent: in the plane as B^(-1/2), B "
-    "samples (exponent)",
+    statement="A code that a shrinking cloud carries errs by the distance to its nearest latent: in the plane as B^(-1/2) "
+    "(exponent in the samples B)",
     source=DERIVED,
     law=LAW,
     strength="law",
@@ -92,7 +93,7 @@ def carrying_codes(batch_size: int, rate: float) -> float:
 
 @claim(
     key="transport-survivors",
-    statement="In a cloud that shrinks, codes carried by the nearest of B samples live up to K_live of what that leaves behind "
+    statement="In a cloud that shrinks, codes carried by the nearest of B samples live up to K_live of the error that is left "
     "(survivors over the law's, to a tenth, B = 8 and 16)",
     source=DERIVED,
     law=LAW,
@@ -138,8 +139,8 @@ def increases(effort: Effort, seed: int) -> list[float]:
 
 @claim(
     key="transport-fresh-probe",
-    statement="Carried by fresh samples codes also walk at random by the scatter of single moves: as the root of the updates "
-    "(exponent)",
+    statement="Carried by fresh samples codes also walk at random by the scatter of single moves (distance: exponent in the "
+    "updates)",
     source=DERIVED,
     law=LAW,
     strength="law",
@@ -233,8 +234,8 @@ def swapped(effort: Effort, seed: int) -> list[float]:
 
 @claim(
     key="transport-of-the-toy",
-    statement="The toy's cloud that shrinks by 3 % per update, in which TransVQ loses most of its 16 codes: VQ with transport "
-    "loses one at most (share alive at the end)",
+    statement="The toy's cloud that shrinks by 3 % per update, in which TransVQ loses most of 16 codes: VQ with transport loses "
+    "one at most (share alive at the end)",
     source=OBSERVED,
     law=LAW,
     strength="description",
