@@ -43,9 +43,10 @@ class Transport:
     many as the codes, or more. Latents that are not finite count nowhere.
 
     What an optimizer remembers of the codes stays as it is: a gradient is a difference of latents and codes, which a
-    common move does not change, and measured, Adam's moments set to zero at each move cost codes (see the notes). EMA's
-    running means move with its codes. Codes that are all zero, because the quantizer has not started, are left to start,
-    and codes held by ``requires_grad_(False)`` stay.
+    common move does not change. (Measured with Adam, 512 codes on faces, two seeds: as many codes are in use in any case;
+    with the first moment set to zero at each move there is a tenth more distortion, with both as much as without.) EMA's
+    running means move with its codes. Codes that are all zero, because the quantizer has not started, are left to start, and
+    codes held by ``requires_grad_(False)`` stay.
 
     Several processes move their codes alike, as the probe of the first one says; each has to call `step`. Autocast is off
     during the pass, so that a small move is not lost in few digits. The model may be compiled, before or after.
