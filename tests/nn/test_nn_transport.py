@@ -417,6 +417,11 @@ REFUSED = [
     (lambda: stepped(layer_of(), [(randn(1, 2, 4),)]), "'encode' parameter of Transport must be a dense tensor"),
     (lambda: stepped(layer_of(), [randn(1, 2, 4), randn(1, 3, 4)]), "must keep its 2 latents. Got 3."),
     (lambda: stepped(OfTaming(), [randn(1, 2, 5)]), "must have an axis of 4. Got (1, 2, 5)."),
+    (
+        lambda: VectorQuantize(4, 8, rules.Transport(rules.VQ())),
+        "the rule inside, whose codes vqtheory.nn.Transport carries",
+    ),
+    (lambda: Monitor(layer_of()).step(), "'model' parameter of Monitor.step must be the model that the quantizer"),
     (lambda: TrainingConfig(transport=0), "'transport' parameter of train must be an int >= 1. Got 0."),
     (lambda: TrainingConfig("transvq", transport=5), "'rule' parameter of train must be one with codes of its own"),
 ]

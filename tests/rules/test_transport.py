@@ -61,6 +61,7 @@ def test_a_run_is_configured_saved_and_resumed(tmp_path):
     assert again.config.rule == rule
     np.testing.assert_array_equal(again.codes, whole.codes)
     assert whole.used.all()
+    assert whole.history["distortion_over_optimum"].null_count() == 0, "it is measured as the rule inside is"
     assert vq.simulate(VQ(0.5), stream, steps=300, **options).used.sum() == 1
 
 

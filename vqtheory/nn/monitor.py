@@ -167,6 +167,7 @@ class Monitor:
         """Latents of the probe, [n, D]; no random number of the training is drawn."""
         if self.transport is not None:
             return self.transport.latents()
+        check.instance("Monitor.step", "model", model, nn.Module, "the model that the quantizer is a part of")
         model, (inputs, options) = model_of(model), copied((inputs, options))
         self._caught, self._looking = None, True
         try:

@@ -154,7 +154,7 @@ def under(rule: protocols.Rule, optimizer: str | None, rate: Any, momentum: floa
 
 def projects(rule: protocols.Rule) -> bool:
     """Whether a rule compares latents with its codes elsewhere than where they are."""
-    return getattr(type(rule), "project", Rule.project) is not Rule.project
+    return getattr(declared(rule, "project"), "__func__", None) is not Rule.project
 
 
 def check_start(owner: str, start: str) -> None:
