@@ -76,7 +76,7 @@ LATENTS = np.array([[0.0, 0.3], [1.0, 0.7], [0.4, 0.6]])
 UNIFORM = stats.uniform()
 STREAM = streams.Stream(streams.Uniform(dim=2))
 MAP = rules.SimVQ()
-BATCHES = protocols.Batches(LATENTS[None])
+BATCHES = protocols.Batches(LATENTS[None], 0.1 * LATENTS[None])
 SPEED = {"width": 1.0, "dim": 1, "density": None, "direction": 1, "batch_size": 1, "steps": None}
 HIDDEN = {"source": None, "form": "gaussian", "direction": None}
 
@@ -225,6 +225,7 @@ ROWS = {
     "rules.EMA": {"decay": 0.9, "smoothing": 0.0, "start": "matched"},
     "rules.NSVQ": {"step_size": 0.05, "bandwidth": 1.0, "strength": None, "form": "gaussian", "start": "matched"},
     "rules.VQ": {"step_size": 0.05, "clock": "step", "start": "matched"},
+    "rules.Transport": {"rule": rules.VQ(0.05), "neighbours": 1},
     "rules.CosineVQ": {"step_size": 0.05, "start": "matched"},
     "rules.SimVQ": {"step_size": 0.05, "bias": True, "optimizer": "sgd", "start": "matched"},
     "rules.TrainedVQ": {

@@ -18,6 +18,7 @@ from vqtheory.claims.laws import (
     straight_through,
     trained,
     transients,
+    transport,
 )
 
 LAWS = (
@@ -38,4 +39,5 @@ LAWS = (
     maps_runaway,
     straight_through,
     trained,
+    transport,
 )
