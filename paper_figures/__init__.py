@@ -15,6 +15,7 @@ FIGURES = (
     "survivors",
     "hysteresis",
     "dimensions",
+    "potential",
     "phase",
     "bias",
     "capture",

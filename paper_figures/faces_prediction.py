@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -12,15 +13,34 @@ import polars as pl
 from matplotlib.axes import Axes
 from scipy import stats
 
+from vqtheory.theory import transient_codes
+
 TABLE, SUFFIX = "faces", ".png"
 PREDICTIONS = {
     "the law, of the measured drift": pl.col("predicted"),
+    "the law of a growing ball": pl.struct("codes", "dim", "label", "looks").map_elements(
+        lambda row: transient(**row), return_dtype=pl.Float64
+    ),
     "replay: the probe's motion": pl.col("replayed").list.get(0),
     "replay: growth and shift alone": pl.col("replayed").list.get(1),
     "replay: shift alone": pl.col("replayed").list.get(2),
 }
-COLORS = ("#c0392b", "#1f77b4", "#2a9d55", "#8856a7")
-MARKERS = ("o", "s", "^", "D")
+COLORS = ("#c0392b", "#e08e1b", "#1f77b4", "#2a9d55", "#8856a7")
+MARKERS = ("o", "v", "s", "^", "D")
+
+
+def transient(codes: int, dim: int, label: str, looks: list[dict]) -> float:
+    """The codes that 99 % of a ball are given once it has grown as the probe's spread did.
+
+    In as many dimensions as the probe fills in the median, rounded up, at the step size 2 lr / D of the training.
+    """
+    steps, spread = (np.array([look[name] for look in looks]) for name in ("step", "spread"))
+    every = np.diff(steps)
+    growth = np.repeat(np.diff(np.log(spread)) / every, every)
+    filled = math.ceil(np.median([look["dimension"] for look in looks]))
+    rate = float(label.rsplit(" ", 1)[1])
+    found = transient_codes(codes, 2 * rate / dim, growth=growth, dim=filled, steps=len(growth), records=2)
+    return float(found.carrying[-1])
 
 
 class Agreement(NamedTuple):
@@ -54,7 +74,7 @@ def draw_scatter(axes: Axes, rows: pl.DataFrame) -> None:
     line = np.array([1, 1000])
     axes.fill_between(line, line / 2, 2 * line, color="0.93", lw=0, gid="law")
     axes.plot(line, line, color="0.6", lw=1, gid="law")
-    for name, color, marker in list(zip(PREDICTIONS, COLORS, MARKERS, strict=True))[:2]:
+    for name, color, marker in list(zip(PREDICTIONS, COLORS, MARKERS, strict=True))[:3]:
         axes.plot(rows["carrying"], rows[name], marker, color=color, alpha=0.7, label=name)
     axes.set(xscale="log", yscale="log", xlim=(1.5, 300), ylim=(1.5, 300), xlabel="observed", ylabel="predicted")
     axes.legend(loc="upper left")

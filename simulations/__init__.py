@@ -17,6 +17,7 @@ EXPERIMENTS = (
     "survivors",
     "hysteresis",
     "dimensions",
+    "potential",
     "phase",
     "bias",
     "capture",

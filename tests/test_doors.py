@@ -76,11 +76,23 @@ LATENTS = np.array([[0.0, 0.3], [1.0, 0.7], [0.4, 0.6]])
 UNIFORM = stats.uniform()
 STREAM = streams.Stream(streams.Uniform(dim=2))
 MAP = rules.SimVQ()
-BATCHES = protocols.Batches(LATENTS[None])
+BATCHES = protocols.Batches(LATENTS[None], 0.1 * LATENTS[None])
 SPEED = {"width": 1.0, "dim": 1, "density": None, "direction": 1, "batch_size": 1, "steps": None}
 HIDDEN = {"source": None, "form": "gaussian", "direction": None}
 
 RUN = "saved run"
+
+DRIFT = {
+    "velocity": 1e-3,
+    "growth": 0.0,
+    "matrix": None,
+    "step_size": 0.1,
+    "rule": None,
+    "batch_size": 8,
+    "trailing_layer": True,
+    "seed": 0,
+}
+CLOUD = np.random.default_rng(0).random((100, 2))
 
 ROWS = {
     "theory.adam_critical_speed": {"num_codes": 4, "step_size": 0.1, "batch_size": 8},
@@ -97,6 +109,7 @@ ROWS = {
         "captured": 0.0,
         "crowd": False,
     },
+    "theory.critical_drift": {"cloud": CLOUD, "num_codes": 4, **DRIFT},
     "theory.critical_shrink_rate": {"num_codes": 3, "step_size": 0.1},
     "theory.critical_speed": {"num_codes": 3, "step_size": 0.1, **SPEED},
     "theory.edge_bias": {"bandwidth": 0.1, "radius": 0.1, "strength": 0.5, "density": 1.0, "reach": 1.0},
@@ -111,6 +124,7 @@ ROWS = {
     "theory.largest_lag": {"speed": 0.001, "decay": 0.9},
     "theory.steady_speed": {"tau": 1.0, "decay": 0.9, "variance": 0.1},
     "theory.largest_codebook": {"speed": 0.001, "step_size": 0.1, **SPEED},
+    "theory.live_codes": {"cloud": CLOUD, **DRIFT},
     "theory.mean_motion": {
         "rule": rules.VQ(0.1),
         "density": UNIFORM,
@@ -139,6 +153,13 @@ ROWS = {
     "theory.straight_through_target": {"latents": LATENTS, "gradient": LATENTS, "rescale": 1.0},
     "theory.surviving_codes": {"speed": 0.001, "step_size": 0.1, "num_codes": None, **SPEED},
     "theory.tail_edges": {"lag": 1e-3, "density": stats.norm(), "direction": 1},
+    "theory.which_codebook": {
+        "latents": np.stack([CLOUD, CLOUD + 1e-3]),
+        "num_codes": 4,
+        "every": 1,
+        "batch_size": 8,
+        "rules": (rules.VQ(0.1),),
+    },
     "theory.tangent_kernel": {
         "rule": MAP,
         "state": MAP.init(CODES),
@@ -146,6 +167,16 @@ ROWS = {
         "tolerance": None,
         "steps": 4,
         "seed": 0,
+    },
+    "theory.transient_codes": {
+        "num_codes": 4,
+        "step_size": 0.1,
+        "velocity": 0.001,
+        "growth": 0.0,
+        "dim": 1,
+        "density": None,
+        "steps": 50,
+        "records": 2,
     },
     "theory.uncrowded_codes": {"rate": 0.01, "step_size": 0.1},
     "theory.weight_decay_speed": {"step_size": 0.1, "weight_decay": 0.01, "distance": 0.5},
@@ -166,6 +197,7 @@ ROWS = {
     "reference.lloyd_max": {"distribution": UNIFORM, "num_codes": 2},
     "reference.optimal_1d": {"samples": [0.0, 1.0, 3.0], "num_codes": 2},
     "reference.panter_dite": {"distribution": UNIFORM, "num_codes": 2},
+    "reference.random_swap": {"latents": LATENTS, "num_codes": 2, "swaps": 1, "seed": 0},
     "reference.zador": {"density_norm": 1.0, "num_codes": 2, "dim": 2, "moment": None},
     "assign.nearest": {"latents": LATENTS, "codes": CODES},
     "assign.threads": {"number": 1},
@@ -203,6 +235,7 @@ ROWS = {
         "decay": 0.9,
     },
     "rules.VQ": {"step_size": 0.05, "clock": "step", "start": "matched"},
+    "rules.Transport": {"rule": rules.VQ(0.05), "neighbours": 1},
     "rules.CosineVQ": {"step_size": 0.05, "start": "matched"},
     "rules.SimVQ": {"step_size": 0.05, "bias": True, "optimizer": "sgd", "start": "matched"},
     "rules.TrainedVQ": {
@@ -252,6 +285,7 @@ ROWS = {
     },
 }
 VARIANTS = [  # other ways through the same door
+    ("theory.transient_codes", {"num_codes": 4, "step_size": 0.1, "growth": -0.01, "dim": 2, "steps": 50, "records": 2}),
     ("theory.steady_state", {"num_codes": 3, "lag": 0.001, "density": stats.norm()}),
     ("theory.surviving_codes", {"speed": 0.01, "step_size": 0.1, "density": stats.norm()}),
     ("theory.critical_speed", {"num_codes": 2, "step_size": 0.1, "steps": 1000, "batch_size": 8}),
@@ -307,7 +341,9 @@ RESULTS = (
     "streams.Snapshot",
     "streams.Drift",
     "rules.Rule",
+    "theory.CodebookSizes",
     "theory.Cure",
+    "theory.LiveCodes",
     "theory.Prediction",
 )
 
@@ -437,6 +473,7 @@ def test_every_public_callable_has_a_row():
         assert set(named) == set(ROWS[name]), f"The row of {name} lacks a parameter."
 
 
+@pytest.mark.filterwarnings("ignore:.*are fewer than t(wo|en) to:UserWarning")
 @pytest.mark.parametrize(
     "room", ["theory", "measure", "reference", "assign", "streams", "rules", "schedules", "vqtheory", "methods"]
 )

@@ -56,8 +56,9 @@ class TestSimulated:
         again = diagnose(run).replayed()
         assert again.config.rule == rules.VQ(0.1)
         assert abs(int(again.used.sum()) - int(run.used.sum())) <= 1
-        fewer = diagnose(run).replayed(rules.NSVQ(0.1, bandwidth=0.3, form="propagate"), codes=8)
-        assert fewer.codes.shape == (8, 1)
+        carried = diagnose(run).replayed(rules.Transport(rules.VQ(0.1, start="published")), codes=24)
+        assert carried.config.rule == rules.Transport(rules.VQ(0.1))
+        assert (carried.codes.shape, carried.used.all()) == ((24, 1), True)
         uneven = dataclasses.replace(recording, steps=recording.steps + (np.arange(30) > 3))
         with pytest.raises(ValueError, match="equally far apart"):
             _ = uneven.stream

@@ -6,7 +6,7 @@ A new rule is a row here, an entry in `twins.py` and a row of docs/rules.md.
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from vqtheory.rules import EMA, NSVQ, VQ, CosineVQ, Rule, SimVQ, TrainedVQ, TransVQ
+from vqtheory.rules import EMA, NSVQ, VQ, CosineVQ, Rule, SimVQ, TrainedVQ, Transport, TransVQ
 from vqtheory.schedules import exponential, harmonic
 
 
@@ -64,6 +64,9 @@ TABLE = [
             TrainedVQ(0.25, optimizer="sgd", momentum=0.5, start="published"),
             TrainedVQ(0.01, weight_decay=0.1),
         ],
+    ),
+    Row(
+        [Transport(VQ(0.25)), Transport(EMA(decay=0.75, smoothing=1e-5)), Transport(CosineVQ(0.25))],
     ),
 ]
 

@@ -7,7 +7,8 @@ import math
 
 import numpy as np
 
-from vqtheory.rules import EMA, NSVQ, VQ, CosineVQ, SimVQ, TrainedVQ, TransVQ
+from vqtheory import Batches
+from vqtheory.rules import EMA, NSVQ, VQ, CosineVQ, SimVQ, TrainedVQ, Transport, TransVQ
 
 TWINS = {}  # of a class of rules: (rule, state, batches) -> fields of the state after the batches
 MAPS = {}  # of a class of map rules: (base, parameters) -> the map's output
@@ -186,6 +187,31 @@ def play_nsvq(rule, state, batches):
         else:
             codes = nsvq(codes, x, rate, bandwidth, strength, rule.form, weight)
     return {"codes": codes}
+
+
+def carried(codes, before, moved, weight, neighbours):
+    """c_j += the mean of d_i over the latents nearest to c_j, each as often as it weighs, `neighbours` in all."""
+    codes, moves = codes.copy(), np.zeros_like(codes)
+    for j, code in enumerate(codes):
+        _, squared = nearest(code, before)
+        order, total = np.argsort(squared, kind="stable"), 0.0
+        for i in order:
+            share = min(weight[i], neighbours - total)
+            total += share
+            moves[j] += share * moved[i]
+        moves[j] /= total
+    return codes + moves
+
+
+@twin_of(Transport)
+def play_transport(rule, state, batches):
+    """The codes carried, in all arrays where they are kept, and then an update of the rule inside, by its own `advance`."""
+    for x, moved, weight in zip(batches.x, batches.displacement, batches.weight, strict=True):
+        before, after = rule.project(x - moved), rule.project(x)
+        move = carried(state.codes, before, after - before, weight, rule.neighbours) - state.codes
+        state = state._replace(**{name: rule.project(getattr(state, name) + move) for name in rule.places})
+        state, _ = rule.rule.advance(state, Batches(x[None], weight=weight[None]))
+    return state._asdict()
 
 
 class Optimizer:

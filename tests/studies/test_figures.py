@@ -193,9 +193,24 @@ def agreement(figure: Figure, table: pl.DataFrame) -> None:
     assert points(line)[0] == near(points(line)[1])
     x, y = area.get_paths()[0].vertices.T
     assert sorted(set(np.round(y / x, 9))) == [0.5, 2]
-    (dots,) = [line for line in scatter.lines if line.get_label().startswith("the law")]
+    (dots,) = [line for line in scatter.lines if line.get_label().startswith("the law, ")]
     rows = table.filter(group="sgd")
     assert points(dots) == (near(rows["carrying"]), near(rows["predicted"]))
+
+
+def diagonals(figure: Figure, table: pl.DataFrame) -> None:
+    """Simulated = law, and 15 % about it; the law's numbers are those that `live_codes` has."""
+    for axes in panels(figure):
+        (line,) = laws(axes)
+        assert points(line)[0] == near(points(line)[1])
+        runs = table.filter(drift=axes.get_title())
+        dots = [points(line) for line in axes.lines if line.get_gid() != "law"]
+        assert sorted(np.concatenate([y for _, y in dots])) == sorted(runs["carrying"])
+        for x, y in dots:
+            assert set(zip(x, y, strict=True)) <= set(zip(runs["law"], runs["carrying"], strict=True))
+    (row,) = table.filter(source="uniform", dim=1, drift="translation").iter_rows(named=True)
+    lag = row["lag"] * 12**-0.5
+    assert row["law"] == pytest.approx((9 / (32 * lag)) ** (1 / 3), rel=0.03)
 
 
 HELD = {
@@ -203,6 +218,7 @@ HELD = {
     "survivors": survivors,
     "hysteresis": swell,
     "dimensions": cube,
+    "potential": diagonals,
     "phase": boundaries,
     "bias": displacements,
     "capture": captures,

@@ -251,6 +251,20 @@ def test_bad_input_is_refused(call, arguments, sentence):
     assert sentence in err
 
 
+def test_latents_as_they_drifted(call, tmp_path):
+    """A file of latents or a Monitor's recording in place of a speed; the answer is that of `which_codebook`."""
+    x = np.random.default_rng(0).standard_normal((400, 2))
+    frames, file = np.stack([x, x + 1e-3]), tmp_path / "latents.npy"
+    np.save(file, frames)
+    status, out, _ = call("--num-codes", "16", "--latents", str(file), "--every", "10")
+    assert (status, out) == (0, f"{theory.which_codebook(frames, 16, every=10)}\n")
+    diagnosis = vq.diagnose(frames, x[:4], every=10)
+    diagnosis.recording.save(tmp_path / "seen.npz")
+    assert call("--num-codes", "16", "--latents", str(tmp_path / "seen.npz"))[1] == out
+    assert "leave out --speed beside" in call("--num-codes", "16", "--latents", str(file), "--speed", "1")[2]
+    assert "needs --speed" in call("--num-codes", "16")[2]
+
+
 def test_what_cannot_be_cured_is_not_said_to_be(call):
     assert "NSVQ" not in call("--num-codes", "64", "--speed", "0.02")[1]
     alone = predict("vq", num_codes=64, speed=0.02).cures[2]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 from vqtheory.cli.options import number, option, read, say
@@ -10,7 +11,9 @@ from vqtheory.cli.options import number, option, read, say
 def predict(
     *,
     num_codes: Annotated[str, option("INT")],
-    speed: Annotated[str, option("REAL")],
+    speed: Annotated[str | None, option("REAL")] = None,
+    latents: Annotated[Path | None, option("FILE|FOLDER")] = None,
+    every: Annotated[str | None, option("INT", "1")] = None,
     rule: Annotated[str, option("{vq,sgd,adam,ema,nsvq}|TEXT")] = "vq",
     step_size: Annotated[str | None, option("REAL", "0.05; adam 1e-5")] = None,
     momentum: Annotated[str | None, option("REAL", "0")] = None,
@@ -26,9 +29,15 @@ def predict(
 ) -> None:
     """Say how many codes a drift leaves alive, and which step size, codebook or decay would save all.
 
+    Either of a drift of a given speed, or of latents as they drifted: then for plain VQ, EMA and Adam alike, with the
+    distortion that each codebook buys.
+
     Args:
         num_codes: How many codes.
         speed: How far the latents move per update of the codebook, in their own unit.
+        latents: In place of a speed, latents [time, N, D] of one and the same batch (.npy), a Monitor's recording (.npz), or
+            the folder of a training.
+        every: With latents, updates from one time to the next.
         rule: How the codebook moves: vq by online k-means, sgd by SGD with momentum, adam by Adam, ema by running means,
             nsvq by running means with a kernel, or with a step size or a bandwidth in its gaussian form; or any rule as a
             call, e.g. "EMA(decay=0.9)".
@@ -46,6 +55,15 @@ def predict(
     """
     from vqtheory import theory
 
+    if latents is not None:
+        options = {"speed": speed, "step_size": step_size, "momentum": momentum, "decay": decay, "bandwidth": bandwidth}
+        options |= {"strength": strength, "width": width, "dim": dim, "density": density, "direction": direction}
+        _refuse_beside(latents, options | {"steps": steps})
+        sizes = {"num_codes": num_codes, "batch_size": batch_size, "every": every}
+        counts: dict[str, Any] = {name: number(text) for name, text in sizes.items() if text is not None}
+        return say(theory.which_codebook(_seen(latents), **counts))
+    if speed is None:
+        raise ValueError("vqtheory predict needs --speed, how far the latents move per update, or --latents.")
     texts = {
         "num_codes": num_codes,
         "speed": speed,
@@ -57,3 +75,21 @@ def predict(
     texts |= {"direction": direction, "steps": steps}
     numbers: dict[str, Any] = {name: number(text) for name, text in texts.items() if text is not None}
     say(theory.predict(rule, **numbers, density=None if density is None else read("stream", density)))
+
+
+def _seen(source: Path) -> Any:
+    """Latents at successive times, or the recording that has them."""
+    if source.suffix == ".npy":
+        from vqtheory._base.files import load_array
+
+        return load_array(str(source))
+    from vqtheory.diagnosis.intake import recording_of
+
+    return recording_of(source, None, None, 1, None)
+
+
+def _refuse_beside(latents: Path, options: dict[str, str | None]) -> None:
+    for name, text in options.items():
+        if text is not None:
+            option = f"--{name.replace('_', '-')}"
+            raise ValueError(f"Latents have their own drift: leave out {option} beside --latents {latents}.")

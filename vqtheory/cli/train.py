@@ -37,6 +37,7 @@ def train(
     clip: Annotated[str | None, option("REAL", "none")] = None,
     beta: Annotated[str | None, option("REAL", "0.25")] = None,
     replace_every: Annotated[str | None, option("INT", "never")] = None,
+    transport: Annotated[str | None, option("INT", "never")] = None,
     estimator: Annotated[str | None, option("{straight-through,rotation,code-gradient}", "straight-through")] = None,
     amp: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
     seed: Annotated[str | None, option("INT", "0")] = None,
@@ -66,6 +67,8 @@ def train(
         clip: Largest norm of the gradient. That of the codebook is never clipped.
         beta: Weight of the commitment loss.
         replace_every: After so many updates each, put codes that were not chosen since on latents; optional, off by default.
+        transport: After so many updates each, move every code as the nearest latents of one fixed batch have moved since;
+            optional, off by default. 10 costs little.
         estimator: How the decoder's gradient passes the quantizer.
         amp: Compute convolutions in bfloat16.
         seed: The same seed gives the same run on a CPU with the same number of threads.
@@ -78,7 +81,7 @@ def train(
     given: dict[str, Any] = {"rule": rule, "model": model, "data": data, "estimator": estimator}
     numbers = {"codes": codes, "dim": dim, "codebook_dim": codebook_dim, "size": size, "steps": steps, "seed": seed}
     numbers |= {"batch_size": batch_size, "lr": lr, "lr_decay": lr_decay, "codebook_lr": codebook_lr, "clip": clip}
-    numbers |= {"beta": beta, "replace_every": replace_every, "records": records}
+    numbers |= {"beta": beta, "replace_every": replace_every, "transport": transport, "records": records}
     given |= {name: number(text) for name, text in numbers.items() if text is not None}
     given |= {"codebook_optimizer": codebook_optimizer, "latents": latents and tuple(map(number, latents))}
     given |= {"amp": amp or None}

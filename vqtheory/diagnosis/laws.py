@@ -182,17 +182,44 @@ def _of_averages(recording: Recording, i: int, rule: Rule) -> Outlook:
 
 
 def _of_adam(recording: Recording, i: int, rule: Rule) -> Outlook:
-    """The law of Adam, of steps that can follow; a cloud along a diagonal has its speed and spread in each coordinate."""
+    """The law of Adam, of steps that can follow."""
     motion = recording.motion
-    speed, share = float(motion.speed[i]), math.sqrt(np.sum(motion.direction[i] ** 4))
-    can_follow = speed * np.abs(motion.direction[i]).max() < recording.rates[i + 1]
-    if can_follow and motion.dimension[i] <= _ONE and recording.batch_size is not None:
-        answer = _predicted(recording, i, rule, speed=speed * share, width=float(motion.length[i]))
+    can_follow = motion.speed[i] * np.abs(motion.direction[i]).max() < recording.rates[i + 1]
+    if can_follow and recording.batch_size is not None:
+        ask = _of_adam_on_a_line if motion.dimension[i] <= _ONE else _of_adam_in_a_box
+        answer = ask(recording, i, rule)
         if not math.isnan(answer.survivors):
-            critical = answer.critical_speed / share
-            cures = [cure for cure in answer.cures if cure.knob != SPEED]
-            return answer._replace(critical_speed=critical, cures=(slower(speed, critical), *cures) if cures else ())
+            return answer
     return _of_adam_steps(recording, i)
+
+
+def _of_adam_on_a_line(recording: Recording, i: int, rule: Rule) -> Outlook:
+    """A cloud along a diagonal has its speed and spread in each coordinate."""
+    motion = recording.motion
+    share = math.sqrt(np.sum(motion.direction[i] ** 4))
+    answer = _predicted(recording, i, rule, speed=float(motion.speed[i]) * share, width=float(motion.length[i]))
+    return _scaled(answer, float(motion.speed[i]), share)
+
+
+def _of_adam_in_a_box(recording: Recording, i: int, rule: Rule) -> Outlook:
+    """In as many dimensions as leave the most codes; a box is longer along the drift than a cube of its volume."""
+    sides, length, speed = recording.motion.sides[i], float(recording.motion.length[i]), float(recording.motion.speed[i])
+    most = max(2, min(int(math.log2(len(recording.codes))), int(np.count_nonzero(sides > 0))))
+    outlooks = []
+    for d in range(2, most + 1):
+        width = float(np.exp(np.mean(np.log(sides[:d]))))
+        longer = length / width
+        answer = _predicted(recording, i, rule, dim=d, width=width, speed=speed * longer)
+        if answer.survivors >= 2**d:
+            outlooks.append(_scaled(answer, speed, longer))
+    return max(outlooks, key=lambda answer: answer.critical_speed, default=_none("Too few codes to an axis for the law."))
+
+
+def _scaled(answer: Outlook, speed: float, factor: float) -> Outlook:
+    """An answer that was asked with the speed times a factor."""
+    critical = answer.critical_speed / factor
+    cures = [cure for cure in answer.cures if cure.knob != SPEED]
+    return answer._replace(critical_speed=critical, cures=(slower(speed, critical), *cures) if cures else ())
 
 
 def _of_adam_steps(recording: Recording, i: int) -> Outlook:
@@ -204,8 +231,7 @@ def _of_adam_steps(recording: Recording, i: int) -> Outlook:
         critical,
         (slower(speed, critical), Cure(LEARNING_RATE, "at least", speed * steepest)),
         "In the long run Adam moves no coordinate by more than the learning rate in an update, and no code can follow a "
-        "faster drift. How many of the codes that can follow are alive is known in one dimension only, for VQ and steps "
-        "below its cells.",
+        "faster drift. How many of the codes that can follow are alive is known for VQ and steps below its cells only.",
         "the reach of Adam's steps",
     )
 

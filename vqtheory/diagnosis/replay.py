@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from vqtheory import rules
 from vqtheory._base import check
 from vqtheory._base.randomness import Purpose, generator
 from vqtheory.diagnosis.recording import Recording
@@ -22,7 +23,7 @@ def play(recording: Recording, rule: Rule | None, codes: int | None, seed: int) 
     start = latents[np.resize(order, number)]  # of equal codes the first alone wins, as in the layer
     rule = own_rule(recording) if rule is None else rule
     return simulate(
-        replace(rule, start="matched") if hasattr(rule, "start") else rule,  # type: ignore[type-var]
+        _matched(rule),
         stream,
         codes=start,
         steps=stream.steps - 1,
@@ -32,6 +33,13 @@ def play(recording: Recording, rule: Rule | None, codes: int | None, seed: int) 
         records=1,
         progress=False,
     )
+
+
+def _matched(rule: Rule) -> Rule:
+    """The rule from a matched start, if it knows of others."""
+    if isinstance(rule, rules.Rule):
+        return rule.matched()
+    return replace(rule, start="matched") if hasattr(rule, "start") else rule  # type: ignore[type-var]
 
 
 def own_rule(recording: Recording) -> Rule:

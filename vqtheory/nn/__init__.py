@@ -12,6 +12,7 @@ from vqtheory.nn.monitor import Monitor
 from vqtheory.nn.quantize import Info, Quantized, VectorQuantize, step_size
 from vqtheory.nn.replacement import Replacement
 from vqtheory.nn.training.loop import resume, train
+from vqtheory.nn.transport import Transport
 
 __all__ = [
     "Info",
@@ -19,6 +20,7 @@ __all__ = [
     "Quantized",
     "Replacement",
     "TamingQuantizer",
+    "Transport",
     "VectorQuantize",
     "compare",
     "evaluate",

@@ -32,7 +32,7 @@ def _parts(value: Any) -> Iterable[Any]:
     return ()
 
 
-def copied(value: Value) -> Value:
+def copied(value: Value, owner: str = "Monitor") -> Value:
     """A batch that shares nothing with the loop's, which may fill its buffers anew or take things out of its dicts.
 
     Modules stay the loop's own.
@@ -43,7 +43,7 @@ def copied(value: Value) -> Value:
         return copy.deepcopy(value, memo)
     except Exception as error:  # each kind of object has its own reasons not to be copied
         reason = str(error).split(". ")[0].rstrip(".")
-        raise ValueError(f"The inputs of Monitor must be values that can be copied, such as tensors: {reason}.") from None
+        raise ValueError(f"The inputs of {owner} must be values that can be copied, such as tensors: {reason}.") from None
 
 
 def _remember(value: Any, memo: dict[int, Any], seen: set[int]) -> None:

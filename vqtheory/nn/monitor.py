@@ -12,9 +12,10 @@ from torch import Tensor, nn
 from vqtheory._base import check
 from vqtheory.diagnosis.recording import Recording, counted, joined, seen
 from vqtheory.nn.batches import copied, tensors
+from vqtheory.nn.foreign import check_heads, compared, finder, width_of
 from vqtheory.nn.ops import processes
 from vqtheory.nn.ops.hooks import Hook
-from vqtheory.nn.ops.mode import evaluating, repeated
+from vqtheory.nn.ops.mode import repeated, undisturbed
 from vqtheory.nn.ops.search import assign
 from vqtheory.nn.quantize import VectorQuantize, step_size
 from vqtheory.nn.wrappers import model_of, optimizer_of, quantizer_of
@@ -22,6 +23,8 @@ from vqtheory.protocols import Rule
 
 if TYPE_CHECKING:
     import polars as pl
+
+    from vqtheory.nn.transport import Transport
 
 _RECORDS = 64  # of more than twice as many every other one is dropped
 _SAMPLES = 1024  # of the probe's latents
@@ -58,6 +61,9 @@ class Monitor:
         Gives the codes, Tensor [K, D]; by default the quantizer's `codebook`, `embedding.weight` or `embed.weight`.
     codebook_weight : float, optional
         Of E|sg(x) - c|^2 / D in the loss, for the step size of SGD; by default the quantizer's own, or 1.
+    transport : Transport, optional
+        Of the same quantizer. Its probe then is the monitor's, and its pass of an update is not made twice:
+        ``monitor.step()`` stands after ``transport.step()``, and needs no images.
 
     Raises
     ------
@@ -90,16 +96,19 @@ class Monitor:
         rule: Rule | None = None,
         codebook: Callable[[], Tensor] | None = None,
         codebook_weight: float | None = None,
+        transport: Transport | None = None,
     ) -> None:
         self.quantizer = quantizer_of(quantizer)
+        if transport is not None and transport.quantizer is not self.quantizer:
+            raise check.fail("Monitor", "transport", "the one of the same quantizer", type(transport.quantizer).__name__)
+        self.transport = transport
         self.every = check.integer("Monitor", "every", every)
         self.optimizer = optimizer_of(optimizer)
         self.rule = getattr(self.quantizer, "rule", None) if rule is None else rule
         self.codebook_weight = _weight(self.quantizer) if codebook_weight is None else codebook_weight
         self.updates, self.batch_size = 0, 0
-        if getattr(self.quantizer, "heads", 1) != 1:
-            raise check.fail("Monitor", "quantizer", "one with a single head", f"heads={self.quantizer.heads}")
-        self._codebook = codebook or _finder(self.quantizer)
+        check_heads("Monitor", self.quantizer)
+        self._codebook = codebook or finder("Monitor", self.quantizer, "; or give its codes as `codebook`")
         codes = self._codes()
         self.pending = torch.zeros(len(codes), dtype=torch.int64, device=codes.device)
         if optimizer is not None and not self._group() and self._is_trained:
@@ -115,8 +124,11 @@ class Monitor:
         """Take the hook off the quantizer."""
         self._hook.remove()
 
-    def step(self, model: nn.Module, *inputs: Any, **options: Any) -> None:
-        """Count an update, and probe when it is time, by ``model(*inputs, **options)`` with the inputs of the first call."""
+    def step(self, model: nn.Module | None = None, *inputs: Any, **options: Any) -> None:
+        """Count an update, and probe when it is time, by ``model(*inputs, **options)`` with the inputs of the first call.
+
+        With a `transport` nothing needs to be given.
+        """
         if self._probe is None:
             self._probe = copied((inputs, options))
         self.updates += 1
@@ -126,7 +138,7 @@ class Monitor:
                 self._probe = None
 
     @torch.no_grad()
-    def look(self, step: int, model: nn.Module, *inputs: Any, **options: Any) -> None:
+    def look(self, step: int, model: nn.Module | None = None, *inputs: Any, **options: Any) -> None:
         """Record the state after `step` updates, of the latents that the model has for these inputs.
 
         A step that is not above the one before is left out, and so is a probe with values that are not finite.
@@ -138,7 +150,8 @@ class Monitor:
                 "No pass of the quantizer in training was counted since the probe before. Make the Monitor before "
                 "torch.compile, and call its step after each update."
             )
-        rows, codes = self._seen_by(model, inputs, options), self._codes().float().cpu().numpy().copy()
+        latents, codes = self._seen_by(model, inputs, options), self._codes().float().cpu().numpy().copy()
+        rows = latents[:: -(-len(latents) // _SAMPLES)].float().cpu().numpy().copy()
         if not (np.isfinite(rows).all() and np.isfinite(codes).all()):
             return
         record = seen(rows, codes)
@@ -150,21 +163,22 @@ class Monitor:
         if len(self._records) > 2 * _RECORDS:
             self._thin()
 
-    def _seen_by(self, model: nn.Module, inputs: tuple, options: dict) -> np.ndarray:
-        """Latents of the inputs, at most so many, [n, D]; no random number of the training is drawn."""
+    def _seen_by(self, model: Any, inputs: tuple, options: dict) -> Tensor:
+        """Latents of the probe, [n, D]; no random number of the training is drawn."""
+        if self.transport is not None:
+            return self.transport.latents()
+        check.instance("Monitor.step", "model", model, nn.Module, "the model that the quantizer is a part of")
         model, (inputs, options) = model_of(model), copied((inputs, options))
-        devices = [self.pending.device] if self.pending.is_cuda else []
         self._caught, self._looking = None, True
         try:
-            with evaluating(model), torch.random.fork_rng(devices):
-                torch.manual_seed(0)
+            with undisturbed([model], self.pending.device):
                 model(*inputs, **options)
         finally:
             self._looking = False
         if self._caught is None:
             raise ValueError("The quantizer of Monitor must be part of the model. It was not called.")
         rows, self._caught = self._caught, None
-        return rows[:: -(-len(rows) // _SAMPLES)].float().cpu().numpy().copy()
+        return rows
 
     @property
     def recording(self) -> Recording:
@@ -217,20 +231,12 @@ class Monitor:
 
     def _indices(self, latents: Tensor, output: Any) -> Tensor:
         """Which code each latent was given, [N]; -1 where masked."""
-        rows = latents.numel() // self._width
+        rows = latents.numel() // width_of(self.quantizer, self._codes())
         whole = (value for value in tensors(output) if not value.is_floating_point() and value.numel() == rows)
         indices = next(whole, None)
         if indices is None:  # as where they are returned one-hot
             indices = assign(self._rows(latents), self._codes())
         return indices.detach().reshape(-1)
-
-    @property
-    def _width(self) -> int:
-        """Dimensions of the latents, before the quantizer's own projection."""
-        if isinstance(self.quantizer, VectorQuantize):
-            return self.quantizer.dim
-        project = getattr(self.quantizer, "project_in", None)
-        return project.in_features if isinstance(project, nn.Linear) else self._codes().shape[1]
 
     def _count(self, indices: Tensor) -> None:
         if self.pending.device != indices.device:
@@ -244,9 +250,7 @@ class Monitor:
     @torch.no_grad()
     def _rows(self, latents: Tensor) -> Tensor:
         """Latents as they are compared with the codes, [n, D]."""
-        if isinstance(self.quantizer, VectorQuantize):
-            return self.quantizer._codebook.project(self.quantizer.project(latents))
-        return _projected(self.quantizer, latents, self._width)
+        return compared(self.quantizer, latents, self._codes())
 
     def _group(self) -> dict[str, Any]:
         """Of the optimizer's parameters, those with the codebook."""
@@ -289,29 +293,3 @@ def _weight(quantizer: Any) -> float:
     """Of the codebook loss; beta in the first VQGAN code and what has kept to it."""
     swapped = getattr(quantizer, "legacy", False) and hasattr(quantizer, "beta")
     return float(quantizer.beta if swapped else getattr(quantizer, "codebook_weight", 1.0))
-
-
-def _finder(quantizer: Any) -> Callable[[], Tensor]:
-    """Where the codes of a quantizer are."""
-    for name in ("codebook", "embedding", "embed"):
-        codes = getattr(quantizer, name, None)
-        if isinstance(codes, nn.Module):
-            codes = getattr(codes, "weight", None)
-            name = f"{name}.weight"
-        if isinstance(codes, Tensor) and codes.ndim == 2:
-            path = name.split(".")
-            return lambda: getattr(getattr(quantizer, path[0]), path[1]) if len(path) > 1 else getattr(quantizer, path[0])
-    raise check.fail(
-        "Monitor", "quantizer", "a module with a codebook [K, D]; or give its codes as `codebook`", type(quantizer).__name__
-    )
-
-
-def _projected(quantizer: Any, latents: Tensor, width: int) -> Tensor:
-    """Latents of a foreign quantizer as rows of D, by its own `project_in` if it has one."""
-    project = getattr(quantizer, "project_in", None) or nn.Identity()
-    if width not in latents.shape[1:]:
-        raise ValueError(f"The latents of the quantizer must have an axis of {width}. Got {tuple(latents.shape)}.")
-    first = (latents.ndim >= 4 and latents.shape[1] == width) or latents.shape[-1] != width
-    rows = latents.movedim(1, -1) if first else latents
-    rows = project(rows.reshape(-1, width))
-    return nn.functional.normalize(rows, dim=-1) if getattr(quantizer, "use_cosine_sim", False) else rows

@@ -7,13 +7,15 @@ dimensions and not divided by their number, here and in the whole package.
 `lloyd_max`         a density on the line                      exact
 `optimal_1d`        samples on the line                        exact
 `lloyd`             samples in any dimension                   best of many starts
+`random_swap`       samples in any dimension                   best of many swaps of codes
 `panter_dite`       a density on the line, K -> infinity       exact asymptote
 `zador`             a density in any dimension, K -> infinity  asymptote, up to a constant
 ==================  =========================================  ==============================
 """
 
+from vqtheory.reference._optimum import Optimum
 from vqtheory.reference.asymptotic import cell_moment, cell_moment_bounds, gaussian_norm, panter_dite, zador
-from vqtheory.reference.optimal import Optimum, lloyd, lloyd_max, optimal_1d
+from vqtheory.reference.optimal import lloyd, lloyd_max, optimal_1d, random_swap
 
 __all__ = [
     "Optimum",
@@ -24,5 +26,6 @@ __all__ = [
     "lloyd_max",
     "optimal_1d",
     "panter_dite",
+    "random_swap",
     "zador",
 ]

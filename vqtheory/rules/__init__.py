@@ -6,7 +6,8 @@ from vqtheory.rules.ema import EMA
 from vqtheory.rules.nsvq import NSVQ
 from vqtheory.rules.simvq import SimVQ
 from vqtheory.rules.trained import TrainedVQ
+from vqtheory.rules.transport import Transport
 from vqtheory.rules.transvq import TransVQ
 from vqtheory.rules.vq import VQ
 
-__all__ = ["EMA", "NSVQ", "VQ", "CosineVQ", "Rule", "SimVQ", "TrainedVQ", "TransVQ"]
+__all__ = ["EMA", "NSVQ", "VQ", "CosineVQ", "Rule", "SimVQ", "TrainedVQ", "TransVQ", "Transport"]

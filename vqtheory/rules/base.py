@@ -59,6 +59,11 @@ class Rule(Configured, protocols.Rule[Any]):
         return False
 
     @property
+    def places(self) -> tuple[str, ...]:
+        """Names of the arrays [K, D] of its state that move where a code is moved; none where a map makes the codes."""
+        return ("codes",)
+
+    @property
     def step_size(self) -> Any:
         """eta, a number or a schedule; None for a rule without one."""
         return None
@@ -144,7 +149,7 @@ def under(rule: protocols.Rule, optimizer: str | None, rate: Any, momentum: floa
 
 def projects(rule: protocols.Rule) -> bool:
     """Whether a rule compares latents with its codes elsewhere than where they are."""
-    return getattr(type(rule), "project", Rule.project) is not Rule.project
+    return getattr(declared(rule, "project"), "__func__", None) is not Rule.project
 
 
 def check_start(owner: str, start: str) -> None:

@@ -69,6 +69,7 @@ class EMA(Rule):
 
     key: ClassVar[str] = "ema"
     memory: ClassVar[str] = "its counts"
+    places: ClassVar[tuple[str, ...]] = ("codes", "means")
 
     def __post_init__(self) -> None:
         self._keep(decay=schedules.validate("EMA", "decay", self.decay))

@@ -72,6 +72,7 @@ class MapRule(Rule):
     start: str
 
     memory: ClassVar[str] = "the parameters of its map"
+    places: ClassVar[tuple[str, ...]] = ()
 
     @property
     def equivariances(self) -> frozenset[str]:

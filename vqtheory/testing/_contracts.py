@@ -51,10 +51,13 @@ def info(trial: Trial) -> None:
 
 
 def nearest_code(trial: Trial) -> None:
-    """The samples are won by the codes of the state, the nearest; among equals the lowest index."""
+    """The samples are won by the codes of the state, the nearest; among equals the lowest index.
+
+    The samples have not moved: a rule that is given their displacement may move its codes by it first.
+    """
     codes = trial.codes()
     before = trial.start(codes, trial.seed())
-    batches = trial.batches(codes)
+    batches = trial.batches(codes, still=True)
     found = trial.advance(before, batches)[1]
     x = declared(trial.rule, "project")(batches.x[0])
     winners, _ = nearest(x, before.codes)
@@ -75,7 +78,7 @@ def distortion(trial: Trial) -> None:
     """distortion, where given, is the mean squared distance of a batch to its codes before the update."""
     codes = trial.codes()
     before = trial.start(codes, trial.seed())
-    batches = trial.batches(codes)
+    batches = trial.batches(codes, still=True)
     found = trial.advance(before, batches)[1]
     x = declared(trial.rule, "project")(batches.x[0])
     expected = nearest(x, before.codes)[1].mean()

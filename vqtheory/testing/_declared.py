@@ -150,7 +150,7 @@ def scaling(trial: Trial) -> None:
 
 def rotation(trial: Trial) -> None:
     """Latents and codes turned or mirrored together, by swaps and signs of the axes, which do not round."""
-    codes, seed, batches = _begin(trial, min_codes=2, distinct=True)
+    codes, seed, batches = _begin_untied(trial)
     dim = codes.shape[1]
     signs = trial.draw(st.lists(st.sampled_from([1.0, -1.0]), min_size=dim, max_size=dim))
     turn = np.eye(dim)[list(trial.draw(st.permutations(range(dim))))] * signs
@@ -161,7 +161,7 @@ def rotation(trial: Trial) -> None:
 
 def permutation(trial: Trial) -> None:
     """Codes in another order: they end in that order. Ties, which go by the order, are left out."""
-    codes, seed, batches = _begin(trial, min_codes=2, distinct=True)
+    codes, seed, batches = _begin_untied(trial)
     trial.example["order"] = order = list(trial.draw(st.permutations(range(len(codes)))))
     _compare(trial, seed, (codes, batches), (codes[order], batches), lambda c: c[order], "permutation", ties=False)
 
@@ -215,6 +215,15 @@ def matched(rule: Rule) -> Rule:
 def _begin(trial: Trial, **options: Any) -> tuple[np.ndarray, int, Batches]:
     codes = trial.codes(**options)
     return codes, trial.seed(), trial.batches(codes)
+
+
+def _begin_untied(trial: Trial) -> tuple[np.ndarray, int, Batches]:
+    """Distinct codes, and displacements off the grid, so that codes which a rule moves by them tie with nothing either."""
+    codes, seed, batches = _begin(trial, min_codes=2, distinct=True)
+    if batches.displacement is not None:
+        aside = 1e-3 * np.random.default_rng(0).normal(size=batches.x.shape)
+        batches = trial.keep(batches._replace(displacement=batches.displacement + aside))
+    return codes, seed, batches
 
 
 def _compare(

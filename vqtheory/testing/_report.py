@@ -77,8 +77,8 @@ class Report:
 def check_rule(rule: Rule, *, examples: int = 30) -> Report:
     """Hold a rule to its contract, and to what it claims of itself.
 
-    Checked of every rule: the shapes of its state and its info; that it assigns to the nearest code of
-    its state, ties to the lowest index, and that the distortion, if it states one, is of that; that it
+    Checked of every rule: the shapes of its state and its info; that latents which have not moved are assigned to the
+    nearest code of its state, ties to the lowest index, and that the distortion, if it states one, is of that; that it
     changes nothing that it is given; the same bits for the same arguments; no use of the global random
     generators; the same bits however the updates are cut into calls; the dtype; no NaN on equal latents
     and equal codes. And of what it declares as attributes:

@@ -37,11 +37,20 @@ class Trial:
         self.example["codes"] = codes = self.draw(codebooks(**({"max_codes": 4, "max_dim": 2} | options)))
         return codes
 
-    def batches(self, codes: np.ndarray, steps: int = 1, batch_size: int | None = None, flat: bool | None = None) -> Batches:
-        """Latents for these codes, and their displacement if the rule needs it."""
+    def batches(
+        self,
+        codes: np.ndarray,
+        steps: int = 1,
+        batch_size: int | None = None,
+        flat: bool | None = None,
+        still: bool = False,
+    ) -> Batches:
+        """Latents for these codes, and their displacement if the rule needs it: 0 if they are to be `still`."""
         batch_size = self.draw(st.integers(1, 3)) if batch_size is None else batch_size
         x = self.draw(latents(codes, steps, batch_size, flat=flat))
-        moved = self.draw(grid(x.shape)).astype(x.dtype) if declared(self.rule, "needs_displacement") else None
+        if not declared(self.rule, "needs_displacement"):
+            return self.keep(Batches(x))
+        moved = np.zeros_like(x) if still else self.draw(grid(x.shape)).astype(x.dtype)
         return self.keep(Batches(x, moved))
 
     def keep(self, batches: Batches) -> Batches:

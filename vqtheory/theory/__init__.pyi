@@ -12,6 +12,10 @@ from .bias import edge_bias as edge_bias
 from .bias import softmax_bias as softmax_bias
 from .capture import capture_reach as capture_reach
 from .capture import capture_speed as capture_speed
+from .codebook_size import CodebookSizes as CodebookSizes
+from .codebook_size import which_codebook as which_codebook
+from .continuum import TransientCodes as TransientCodes
+from .continuum import transient_codes as transient_codes
 from .cures import Cure as Cure
 from .dead_codes import never_chosen as never_chosen
 from .ema import ema_critical_speed as ema_critical_speed
@@ -28,6 +32,9 @@ from .maps import tangent_kernel as tangent_kernel
 from .mean_field import MeanMotion as MeanMotion
 from .mean_field import fixed_point as fixed_point
 from .mean_field import mean_motion as mean_motion
+from .potential import LiveCodes as LiveCodes
+from .potential import critical_drift as critical_drift
+from .potential import live_codes as live_codes
 from .prediction import predict as predict
 from .speed import critical_speed as critical_speed
 from .speed import largest_codebook as largest_codebook

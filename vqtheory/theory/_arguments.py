@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
+from dataclasses import is_dataclass
 from functools import wraps
 from typing import Any, TypeVar
 
@@ -31,20 +32,25 @@ def closed_form(function: Form) -> Form:
             with np.errstate(all="ignore"):
                 answer = function(*args, **kwargs)
         except (OverflowError, ZeroDivisionError):
-            raise _beyond(owner) from None
+            raise beyond(owner) from None
         except ValueError as error:
             if "broadcast" in str(error):
                 raise ValueError(f"The arguments of {owner} must have shapes that fit together.") from None
             raise
-        values = np.zeros(()) if answer is None else np.asarray(answer)
+        values = np.array(_numbers(answer)) if is_dataclass(answer) else np.asarray(0.0 if answer is None else answer)
         if (np.any(np.isnan(values)) and not may_be_nan) or (np.any(np.isinf(values)) and not may_be_infinite):
-            raise _beyond(owner)
+            raise beyond(owner)
         return answer
 
     return answered  # type: ignore[return-value]
 
 
-def _beyond(owner: str) -> ValueError:
+def _numbers(answer: Any) -> list[float]:
+    """The numbers among the fields of an answer."""
+    return [value for value in vars(answer).values() if isinstance(value, float)]
+
+
+def beyond(owner: str) -> ValueError:
     return ValueError(f"The numbers given to {owner} are too large or too small: no float can hold its answer.")
 
 

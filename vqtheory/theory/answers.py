@@ -11,8 +11,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from vqtheory._base import check
+from vqtheory.rules import EMA, TrainedVQ
 from vqtheory.streams.sources import Uniform
+from vqtheory.theory._ball import MEASURED_SHARE as BALL_SHARE
+from vqtheory.theory._ball import ball_codes, ball_speed, radius_of
 from vqtheory.theory._cube import MEASURED_SHARE
+from vqtheory.theory._flow import Mobility, mobility_of
 from vqtheory.theory.adam import adam_critical_speed, adam_surviving_codes
 from vqtheory.theory.averaged import largest_lag
 from vqtheory.theory.capture import capture_speed
@@ -23,6 +27,7 @@ from vqtheory.theory.speed import critical_speed, required_step_size, surviving_
 MOST_CELLS = 0.003  # Adam's rate in cells of the cloud: here simulated thresholds are a tenth to a sixth below the law
 MOST_STEP = 4.0  # of NSVQ, above which the gain of a batch can be 2 or more, and diverges
 FEW_LAYERS = 2.0  # of codes to an axis; below, no code is behind another
+_REALLY_FILL = "Give dim the number of dimensions that the latents really fill."
 _CARRIED = "The kernel carries all codes, most of them crowded and unused. They come back into use after the drift."
 
 
@@ -145,7 +150,7 @@ def _plain_validity(num_codes: int, dim: int, steps: int | None) -> str:
         scaling = f"A scaling law for ordered codes with several layers to an axis; here K^(1/D) is {layers}"
         if not _has_layers(num_codes, dim):
             too_few = "too few, and the figures mean nothing"
-            return f"{scaling}: {too_few}. Give dim the number of dimensions that the latents really fill."
+            return f"{scaling}: {too_few}. {_REALLY_FILL}"
         near = dim if dim in MEASURED_SHARE else 8
         low, high = MEASURED_SHARE[near]
         return f"{scaling}. In simulations {low:g} to {high:g} of so many codes survive in {near} dimensions."
@@ -169,13 +174,15 @@ def _passed_on(speed: float, critical: float, step_size: float, width: float, di
     return [kernel(bandwidth, reach)] if reach >= max(speed, critical) else []
 
 
-def ema(num_codes: int, speed: float, decay: float, width: float) -> Prediction:
-    """EMA, by the law of `ema_critical_speed`."""
+def ema(num_codes: int, speed: float, decay: float, width: float, dim: int) -> Prediction:
+    """EMA, by the law of `ema_critical_speed`, and of a ball in more dimensions."""
+    if dim > 1:
+        return _ema_in_a_ball(num_codes, speed, decay, width, dim)
     critical = ema_critical_speed(num_codes, decay, width)
     survivors = min(num_codes, ema_surviving_codes(speed, decay, width))
     validity = (
         "Exact for large batches of a uniform cloud in one dimension. A batch of B samples lowers it by about "
-        "1.5 K^0.3 sqrt((1 - decay) / B); in more dimensions EMA keeps more codes than this."
+        "1.5 K^0.3 sqrt((1 - decay) / B)."
     )
     if survivors == num_codes:
         return Prediction(critical, survivors, (), validity)
@@ -195,15 +202,33 @@ def averaged(num_codes: int, speed: float, decay: float, width: float) -> Predic
     return Prediction(math.inf, num_codes, (), validity)
 
 
-def adam(num_codes: int, speed: float, step_size: float, batch_size: int, width: float) -> Prediction:
-    """VQ whose codebook Adam trains, by the law of `adam_critical_speed`."""
-    critical = adam_critical_speed(num_codes, step_size, batch_size)
+def _ema_in_a_ball(num_codes: int, speed: float, decay: float, width: float, dim: int) -> Prediction:
+    decay = check.real("predict", "decay", decay, 0, 1)
+    if decay == 1:
+        raise check.fail("predict", "decay", "a number >= 0 and < 1", decay)
+    critical, survivors = _in_a_ball(num_codes, speed, mobility_of("predict", EMA(decay=decay), dim, 1), width, dim)
+    gain = (1 - decay) * speed / critical
+    needed = smaller_decay(1 - gain if gain <= 1 else math.nan)
+    return _of_ball("ema", num_codes, speed, dim, critical, survivors, needed)
+
+
+def adam(num_codes: int, speed: float, step_size: float, batch_size: int, width: float, dim: int) -> Prediction:
+    """VQ whose codebook Adam trains, by the law of `adam_critical_speed`, and of a ball in more dimensions."""
     width = check.real("predict", "width", width, 0, above=True)
-    survivors = 1 if speed >= step_size else adam_surviving_codes(speed, step_size, batch_size, num_codes)
-    most = MOST_CELLS * width / num_codes
+    step_size = check.real("predict", "step_size", step_size, 0, above=True)
+    most = MOST_CELLS * width / num_codes ** (1 / dim)
     too_long = f"above {most:.2g}, {MOST_CELLS:g} cells, Adam's memory outlasts the crossing of a cell"
     if step_size > most:
         return no_prediction(f"With a step size {too_long}. Simulate it: TrainedVQ.")
+    if dim > 1:
+        mobility = mobility_of("predict", TrainedVQ(step_size), dim, batch_size)
+        critical, survivors = _in_a_ball(num_codes, speed, mobility, width, dim)
+        needed = larger_step(step_size * speed / critical, most, too_long)
+        if mobility.most is not None and speed > mobility.most:
+            return no_prediction("Adam moves no coordinate by more than its rate, and the drift is too near to that.")
+        return _of_ball("adam", num_codes, speed, dim, critical, survivors, needed)
+    critical = adam_critical_speed(num_codes, step_size, batch_size)
+    survivors = 1 if speed >= step_size else adam_surviving_codes(speed, step_size, batch_size, num_codes)
     validity = (
         "For a codebook that Adam trains (TrainedVQ), a uniform cloud in one dimension, and speeds per coordinate. "
         "Simulated thresholds are up to a tenth lower where the step size is 0.001 cells, and a sixth where it is 0.003."
@@ -211,6 +236,27 @@ def adam(num_codes: int, speed: float, step_size: float, batch_size: int, width:
     if survivors == num_codes:
         return Prediction(critical, survivors, (), validity)
     needed = larger_step(step_size * speed / critical, most, too_long)
+    return Prediction(critical, survivors, (slower(speed, critical), needed, fewer(survivors)), validity)
+
+
+def _in_a_ball(num_codes: int, speed: float, mobility: Mobility, width: float, dim: int) -> tuple[float, int]:
+    """Critical speed and survivors of a uniform ball with the variance of a cube of this width."""
+    radius = radius_of(check.real("predict", "width", width, 0, above=True), dim)
+    critical = math.inf if num_codes == 1 else ball_speed(num_codes, mobility, radius, dim)
+    return critical, max(1, min(num_codes, int(ball_codes(speed, mobility, radius, dim))))
+
+
+def _of_ball(law: str, num_codes: int, speed: float, dim: int, critical: float, survivors: int, needed: Cure) -> Prediction:
+    layers = f"{num_codes ** (1 / dim):.2g} layers"
+    low, high = BALL_SHARE[law][min(dim, 3)]
+    validity = (
+        f"A law of many codes for a uniform ball with the variance of a cube of this width; here K^(1/D) is {layers}. In "
+        f"simulations {low:g} to {high:g} of so many codes survive in {min(dim, 3)} dimensions."
+    )
+    if not _has_layers(num_codes, dim):
+        return no_prediction(f"A law of many codes, and K^(1/D) is {layers}. {_REALLY_FILL}")
+    if survivors == num_codes:
+        return Prediction(critical, survivors, (), validity)
     return Prediction(critical, survivors, (slower(speed, critical), needed, fewer(survivors)), validity)
 
 

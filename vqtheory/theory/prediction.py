@@ -59,7 +59,7 @@ LAWS = [
         title="VQ trained by Adam",
         rule=rules.TrainedVQ,
         answer=answers.adam,
-        options={"step_size": 1e-5, "batch_size": 1024, "width": 1.0},
+        options={"step_size": 1e-5, "batch_size": 1024, **_CUBE},
         hyperparameters=("step_size",),
         holds=lambda rule: rule.optimizer == "adam",
     ),
@@ -68,7 +68,7 @@ LAWS = [
         title="EMA",
         rule=rules.EMA,
         answer=answers.ema,
-        options={"decay": 0.99, "width": 1.0},
+        options={"decay": 0.99, **_CUBE},
         hyperparameters=("decay",),
     ),
     Law(
@@ -129,7 +129,7 @@ def predict(
     width : float, default 1
         L, of a uniform cloud, along each axis.
     dim : int, default 1
-        D, how many dimensions the latents fill, which may be far fewer than they have. For VQ, SGD and NSVQ.
+        D, how many dimensions the latents fill, which may be far fewer than they have.
     density : source or frozen scipy distribution in one dimension, optional
         A cloud that is not uniform. For VQ and SGD.
     direction : {1, -1}, default 1

@@ -49,10 +49,15 @@ CLOUDS = {
 
 def living(stream: Stream, codes: np.ndarray, step: int) -> int:
     """How many codes [K, 1] win at least one of 200 K latents of a step on average."""
+    return int(np.sum(shares(stream, codes, step) >= 1 / (200 * len(codes))))
+
+
+def shares(stream: Stream, codes: np.ndarray, step: int) -> np.ndarray:
+    """The masses of the cells of codes [K, 1] at a step, in the order of the codes in the cloud."""
     at_rest = stream.at(step).now.invert(codes[None], stream.source.mean)[0, :, 0]
     borders = np.sort(at_rest)[1:] / 2 + np.sort(at_rest)[:-1] / 2
     below = np.concatenate([[0.0], stream.source.distribution().cdf(borders), [1.0]])
-    return int(np.sum(np.diff(below) >= 1 / (200 * len(codes))))
+    return np.diff(below)
 
 
 @claim(

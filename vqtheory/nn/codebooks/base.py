@@ -161,6 +161,10 @@ class Codebook(Mirror, nn.Module):
         """Put the codes with the numbers `rows` at `codes` [n, D], as new ones."""
         self.weight[rows] = codes
 
+    def carry(self, moves: Tensor) -> None:
+        """Move each code by its row of moves [K, D], in place; what is known of it stays."""
+        self.weight.data.add_(moves.to(self.weight.dtype))
+
     def settle(self) -> None:
         """What has to be put right before a pass in training."""
 

@@ -26,3 +26,8 @@ class CosineCodebook(Codebook, of=rules.CosineVQ):
 
     def place(self, rows: Tensor, codes: Tensor) -> None:
         super().place(rows, nn.functional.normalize(codes, dim=1))
+
+    def carry(self, moves: Tensor) -> None:
+        self.settle()
+        super().carry(moves)
+        self.settle()

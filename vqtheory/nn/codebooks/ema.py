@@ -39,6 +39,11 @@ class EMACodebook(Codebook, of=rules.EMA):
         super().place(rows, codes)
         self.means[rows], self.counts[rows] = codes, 1.0
 
+    def carry(self, moves: Tensor) -> None:
+        """The means move with the codes."""
+        super().carry(moves)
+        self.means.add_(moves.to(self.means.dtype))
+
     def loss(self, batch: Batch, chosen: Tensor) -> Tensor:
         return chosen.new_zeros(())
 

@@ -29,6 +29,13 @@ def assign(latents: Tensor, codes: Tensor) -> Tensor:
         return _assign(latents.detach(), codes.detach())
 
 
+def closest(latents: Tensor, codes: Tensor, count: int) -> Tensor:
+    """Indices of the `count` nearest codes of latents [N, D], [N, count], in no order, by the product alone."""
+    with torch.autocast(latents.device.type, enabled=False):
+        blocks = [scores.T.contiguous().topk(count, largest=False).indices for _, _, scores in scored(latents, codes)]
+    return torch.cat(blocks)
+
+
 @torch.library.custom_op("vqtheory::assign", mutates_args=(), schema="(Tensor latents, Tensor codes) -> Tensor")
 def _assign(latents: Tensor, codes: Tensor) -> Tensor:
     """One operator, so that `torch.compile` does not unroll the blocks."""

@@ -13,6 +13,7 @@ from vqtheory.nn.codebooks import RULES
 from vqtheory.nn.estimators import ESTIMATORS
 from vqtheory.nn.models.vqvae import PRESETS
 from vqtheory.nn.quantize import VectorQuantize
+from vqtheory.nn.transport import check_carried
 from vqtheory.rules.base import Rule
 
 _OWNER = "train"
@@ -57,6 +58,9 @@ class TrainingConfig(Configured):
     replace_every : int, optional
         After so many updates each, put codes that were not chosen since on latents: `vqtheory.nn.Replacement`. Optional,
         off by default.
+    transport : int, optional
+        After so many updates each, move every code as the nearest latents of the first batch of images have moved since:
+        `vqtheory.nn.Transport`. 1 follows every update, 10 costs a tenth of it. Optional, off by default.
     estimator : str, default "straight-through"
         How gradients pass the quantizer: `vqtheory.nn.estimators`.
     amp : bool, default False
@@ -95,6 +99,7 @@ class TrainingConfig(Configured):
     clip: float | None = None
     beta: float = 0.25
     replace_every: int | None = None
+    transport: int | None = None
     estimator: str = "straight-through"
     amp: bool = False
     seed: int = 0
@@ -111,8 +116,9 @@ class TrainingConfig(Configured):
                 self._set(name, check.real(_OWNER, name, getattr(self, name), 0, above=True))
         self._set("codebook_lr", _rate(self.codebook_lr))
         self._set("beta", check.real(_OWNER, "beta", self.beta, 0))
-        if self.replace_every is not None:
-            self._set("replace_every", check.integer(_OWNER, "replace_every", self.replace_every))
+        for name in ("replace_every", "transport"):
+            if getattr(self, name) is not None:
+                self._set(name, check.integer(_OWNER, name, getattr(self, name)))
         for name, options in {"model": PRESETS, "codebook_optimizer": ("adam", "sgd"), "estimator": ESTIMATORS}.items():
             check.choice(_OWNER, name, getattr(self, name), options)
         self._check_size()
@@ -121,7 +127,9 @@ class TrainingConfig(Configured):
         self._set("data", None if self.data is None else str(self.data))
         if isinstance(self.rule, str):
             self._set("rule", parse(self.rule) if "(" in self.rule else _named(self.rule))
-        VectorQuantize(2, 2, self.rule)  # which refuses an object that is no rule
+        quantizer = VectorQuantize(2, 2, self.rule)  # which refuses an object that is no rule
+        if self.transport is not None:
+            check_carried(_OWNER, quantizer, "rule")
         if self.latents is not None:
             self._set("latents", self._window(self.latents))
 

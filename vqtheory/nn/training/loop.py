@@ -175,6 +175,8 @@ def _update(run: TrainingRun, images: Tensor, recorder: Recorder) -> tuple[Tenso
         nn.utils.clip_grad_norm_(parameters(run.model)[0], config.clip)
     for optimizer in run.optimizers:
         optimizer.step()
+    if run.transport is not None:
+        run.transport.step()
     return loss, reconstruction, output
 
 
@@ -261,9 +263,13 @@ def _look(run: TrainingRun, images: np.ndarray, due: bool) -> None:
 
 @torch.no_grad()
 def _start(run: TrainingRun, images: np.ndarray) -> None:
-    """A matched start takes its codes from the whole first batch, in whichever process."""
+    """A matched start takes its codes from the whole first batch, in whichever process, and transport its probe."""
+    first = _batch(run, images)
     if not run.quantizer.started:
-        run.quantizer.initialize(run.quantizer.project(run.model.encode(_batch(run, images))))
+        run.quantizer.initialize(run.quantizer.project(run.model.encode(first)))
+    run.carry(first)
+    if run.transport is not None:
+        run.transport.step()
 
 
 def _keep(run: TrainingRun, folder: str | Path | None, rank: int, recorder: Recorder) -> None:

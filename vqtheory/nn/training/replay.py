@@ -180,8 +180,10 @@ def _refuse(run: TrainingRun, start: int, played: Rule | None) -> None:
     config, rule = run.config, run.quantizer.rule
     memory = rule.memory or ("the moments of Adam" if _optimizer(run) == "adam" else "")
     replaced, moved = config.replace_every is not None, rule.needs_displacement
+    carried = config.transport is not None
     for refused, wanted, got in (
         (replaced, "without replacement, which is no part of a rule", f"replace_every={config.replace_every}"),
+        (carried, "without transport, whose probe is not recorded", f"transport={config.transport}"),
         (config.estimator == "code-gradient", "one whose codes the decoder does not move", "estimator='code-gradient'"),
         (moved, "of a rule that does not ask how far each latent has moved, which is not recorded", rule),
         (played is None, f"with codebook_optimizer='sgd': under Adam there are {_under_adam()}", rule),

@@ -26,6 +26,7 @@ from vqtheory.nn.replacement import Replacement
 from vqtheory.nn.training import reading
 from vqtheory.nn.training.config import TrainingConfig
 from vqtheory.nn.training.provenance import Provenance
+from vqtheory.nn.transport import Transport
 
 CHECKPOINT, MONITOR = "checkpoint.pt", "monitor.npz"
 
@@ -56,6 +57,7 @@ class TrainingRun:
     monitor: Monitor
     before: nn.Module | None = None  # the encoder of the update before, for rules that ask how far latents have moved
     replacement: Replacement | None = None
+    transport: Transport | None = None  # once there are images for its probe
     step: int = 0
     images: Provenance | None = None
     threads: int | None = None
@@ -103,6 +105,11 @@ class TrainingRun:
         `replaced` codes since the start, if they are.
         """
         return pl.DataFrame(self.rows)
+
+    def carry(self, probe: Tensor) -> None:
+        """Have the codes carried along with the latents of these images, if the configuration says so."""
+        if self.config.transport is not None:
+            self.transport = Transport(self.quantizer, self.model.encode, probe, self.config.transport)
 
     def set_rates(self) -> None:
         """The learning rates of the update."""
@@ -158,6 +165,8 @@ class TrainingRun:
         for name in ("threads", "processes"):
             setattr(self, name, None if stored[name] is None else reading.count(stored, name, 1))
         self.images = None if stored["images"] is None else Provenance.read(stored["images"])
+        if self.config.transport is not None:
+            self.carry(*stored["transport"]["probe"])
         groups = [copy.deepcopy(optimizer.param_groups) for optimizer in self.optimizers]
         for name, part in self._parts.items():
             part.load_state_dict(stored[name])
@@ -169,7 +178,8 @@ class TrainingRun:
     def _parts(self) -> dict[str, Any]:
         """All that changes in an update."""
         optimizers = {f"optimizer {i}": optimizer for i, optimizer in enumerate(self.optimizers)}
-        parts = {"model": self.model, **optimizers, "before": self.before, "replacement": self.replacement}
+        parts: dict[str, Any] = {"model": self.model, **optimizers, "before": self.before}
+        parts |= {"replacement": self.replacement, "transport": self.transport}
         return {name: part for name, part in parts.items() if part is not None}
 
 

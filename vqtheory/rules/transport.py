@@ -1,0 +1,187 @@
+"""Transport: every code moves as the latents nearest to it have moved, and then a rule takes its own step.
+
+A codebook collapses where its codes stay behind the flow of the latents. With z_i the latents of a batch before the
+encoder's last update and d_i their own moves, every code, chosen or not, is carried along first:
+
+    c_j <- c_j + mean of d_i over the latents i nearest to c_j,     z_i = x_i - d_i
+
+It is the propagate form of NSVQ with a kernel as narrow as the data allow: there is no bandwidth, no schedule and no
+strength. (Derived here.) An exact flow maps the interior of a support to the interior of the next one, and a code in
+the interior wins latents: no code is lost. What is left is the error of the nearest latent's move,
+
+    A (z_i - c_j)      for a local gradient A of the flow,
+
+which is 0 for a translation and elsewhere falls with the number of latents, in D dimensions as B^(-1/D).
+
+It does not revive a code that is dead: such a code moves beside the latents as well. Nor does a code follow latents that
+leave in different directions from one place, as those that swap places: it goes with the nearest one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import numpy as np
+
+from vqtheory import protocols
+from vqtheory._base import check
+from vqtheory._kernels.cells import find_nearest
+from vqtheory._kernels.jit import kernel
+from vqtheory.protocols import AnyState, Batches, checked
+from vqtheory.rules.base import Rule, declared, projects
+
+
+def _inner(name: str) -> Any:
+    """What the rule inside declares under this name."""
+    return property(lambda self: declared(self.rule, name), doc=f"The {name} of the rule.")
+
+
+@dataclass(frozen=True, repr=False)
+class Transport(Rule):
+    """Any rule with codes of its own, its codebook carried by the latents before each of its steps.
+
+    The batch is the probe: where its latents are after the encoder's update is `x`, so the nearest ones are sought at
+    x - displacement. With B samples a code moves as the best of B. At B = 1 all codes move as that one sample did,
+    which is right for a translation only. Samples of weight 2 count as two, and of weight 0 as none.
+
+    On a stationary encoder the codebook comes to rest where the rule's own does if no latent moves. Latents that
+    shuffle within a constant distribution leave the rule alone, and stir the codes that are carried by them.
+
+    Parameters
+    ----------
+    rule : rule
+        Any rule but the map rules, whose codes are the output of a map, and those that pass displacements on themselves.
+    neighbours : int, default 1
+        Over how many of the nearest latents the move is averaged, at most B. With 1 a code keeps its distance from the
+        latent that carries it; with more, what latents do by themselves is averaged out.
+
+    Examples
+    --------
+    A code that wins nothing follows a jump, whatever its size:
+
+    >>> from vqtheory.rules import VQ
+    >>> rule = Transport(VQ(step_size=0.5))
+    >>> state = rule.init(np.array([[0.0], [0.25], [1.0]]))
+    >>> jump = Batches(np.array([[[7.0], [7.5]]]), displacement=np.full((1, 2, 1), 7.0))
+    >>> state, info = rule.advance(state, jump)
+    >>> state.codes.ravel(), info["hits"]
+    (array([7.    , 7.3125, 8.    ]), array([1, 1, 0]))
+    """
+
+    rule: protocols.Rule
+    neighbours: int = 1
+
+    needs_displacement: ClassVar[bool] = True
+    _positional: ClassVar[int] = 1
+
+    step_size, clock, optimizer, momentum, weight_decay = map(
+        _inner, ("step_size", "clock", "optimizer", "momentum", "weight_decay")
+    )
+    start, memory, places, project = map(_inner, ("start", "memory", "places", "project"))
+
+    def __post_init__(self) -> None:
+        for name in ("init", "advance"):
+            if isinstance(self.rule, type) or not callable(getattr(self.rule, name, None)):
+                raise check.fail("Transport", "rule", "a rule such as VQ(step_size=0.05)", self.rule)
+        if not self.places:
+            name = type(self.rule).__name__
+            wanted = f"one with codes of its own: those of {name} are the output of a map, and cannot be moved one by one"
+            raise check.fail("Transport", "rule", wanted, self.rule)
+        if declared(self.rule, "needs_displacement"):
+            raise check.fail("Transport", "rule", "one that does not pass displacements on by itself", self.rule)
+        self._keep(neighbours=check.integer("Transport", "neighbours", self.neighbours))
+
+    @property
+    def fixed_point(self) -> str | None:
+        """The rule's own, where no latent moves."""
+        own = declared(self.rule, "fixed_point")
+        return own if own == "k-means" else None  # a limit is one of a field of that rule
+
+    @property
+    def equivariances(self) -> frozenset[str]:
+        """The rule's own; but scaling where it has lengths, which are no fields of this one."""
+        if self.start != "matched":
+            return frozenset()
+        return declared(self.rule, "equivariances") - ({"scaling"} if declared(self.rule, "lengths") else set())
+
+    @property
+    def tracks_translation(self) -> bool:
+        """At any speed, if the rule itself does not know where the origin is."""
+        return "translation" in declared(self.rule, "equivariances")
+
+    def matched(self) -> Transport:
+        return self if self.start == "matched" else replace(self, rule=replace(self.rule, start="matched"))  # type: ignore
+
+    def init(self, codes: np.ndarray, seed: int = 0) -> Any:
+        """The rule's own state that starts from codes [K, D]."""
+        return self.rule.init(codes, seed)
+
+    def advance(self, state: AnyState, batches: Batches) -> tuple[AnyState, dict[str, np.ndarray]]:
+        """T updates from batches.x [T, B, D] with their displacement; `ValueError` for fewer samples than neighbours."""
+        x, weight = checked("Transport.advance", batches, state.codes)
+        moved = self._displacement(batches)
+        answers = []
+        for t in range(len(x)):
+            state = self._carried(state, x[t], moved[t], weight[t])
+            state, answer = self.rule.advance(state, Batches(x[t : t + 1], weight=weight[t : t + 1]))
+            answers.append(answer)
+        return state, _joined(answers)
+
+    def _displacement(self, batches: Batches) -> np.ndarray:
+        """The samples' own moves [T, B, D]."""
+        x, moved = batches.x, batches.displacement
+        if moved is None or moved.shape != x.shape:
+            raise ValueError("Transport needs batches with a displacement [T, B, D] of the shape of the latents.")
+        if self.neighbours > x.shape[1]:
+            wanted = f"at most {x.shape[1]}, the samples of a batch"
+            raise check.fail("Transport", "neighbours", wanted, self.neighbours)
+        return np.ascontiguousarray(check.finite("Transport.advance", "displacement", moved), x.dtype)
+
+    def _carried(self, state: AnyState, after: np.ndarray, moved: np.ndarray, weight: np.ndarray) -> AnyState:
+        """The state once its codes have moved with the latents that are now `after` [B, D]."""
+        counts = weight > 0
+        after, moved, weight = after[counts], moved[counts], weight[counts]
+        if not moved.any():
+            return state
+        before = after - moved
+        if projects(self.rule):
+            before, after = self.project(before), self.project(after)
+            moved = after - before
+        moves = np.zeros_like(state.codes)
+        _follow(state.codes, before.T.copy(), moved, weight, weight.dtype.type(self.neighbours), moves)
+        carried = {name: self.project(getattr(state, name) + moves) for name in self.places}
+        return state._replace(**carried)  # type: ignore[attr-defined]
+
+
+def _joined(answers: Sequence[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """What was counted in single updates, as of one call."""
+    *_, last = answers
+    joined = {"hits": np.sum([answer["hits"] for answer in answers], axis=0)}
+    if "last_hit" in last:
+        joined["last_hit"] = np.max([answer["last_hit"] for answer in answers], axis=0)
+    if "assignment" in last:
+        joined["assignment"] = last["assignment"]
+    if "distortion" in last:
+        joined["distortion"] = np.concatenate([answer["distortion"] for answer in answers])
+    return joined
+
+
+@kernel
+def _follow(codes, before_t, moved, weight, neighbours, moves):
+    """IN codes [K, D], before_t [D, B], moved [B, D], weight [B] > 0; OUT moves [K, D], 0 before: the mean move of the
+    latents nearest to each code, as many as weigh `neighbours` together; ties go to the lowest index."""
+    distances = np.empty(len(weight), codes.dtype)
+    for k in range(len(codes)):
+        total = codes.dtype.type(0)
+        b = find_nearest(codes[k], before_t, distances)
+        while total < neighbours and distances[b] < np.inf:
+            share = min(weight[b], neighbours - total)
+            total += share
+            for d in range(moved.shape[1]):
+                moves[k, d] += share * moved[b, d]
+            distances[b] = np.inf
+            b = np.argmin(distances)
+        for d in range(moved.shape[1]):
+            moves[k, d] /= total
