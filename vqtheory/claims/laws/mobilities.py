@@ -79,7 +79,7 @@ def agrees(rule: str, name: str, dim: int, title: str) -> Claim:
         law=LAW,
         strength="tolerance",
         predict=Range(0.85, 1.15),
-        resolution=0.3,
+        resolution=0.25,
         runs=f"{rule}-{name}-{dim}d",
         seen=SEEN,
     )

@@ -182,7 +182,7 @@ def within(dim: int, accuracy: float) -> Claim:
         law=LAW,
         strength="tolerance",
         predict=Range(1 - accuracy, 1 + accuracy),
-        resolution=2 * accuracy,
+        resolution=1.5 * accuracy,
         runs=f"potential-{dim}d",
         seen=SEEN,
     )
