@@ -442,7 +442,7 @@ class TestOthers:
         assert recording.latents.shape == (3, 64, 4)
         moving = np.random.default_rng(0).random((3, 64, 4)) + np.arange(3)[:, None, None]
         diagnosis = vq.diagnose(dataclasses.replace(recording, latents=moving))
-        assert "The law of EMA is known in one dimension only" in diagnosis.forecast.validity
+        assert "A law of many codes for a uniform ball" in diagnosis.forecast.validity
 
     @pytest.mark.parametrize("part", [nn.Linear(3, 3), nn.Identity()])
     def test_no_codebook(self, part):

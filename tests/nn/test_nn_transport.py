@@ -369,8 +369,10 @@ class TestInTraining:
             assert torch.equal(one, other)
 
     def test_it_keeps_codes_in_use(self):
-        options = {"codes": 128, "batch_size": 16, "steps": 25, "lr": 1e-3, "progress": False}
-        plain, carried = (train(self.tiny, transport=every, **options).rows[-1]["usage"] for every in (None, 1))
+        """At the worst record, since plain VQ loses most codes at first and wins some back."""
+        options = {"codes": 128, "batch_size": 16, "steps": 25, "records": 5, "lr": 1e-3, "progress": False}
+        runs = (train(self.tiny, transport=every, **options) for every in (None, 1))
+        plain, carried = (min(row["usage"] for row in run.rows) for run in runs)
         assert carried > 0.9
         assert plain < 0.6
 

@@ -108,6 +108,7 @@ class NSVQ(Rule):
         if self.form is None:
             self._keep(form="normalised" if self.step_size is None and self.bandwidth is None else "gaussian")
         check.choice("NSVQ", "form", self.form, _STRENGTH)
+        self._keep(decay=check.number("NSVQ", "decay", self.decay, 0))
         if self.form == "normalised":
             self._check_averages()
         else:
@@ -120,7 +121,6 @@ class NSVQ(Rule):
         for name, value in {"step_size": self.step_size, "bandwidth": self.bandwidth}.items():
             if value is not None:
                 raise check.fail("NSVQ", name, "left out with form='normalised', which has none", value)
-        self._keep(decay=check.number("NSVQ", "decay", self.decay, 0))
         if self.decay >= 1:
             raise check.fail("NSVQ", "decay", "a number >= 0 and < 1", self.decay)
 

@@ -18,7 +18,7 @@ def level_power(height: np.ndarray, measure: np.ndarray) -> float:
     order = np.argsort(height)
     z, below = height[order], _below(measure[order])
     top = _lowest(below)
-    return math.log2(below[top] / np.interp(z[top] / 2, z, below))
+    return float(np.log2(below[top] / np.interp(z[top] / 2, z, below)))
 
 
 def level_integral(height: np.ndarray, measure: np.ndarray, exponent: float, least_power: float = 0.0) -> float:

@@ -16,6 +16,7 @@ kernel's mean is then
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -82,7 +83,7 @@ def steady_speed(tau: Any, decay: Any = 0.9, variance: Any = 0.0) -> Any:
     """
     owner = "steady_speed"
     tau, decay = reals(owner, "tau", tau, 0, above=True), check_decay(owner, decay)
-    variance = reals(owner, "variance", variance, 0, float(np.min(tau)))
+    variance = reals(owner, "variance", variance, 0, float(np.min(tau, initial=math.inf)))
     return plain((1 - decay) * np.sqrt(tau - variance))
 
 

@@ -159,8 +159,8 @@ def live_codes(
     (24.1, 96.5)
     >>> from vqtheory.streams import Gaussian
     >>> both = live_codes(Gaussian(dim=3), velocity=[1e-5, 0, 0], growth=1e-5)
-    >>> both.dim, round(both.codes)
-    (3, 0)
+    >>> both.dim, round(both.codes, -1)
+    (3, 180.0)
     """
     owner = "live_codes"
     question = _question(owner, cloud, velocity, growth, matrix, step_size, rule, batch_size, trailing_layer, seed)
