@@ -16,6 +16,7 @@ FIGURES = (
     "hysteresis",
     "dimensions",
     "potential",
+    "mobilities",
     "phase",
     "bias",
     "capture",

@@ -18,6 +18,7 @@ EXPERIMENTS = (
     "hysteresis",
     "dimensions",
     "potential",
+    "mobilities",
     "phase",
     "bias",
     "capture",

@@ -35,13 +35,13 @@ def test_a_drift_that_is_steady_in_the_cloud_s_own_frame():
 
 
 def test_ema_and_adam_hold_to_fifteen_percent():
-    assert 0.85 < mobilities.ema_over_law("ball", 2, 0.04, seed=100) < 1.15
-    assert 0.85 < mobilities.adam_over_law("diagonal", 2, 60, seed=100) < 1.15
+    assert 0.85 < mobilities.codes_left("ema", "ball", 2, 30, seed=100) / 30 < 1.15
+    assert 0.85 < mobilities.codes_left("adam", "diagonal", 2, 60, seed=100) / 60 < 1.15
 
 
 @pytest.mark.parametrize(("rule", "dim"), [("ema", 3), ("adam", 2), ("adam", 3)])
 def test_the_share_that_predict_quotes_is_the_share_that_is_measured(rule, dim):
     low, high = all_claims()[f"{rule}-ball-{dim}d"].predict
     assert (low, high) == MEASURED_SHARE[rule][dim]
-    over = {"ema": mobilities.ema_over_law, "adam": mobilities.adam_over_law}[rule]
-    assert low < over("ball", dim, 0.1 if rule == "ema" else 60, seed=100) < high
+    num_codes = mobilities.NUMBERS[rule][0]
+    assert low < mobilities.codes_left(rule, "ball", dim, num_codes, seed=100) / num_codes < high

@@ -213,12 +213,29 @@ def diagonals(figure: Figure, table: pl.DataFrame) -> None:
     assert row["law"] == pytest.approx((9 / (32 * lag)) ** (1 / 3), rel=0.03)
 
 
+def exponents(figure: Figure, table: pl.DataFrame) -> None:
+    """K_live ~ v^(-e): D/(D+2) under SGD, D/2 under EMA, 2D/(D+2) under Adam; the fits are of the runs."""
+    shares, right = panels(figure)
+    (level,) = laws(shares)
+    assert points(level)[1] == near([1, 1])
+    of_color = {"#1f77b4": lambda d: d / (d + 2), "#c0392b": lambda d: d / 2, "#2a9d55": lambda d: 2 * d / (d + 2)}
+    drawn = {line.get_color(): points(line) for line in laws(right)}
+    assert set(drawn) == set(of_color)
+    for color, (dims, exponent) in drawn.items():
+        assert exponent == near(of_color[color](dims))
+    runs = table.filter(rule="ema", shape="ball", dim=1).sort("law")
+    (dots,) = [line for line in right.lines if line.get_label() == "EMA, ball"]
+    slope = np.log(runs["alive"][1] / runs["alive"][0]) / np.log(runs["law"][1] / runs["law"][0])
+    assert points(dots)[1][0] == near(slope / 2)
+
+
 HELD = {
     "convergence": slopes,
     "survivors": survivors,
     "hysteresis": swell,
     "dimensions": cube,
     "potential": diagonals,
+    "mobilities": exponents,
     "phase": boundaries,
     "bias": displacements,
     "capture": captures,

@@ -11,18 +11,20 @@ from functools import cache
 
 import numpy as np
 
-from vqtheory.claims.laws.potential import EXCESS, REPLICATES, SEEN, Ball, Steady, settled
+from vqtheory.claims.laws.potential import BATCH, EXCESS, REPLICATES, SEEN, STEP_SIZE, Ball, Steady, settled
 from vqtheory.claims.laws.provenance import DERIVED, MEASURED
 from vqtheory.claims.statement import Claim, Effort, Range, claim
-from vqtheory.rules import EMA, TrainedVQ
+from vqtheory.protocols import Rule
+from vqtheory.rules import EMA, VQ, TrainedVQ
 from vqtheory.streams import Uniform
 from vqtheory.theory import live_codes
 from vqtheory.theory._ball import MEASURED_SHARE
+from vqtheory.theory._flow import mobility_of
 
 LAW = "EMA and Adam in D dimensions"
 DECAY, TO_A_CODE = 0.9, 30
-CELLS, LATENTS, NUMBERS = 0.003, 48, (60, 90)  # Adam's rate in cells of a cube, latents in an update, and K
-LAGS = {("ball", 2): (0.04, 0.02), ("ball", 3): (0.1, 0.05), ("diagonal", 2): (0.02, 0.01)}
+CELLS, LATENTS = 0.003, 48  # Adam's rate in cells of a cube, and latents in an update
+NUMBERS = {"ema": (30, 60), "adam": (60, 90)}  # K_live
 WIDTHS = 6
 MEASURED_CORNER = (1.1, 1.5)
 
@@ -34,39 +36,41 @@ def shape(name: str, dim: int) -> tuple[Ball | Uniform, float, tuple[float, ...]
     return Uniform(dim), 1.0, (dim**-0.5,) * dim
 
 
-@cache
-def ema_over_law(name: str, dim: int, lag: float, seed: int) -> float:
-    """Codes of EMA that a drift leaves, over K_live; its lag is v / (1 - decay)."""
-    cloud, width, direction = shape(name, dim)
-    velocity = tuple(lag * (1 - DECAY) * e for e in direction)
-    law = live_codes(cloud, velocity=velocity, rule=EMA(decay=DECAY)).codes
-    assert law is not None
-    steps = math.ceil(WIDTHS * width / (lag * (1 - DECAY)))
-    start = math.ceil(EXCESS * law)
-    return settled(EMA(decay=DECAY), cloud, Steady(velocity, 0.0), steps, start, seed, TO_A_CODE * round(law))[1] / law
+def mover(name: str, dim: int, num_codes: int) -> tuple[Rule, int]:
+    """A rule, and its latents in an update."""
+    if name == "ema":
+        return EMA(decay=DECAY), TO_A_CODE * num_codes
+    if name == "adam":
+        return TrainedVQ(CELLS * num_codes ** (-1 / dim)), LATENTS
+    return VQ(STEP_SIZE), BATCH
+
+
+def speed_of(rule: Rule, name: str, dim: int, num_codes: int, batch_size: int) -> float:
+    """The speed at which K_live is so many, from one that is slow enough for any rule."""
+    cloud, _, direction = shape(name, dim)
+    slow = 1e-6
+    velocity = [slow * e for e in direction]
+    codes = live_codes(cloud, velocity=velocity, rule=rule, batch_size=batch_size, trailing_layer=False).codes
+    assert codes is not None
+    return slow * (codes / num_codes) ** (1 / mobility_of("speed_of", rule, dim, batch_size).exponent)
 
 
 @cache
-def adam_over_law(name: str, dim: int, num_codes: int, seed: int) -> float:
-    """Codes of VQ under Adam that a drift leaves at the speed at which K_live is so many, over that."""
+def codes_left(rule_name: str, name: str, dim: int, num_codes: int, seed: int) -> int:
+    """The codes that are left of three times as many as the law has."""
     cloud, width, direction = shape(name, dim)
-    rule = TrainedVQ(CELLS * num_codes ** (-1 / dim))
-    slow = 1e-4 * rule.step_size
-    one = live_codes(cloud, velocity=[slow * e for e in direction], rule=rule, batch_size=LATENTS).codes
-    assert one is not None
-    speed = slow * (one / num_codes) ** ((dim + 2) / (2 * dim))
-    steps = math.ceil(WIDTHS * width / speed)
+    rule, batch_size = mover(rule_name, dim, num_codes)
+    speed = speed_of(rule, name, dim, num_codes, batch_size)
     drift = Steady(tuple(speed * e for e in direction), 0.0)
-    return settled(rule, cloud, drift, steps, EXCESS * num_codes, seed, LATENTS)[1] / num_codes
+    steps = math.ceil(WIDTHS * width / speed)
+    return settled(rule, cloud, drift, steps, EXCESS * num_codes, seed, batch_size)[1]
 
 
 def mean_over_law(rule: str, name: str, dim: int, effort: Effort, seed: int) -> list[float]:
-    """Geometric mean over the sizes, of each replicate."""
-    over = {"ema": ema_over_law, "adam": adam_over_law}[rule]
-    sizes: tuple = LAGS[name, dim] if rule == "ema" else NUMBERS
-    sizes = sizes[:1] if effort == "quick" else sizes
+    """Codes over the law, geometric mean over the sizes, of each replicate."""
+    sizes = NUMBERS[rule][:1] if effort == "quick" else NUMBERS[rule]
     seeds = range(REPLICATES * seed, REPLICATES * (seed + 1))
-    return [float(np.exp(np.mean([np.log(over(name, dim, size, one)) for size in sizes]))) for one in seeds]
+    return [float(np.exp(np.mean([np.log(codes_left(rule, name, dim, K, one) / K) for K in sizes]))) for one in seeds]
 
 
 def agrees(rule: str, name: str, dim: int, title: str) -> Claim:
