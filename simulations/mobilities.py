@@ -10,7 +10,8 @@ import polars as pl
 from simulations.tables import run_all
 from vqtheory.claims.laws.mobilities import codes_left
 
-NUMBERS, NUMBERS_FAST = (20, 35, 60, 100), (20, 35)
+NUMBERS = {1: (8, 12, 18, 26), 2: (20, 35, 60, 100), 3: (20, 35, 60, 100)}  # of each dimension
+FAST = 2  # of them
 SEEDS = 2
 
 
@@ -21,7 +22,7 @@ def run(fast: bool = False) -> pl.DataFrame:
         for rule in ("vq", "ema", "adam")
         for dim in (1, 2, 3)
         for shape in (("ball", "diagonal") if dim > 1 else ("ball",))
-        for num_codes in (NUMBERS_FAST if fast else NUMBERS)
+        for num_codes in (NUMBERS[dim][:FAST] if fast else NUMBERS[dim])
         for seed in range(1 if fast else SEEDS)
     ]
     return run_all(counted, tasks, "mobilities")

@@ -37,7 +37,7 @@ TINY: dict[str, dict[str, Any]] = {  # what is different in a module of simulati
     "survivors": {"CODES_FAST": 6, "FACTORS_FAST": np.array([10.0]), "STEP_SIZES_FAST": {2: (0.2,)}},
     "hysteresis": {"PERIOD_FAST": 2**13, "RECORDS": 30},
     "potential": {"LAGS": {1: (1e-2, 1e-3), 2: (1e-2, 1e-3)}},
-    "mobilities": {"NUMBERS_FAST": (8, 16)},
+    "mobilities": {"NUMBERS": {1: (4, 8), 2: (8, 16), 3: (8, 16)}},
     "dimensions": {"SIZES": dict.fromkeys(SIZES), "sizes_of": lambda dim, effort: [12, 16], "SEEDS_FAST": 2},
     "phase": {"CODES_FAST": (2, 4), "POINTS_FAST": 2, "WIDTHS": 1.0, "RECOVERY": 6000, "CASES": FASTER},
     "bias": {"COMPUTED": [0.05, 0.1, 0.2], "SIMULATED": (("gaussian", 0.2),)},
