@@ -62,7 +62,8 @@ class Size:
     rule : rule
         With its hyperparameters.
     codes : float
-        The largest codebook that survives the fastest stretch; infinite where none is lost, nan where no law says.
+        The largest codebook that survives the fastest stretch; infinite where none is lost, nan where fewer than two
+        codes to an axis are left, of which no law says how many.
     needed : float
         The step size, decay or learning rate with which the codebook asked for survives; nan where none does.
     distortion : float
@@ -115,7 +116,7 @@ class CodebookSizes:
         return "\n".join([textwrap.fill(head, 100), "", title, *map(self._line, self.sizes)])
 
     def _line(self, size: Size) -> str:
-        largest = "no law" if math.isnan(size.codes) else "any" if math.isinf(size.codes) else f"{int(size.codes):,}"
+        largest = "< 2 to an axis" if math.isnan(size.codes) else "any" if math.isinf(size.codes) else f"{int(size.codes):,}"
         knob = "decay" if isinstance(size.rule, EMA) else "step_size"
         needed = "nothing" if math.isnan(size.needed) else f"{knob} {'<=' if knob == 'decay' else '>='} {size.needed:.4g}"
         needed = "it does" if size.codes >= self.asked else needed
