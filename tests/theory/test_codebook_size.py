@@ -68,7 +68,20 @@ def test_a_faster_ema_keeps_more(cloud):
     assert slow.needed == pytest.approx(fast.needed, abs=1e-6)
 
 
+def test_the_fastest_stretch_decides_where_it_leaves_too_few_for_a_law(cloud):
+    """Also of one coordinate; a cloud that shrinks has no law under EMA."""
+    x = cloud[0][:, :2]
+    found = which_codebook(np.stack([x, x + 5, x + 5 + 1e-4]), 64)
+    assert [math.isnan(size.codes) for size in found.sizes] == [True, True, True]
+    assert "-: fewer than two codes" in str(found)
+    shrunk = which_codebook(np.stack([x, 0.9 * x]), 64, rules=(EMA(0.99),))
+    assert math.isnan(shrunk.sizes[0].codes)
+    line = which_codebook(np.stack([x[:, :1], x[:, :1] + 1e-4]), 8)
+    assert line.dim == 1
+
+
 REFUSED = [
+    (lambda x: which_codebook(np.zeros((2, 50, 2))), "not all at one place"),
     (lambda x: which_codebook(x), r"array \[T >= 2, N >= 20, D\]"),
     (lambda x: which_codebook(np.stack([x, x])[:, :10]), r"array \[T >= 2, N >= 20, D\]"),
     (lambda x: which_codebook(np.stack([x, x * np.nan])), "'latents' parameter of which_codebook"),

@@ -171,7 +171,13 @@ class TestAnswers:
 
     def test_a_tail_ends_no_codebook_of_ema(self):
         assert "tail" in live_codes(stats.norm(), velocity=1e-4, rule=EMA(decay=0.9)).validity
-        assert "no static state" in live_codes(Gaussian(2), growth=1e-4, rule=EMA(decay=0.9)).validity
+        assert "uniform sources" in live_codes(Gaussian(2), growth=1e-4, rule=EMA(decay=0.9)).validity
+
+    def test_a_critical_drift_where_faster_ones_have_no_law(self):
+        """Adam's law ends where a drift nears its rate."""
+        rule = TrainedVQ(1e-5)
+        factor = critical_drift(stats.uniform(), 64, velocity=1e-7, rule=rule)
+        assert live_codes(stats.uniform(), velocity=factor * 1e-7, rule=rule).codes == pytest.approx(64, rel=1e-3)
 
     def test_too_few_layers(self):
         with pytest.warns(UserWarning, match="fewer than two to an axis in 4 dimensions"):

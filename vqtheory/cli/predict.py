@@ -58,10 +58,14 @@ def predict(
     if latents is not None:
         options = {"speed": speed, "step_size": step_size, "momentum": momentum, "decay": decay, "bandwidth": bandwidth}
         options |= {"strength": strength, "width": width, "dim": dim, "density": density, "direction": direction}
-        _refuse_beside(latents, options | {"steps": steps})
+        _refuse_beside(latents, options | {"steps": steps, "rule": None if rule == "vq" else rule})
+        if every is not None and latents.suffix != ".npy":
+            raise ValueError("A recording has its own steps: leave out --every, which is for an array of latents.")
         sizes = {"num_codes": num_codes, "batch_size": batch_size, "every": every}
         counts: dict[str, Any] = {name: number(text) for name, text in sizes.items() if text is not None}
         return say(theory.which_codebook(_seen(latents), **counts))
+    if every is not None:
+        raise ValueError("--every is for --latents: leave it out beside --speed.")
     if speed is None:
         raise ValueError("vqtheory predict needs --speed, how far the latents move per update, or --latents.")
     texts = {

@@ -95,13 +95,13 @@ def component_codes(cloud: Cloud, flow: Flow, inside: np.ndarray) -> Count | str
     u, density, measure = cloud.position[inside], cloud.density[inside], cloud.measure[inside]
     kept = flow.is_kept(u, density, cloud.slope[inside])
     if not flow.mobility.weighs and not _has_a_static_state(cloud):
-        return "EMA has no static state in two and more dimensions but of a uniform cloud, whose density is known."
+        return "EMA has a law of densities in one dimension and of uniform sources, not of latents and of other clouds."
     if flow.mobility.most is not None and np.abs(flow.lag(u)).max() > flow.mobility.most:
         return "Adam moves no coordinate by more than its rate, and the drift is too near to that."
     potential = flow.potential(u) if flow.mobility.weighs else _of_own_counts(cloud, u, density, measure, flow)
     place, least = _least(cloud, flow, u, potential, kept)
     if flow.mobility.step_size is None and _is_tail(cloud, flow, place, density):
-        return "The cloud has a tail behind, where only the noise of samples ends a codebook that counts its own."
+        return "The cloud has a tail behind, and where that ends under EMA and Adam no law says."
     height = potential - least + _lift(cloud, flow, place)
     above = height > 0
     height, measure, density = height[above], measure[above], density[above]
@@ -115,7 +115,7 @@ def component_codes(cloud: Cloud, flow: Flow, inside: np.ndarray) -> Count | str
     codes = scale * level_integral(height, measure, exponent, least_power)
     share = (height / flow.mobility.scale) ** exponent * density ** (2 / (cloud.dim + 2))
     heavy = share >= CARRIES / codes
-    carrying = scale * float(measure[heavy] @ height[heavy] ** -exponent)
+    carrying = min(codes, scale * float(measure[heavy] @ height[heavy] ** -exponent))
     if on_the_line:  # by quadrature
         return Count(codes, carrying, 0.0)
     parts = zip(np.array_split(height, _PARTS), np.array_split(measure, _PARTS), strict=True)

@@ -13,6 +13,7 @@ from typing import Any
 from vqtheory._base import check
 from vqtheory.rules import EMA, TrainedVQ
 from vqtheory.streams.sources import Uniform
+from vqtheory.theory._arguments import beyond
 from vqtheory.theory._ball import MEASURED_SHARE as BALL_SHARE
 from vqtheory.theory._ball import ball_codes, ball_speed, radius_of
 from vqtheory.theory._cube import MEASURED_SHARE
@@ -242,8 +243,11 @@ def adam(num_codes: int, speed: float, step_size: float, batch_size: int, width:
 def _in_a_ball(num_codes: int, speed: float, mobility: Mobility, width: float, dim: int) -> tuple[float, int]:
     """Critical speed and survivors of a uniform ball with the variance of a cube of this width."""
     radius = radius_of(check.real("predict", "width", width, 0, above=True), dim)
-    critical = math.inf if num_codes == 1 else ball_speed(num_codes, mobility, radius, dim)
-    return critical, max(1, min(num_codes, int(ball_codes(speed, mobility, radius, dim))))
+    try:
+        critical = math.inf if num_codes == 1 else ball_speed(num_codes, mobility, radius, dim)
+        return critical, max(1, int(min(num_codes, ball_codes(speed, mobility, radius, dim))))
+    except (OverflowError, ZeroDivisionError):
+        raise beyond("predict") from None
 
 
 def _of_ball(law: str, num_codes: int, speed: float, dim: int, critical: float, survivors: int, needed: Cure) -> Prediction:

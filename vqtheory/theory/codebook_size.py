@@ -52,6 +52,12 @@ class Stretch(NamedTuple):
         left = self.velocity + centred @ self.matrix.T
         return math.sqrt(np.mean(np.sum(left**2, axis=1)) / max(np.mean(np.sum(centred**2, axis=1)), 1e-300))
 
+    @property
+    def shrinking(self) -> float:
+        """How far the shrinking of its fastest axis alone leaves codes behind."""
+        rate = max(0.0, -float(np.linalg.eigvalsh((self.matrix + self.matrix.T) / 2)[0]))
+        return rate * math.sqrt(np.mean(np.sum((self.latents - self.latents.mean(axis=0)) ** 2, axis=1)))
+
 
 @dataclass(frozen=True)
 class Size:
@@ -63,7 +69,7 @@ class Size:
         With its hyperparameters.
     codes : float
         The largest codebook that survives the fastest stretch; infinite where none is lost, nan where fewer than two
-        codes to an axis are left, of which no law says how many.
+        codes to an axis are left, and where no law is of the rule and the motion.
     needed : float
         The step size, decay or learning rate with which the codebook asked for survives; nan where none does.
     distortion : float
@@ -113,10 +119,14 @@ class CodebookSizes:
             f"{self.lloyd_over_zador:.2f} times as much with {self.checked} codes."
         )
         title = f"{'rule':<34}{'largest codebook':>18}{'leaves of variance':>20}   keeps all with"
-        return "\n".join([textwrap.fill(head, 100), "", title, *map(self._line, self.sizes)])
+        unknown = any(math.isnan(size.codes) for size in self.sizes)
+        note = (
+            ["", "-: fewer than two codes to an axis are left, or no law is of the rule and the motion."] if unknown else []
+        )
+        return "\n".join([textwrap.fill(head, 100), "", title, *map(self._line, self.sizes), *note])
 
     def _line(self, size: Size) -> str:
-        largest = "< 2 to an axis" if math.isnan(size.codes) else "any" if math.isinf(size.codes) else f"{int(size.codes):,}"
+        largest = "-" if math.isnan(size.codes) else "any" if math.isinf(size.codes) else f"{int(size.codes):,}"
         knob = "decay" if isinstance(size.rule, EMA) else "step_size"
         needed = "nothing" if math.isnan(size.needed) else f"{knob} {'<=' if knob == 'decay' else '>='} {size.needed:.4g}"
         needed = "it does" if size.codes >= self.asked else needed
@@ -136,8 +146,9 @@ def which_codebook(
 
     The motion between two times is fitted as x -> x + v + A (x - mean), and the fastest stretch decides. Plain VQ is
     answered by `live_codes` of the latents themselves; EMA and Adam by the law of a ball with their variances, for the
-    translation alone. The distortion is Zador's, D G_D (integral of f^(D/(D+2)))^((D+2)/D) K^(-2/D) on the first D
-    principal axes plus the variance of the others, D being all along which cells are shorter than the cloud.
+    translation alone: growth costs them no code, and of a cloud that shrinks by more than it moves they have no law. The
+    distortion is Zador's, D G_D (integral of f^(D/(D+2)))^((D+2)/D) K^(-2/D) on the first D principal axes plus the
+    variance of the others, D being all along which cells are shorter than the cloud.
 
     Parameters
     ----------
@@ -174,12 +185,15 @@ def which_codebook(
     owner = "which_codebook"
     num_codes, batch_size = check.integer(owner, "num_codes", num_codes, 2), check.integer(owner, "batch_size", batch_size)
     check.instance(owner, "rules", rules, tuple, "a tuple of VQ, EMA and TrainedVQ")
-    stretches = sorted(_stretches(owner, latents, every), key=lambda stretch: -stretch.pace)[:_FASTEST]
-    last = stretches[0].latents
+    stretches = _stretches(owner, latents, every)
+    by_pace = sorted(stretches, key=lambda stretch: -stretch.pace)[:_FASTEST]
+    last = by_pace[0].latents
+    if not np.ptp(last, axis=0).any():
+        raise check.fail(owner, "latents", "not all at one place", last)
     axes = _Axes(last)
-    sizes = [_size(rule, stretches, axes, num_codes, batch_size) for rule in rules]
+    sizes = [_size(rule, by_pace if isinstance(rule, VQ) else stretches, axes, num_codes, batch_size) for rule in rules]
     distortion, dim = axes.zador(num_codes)
-    checked = max(2, min(_CHECKED, len(last) // _TO_A_CODE))
+    checked = max(2, min(_CHECKED, len(np.unique(axes.sample, axis=0)) // _TO_A_CODE))
     ran = lloyd(axes.sample, checked, restarts=3).distortion
     return CodebookSizes(num_codes, tuple(sizes), distortion, dim, axes.variance, checked, ran / axes.zador(checked)[0])
 
@@ -243,7 +257,7 @@ def _size(rule: Rule, stretches: list[Stretch], axes: _Axes, num_codes: int, bat
 
 
 def _of_plain(rule: VQ, stretches: list[Stretch], num_codes: int) -> tuple[float, float]:
-    """Survivors of plain VQ, and the step size that keeps all."""
+    """Survivors of plain VQ, and the step size that keeps all; one beyond K would throw a code past all it has won."""
     if not stretches:
         return math.inf, rule.step_size
     drifts: list[dict[str, Any]] = [
@@ -252,10 +266,10 @@ def _of_plain(rule: VQ, stretches: list[Stretch], num_codes: int) -> tuple[float
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of what the table says itself
         answers = [live_codes(stretch.latents, **drift).codes for stretch, drift in zip(stretches, drifts, strict=True)]
-        slowest = int(np.argmin([math.inf if codes is None else codes for codes in answers]))
-        factor = critical_drift(stretches[slowest].latents, num_codes, **drifts[slowest])
-    codes = answers[slowest]
-    return math.nan if codes is None else codes, rule.step_size / factor
+        fastest = int(np.argmin([0.0 if codes is None else codes for codes in answers]))
+        needed = rule.step_size / critical_drift(stretches[fastest].latents, num_codes, **drifts[fastest])
+    codes = answers[fastest]
+    return math.nan if codes is None else codes, needed if needed <= num_codes else math.nan
 
 
 def _of_body(rule: Rule, stretches: list[Stretch], num_codes: int, batch_size: int) -> tuple[float, float]:
@@ -263,7 +277,7 @@ def _of_body(rule: Rule, stretches: list[Stretch], num_codes: int, batch_size: i
     if not stretches:
         return math.inf, math.nan
     answers = [_ball_of(rule, stretch, num_codes, batch_size) for stretch in stretches]
-    codes, factor = min(answers, key=lambda answer: math.inf if math.isnan(answer[0]) else answer[0])
+    codes, factor = min(answers, key=lambda answer: 0.0 if math.isnan(answer[0]) else answer[0])
     if isinstance(rule, EMA):
         gain = (1 - rule.decay) / factor
         return codes, 1 - gain if gain <= 1 else math.nan
@@ -272,17 +286,25 @@ def _of_body(rule: Rule, stretches: list[Stretch], num_codes: int, batch_size: i
 
 
 def _ball_of(rule: Rule, stretch: Stretch, num_codes: int, batch_size: int) -> tuple[float, float]:
-    """K_live in as many dimensions as leave the most, and how many times as fast K codes could follow."""
-    covariance = np.cov(stretch.latents.T)
-    sides = np.sqrt(12 * np.linalg.eigvalsh(np.atleast_2d(covariance))[::-1].clip(0))
+    """K_live in as many dimensions as leave the most, and how many times as fast K codes could follow.
+
+    nan for a cloud that shrinks by more than it moves, and for a drift beyond what Adam's law is for.
+    """
+    covariance = np.atleast_2d(np.cov(stretch.latents.T))
+    sides = np.sqrt(12 * np.linalg.eigvalsh(covariance)[::-1].clip(0))
     speed = float(np.linalg.norm(stretch.velocity))
+    if stretch.shrinking > speed:
+        return math.nan, math.nan
     if speed == 0:
         return math.inf, math.inf
     along = math.sqrt(12 * stretch.velocity @ covariance @ stretch.velocity) / speed
-    best = (math.nan, math.nan)
-    for dim in range(2, 1 + min(MOST_DIMENSIONS, int(np.count_nonzero(sides > 0)))):
+    most, best, factor = min(MOST_DIMENSIONS, int(np.count_nonzero(sides > 0))), math.nan, math.nan
+    for dim in range(2, 1 + most):
         mobility, mean = mobility_of("which_codebook", rule, dim, batch_size), float(np.exp(np.mean(np.log(sides[:dim]))))
         codes = ball_codes(speed * along / mean, mobility, radius_of(mean, dim), dim)
-        if codes ** (1 / dim) >= LEAST_LAYERS and not codes <= best[0]:
-            best = codes, (codes / num_codes) ** (1 / mobility.exponent)
-    return best
+        follows = mobility.most is None or speed <= mobility.most
+        if follows and codes ** (1 / dim) >= LEAST_LAYERS:
+            best = float(np.fmax(best, codes))
+        if num_codes ** (1 / dim) >= LEAST_LAYERS:
+            factor = float(np.fmax(factor, (codes / num_codes) ** (1 / mobility.exponent)))
+    return best, factor

@@ -45,7 +45,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy import linalg, optimize
+from scipy import linalg
 
 from vqtheory._base import check
 from vqtheory.protocols import Rule
@@ -59,6 +59,7 @@ from vqtheory.theory._flow import Flow, Mobility, component_codes, components, m
 TRAILING_LAYER = {1: 0.0, 2: 0.35, 3: 0.33, 4: 0.25}  # beta_D, measured
 MOST_DIMENSIONS, MOST_LATENTS = 8, 2**14
 _TURNS = 0.02  # the share of a matrix that is left of a rotation of an isotropic cloud
+_NEAR = 1e-3  # ln of codes over K, within which a drift is the critical one
 LEAST_LAYERS, LEAST_LATENTS = 2.0, 10  # codes to an axis, and latents to a code
 
 
@@ -232,9 +233,12 @@ def critical_drift(
         low *= 2
     while excess(high) > 0 and high < 300:
         high *= 2
-    if not (math.isfinite(excess(low)) and math.isfinite(excess(high))):
+    if not excess(low) > 0:
         return math.nan
-    return math.exp(optimize.brentq(excess, low, high, rtol=1e-6))
+    while high - low > 1e-6:  # by halving, since beyond some drift there may be no law
+        middle = (low + high) / 2
+        low, high = (middle, high) if excess(middle) > 0 else (low, middle)
+    return math.exp(low) if excess(low) < _NEAR else math.nan
 
 
 class View(NamedTuple):
@@ -379,7 +383,11 @@ def _count(view: View, factor: float, trailing_layer: bool) -> LiveCodes:
 
 def _validity(cloud: Cloud) -> str:
     known = "" if cloud.at is not None else f" The density is estimated from {len(cloud.density):,} latents."
-    return f"A law of many codes, in {cloud.dim} dimension{'s' * (cloud.dim > 1)}.{known}"
+    return f"A law of many codes, in {_dimensions(cloud.dim)}.{known}"
+
+
+def _dimensions(dim: int) -> str:
+    return f"{dim} dimension{'s' * (dim > 1)}"
 
 
 def _with_content(answer: LiveCodes, question: Question) -> LiveCodes:
@@ -390,7 +398,7 @@ def _with_content(answer: LiveCodes, question: Question) -> LiveCodes:
         crowd = "Codes crowd about the place that the drift leaves alone, and none is lost."
         return LiveCodes(codes, math.nan, 0.0, answer.dim, crowd)
     if answer.layers < LEAST_LAYERS:
-        reason = f"A law of many codes, and {codes:.2g} codes are fewer than two to an axis in {answer.dim} dimensions."
+        reason = f"A law of many codes, and {codes:.2g} codes are fewer than two to an axis in {_dimensions(answer.dim)}."
         warnings.warn(reason, stacklevel=4)
         return LiveCodes(None, math.nan, math.nan, answer.dim, reason)
     if question.latents is not None and question.latents < LEAST_LATENTS * codes:

@@ -168,6 +168,9 @@ def predict(
     conditions = {"width": width, "dim": dim, "density": density, "direction": direction, "batch_size": batch_size}
     options = {name: value for name, value in (hyperparameters | conditions | {"steps": steps}).items() if value is not None}
     options |= {name: _number(name, options[name]) for name in ("width", "batch_size", "steps") if name in options}
+    for name in ("dim", "batch_size"):
+        if name in options:
+            options[name] = check.integer("predict", name, options[name])
     subject = _subject(rule, options)
     law = subject if isinstance(subject, Law) else law_for(subject)
     if law is not None:
@@ -217,7 +220,8 @@ def _named(name: str, options: dict[str, Any]) -> Law | Rule:
     without = {kind.key: kind for kind in kinds if kind.key and kind.key not in known}
     name = check.choice("predict", "rule", name, [*known, *without])
     rows = [law for law in LAWS if law.name == name]
-    return next((law for law in rows if set(options) <= set(law.options)), rows[-1]) if rows else without[name]()
+    asked = set(options) - set(_CONDITIONS)  # a rule is told by its hyperparameters
+    return next((law for law in rows if asked <= set(law.options)), rows[-1]) if rows else without[name]()
 
 
 def _refuse_unused(rule: Rule | str, law: Law, options: dict[str, Any]) -> None:
