@@ -1,6 +1,7 @@
 """The law of the potential against runs: small ones that hold, and laws that are wrong and do not."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -44,4 +45,6 @@ def test_the_share_that_predict_quotes_is_the_share_that_is_measured(rule, dim):
     low, high = all_claims()[f"{rule}-ball-{dim}d"].predict
     assert (low, high) == MEASURED_SHARE[rule][dim]
     num_codes = mobilities.NUMBERS[rule][0]
+    page = (Path(__file__).parents[2] / "docs" / "law.md").read_text("utf-8")
+    assert dim == 2 or f"{low} to {high}" in page
     assert low < mobilities.codes_left(rule, "ball", dim, num_codes, seed=100) / num_codes < high

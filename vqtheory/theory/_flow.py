@@ -13,8 +13,8 @@ from vqtheory.reference import cell_moment
 from vqtheory.rules import EMA, VQ, TrainedVQ
 from vqtheory.theory._clouds import Cloud
 from vqtheory.theory._levels import level_integral, level_power
+from vqtheory.theory.high_resolution import TAIL
 
-TAIL = 0.02504  # f(x_e) |s|^-D / (a . s) where a tail ends, from the exact steady states of e^x
 CARRIES = 0.1  # of the mean share of the latents, from which on a code counts as carrying mass
 _SLOW = 0.5  # of Adam's rate
 _FLAT = 0.1  # how near to e the power q may come

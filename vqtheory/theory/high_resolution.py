@@ -36,7 +36,7 @@ from vqtheory.theory._arguments import closed_form, plain, reals
 from vqtheory.theory._conditions import law_of
 from vqtheory.theory._relaxed import OnTheLine
 
-_TAIL = 0.02504  # f(x_e) / (a lambda^2) for f = e^(lambda x)
+TAIL = 0.02504  # f(x_e) / (a lambda^2) for f = e^(lambda x)
 _LEAST = 5e-324  # float above 0
 _STEEPEST = 8  # a density that vanishes with a higher power is taken for a tail
 
@@ -140,7 +140,7 @@ def _tail_edges(law: OnTheLine, lag: float) -> np.ndarray:
         with np.errstate(divide="ignore", invalid="ignore"):
             behind, here, ahead = (np.log(law.density.pdf(x + shift)) for shift in (-near, 0, near))
             slope = (ahead - behind) / (2 * near)
-            return here - math.log(_TAIL * lag or _LEAST) - 2 * np.log(np.abs(slope)), slope
+            return here - math.log(TAIL * lag or _LEAST) - 2 * np.log(np.abs(slope)), slope
 
     above, slope = excess(x, near)
     rises = np.flatnonzero((above[:-1] < 0) & (above[1:] >= 0) & (slope[:-1] > 0) & (slope[1:] > 0))

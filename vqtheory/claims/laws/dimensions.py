@@ -40,6 +40,7 @@ from vqtheory.simulation.follow import follow
 from vqtheory.streams import Gaussian, Stream, Translation, Uniform
 from vqtheory.theory import critical_speed, surviving_codes
 from vqtheory.theory._cube import MEASURED_SHARE
+from vqtheory.theory.potential import TRAILING_LAYER
 
 LAW = "collapse in D dimensions"
 STEP_SIZE, BATCH, LEGS, EXCESS = 0.5, 64, 6, 3
@@ -47,7 +48,7 @@ BELOW = 0.9  # of the critical speed of K codes: so the law says K in one dimens
 SIZES = {1: (4, 9, 13), 2: (12, 41, 130), 3: (12, 61, 180), 4: (12, 61, 240), 8: (16, 54, 131)}  # K: least, quick, full
 FINENESS = {"quick": 1.5, "full": 1.35}  # ratio of neighbouring K
 REPLICATES = 16
-OFFSET = {2: 0.35, 3: 0.33, 4: 0.25}  # beta_D, measured, to a third
+OFFSET = {dim: TRAILING_LAYER[dim] for dim in (2, 3, 4)}  # beta_D, measured, to a third
 ACCURACY = 0.06  # of exponents at these sizes
 
 

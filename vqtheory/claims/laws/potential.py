@@ -29,6 +29,7 @@ from vqtheory.streams import Gaussian, Source, Stream, Uniform
 from vqtheory.streams.base import Drift
 from vqtheory.streams.motion import Motion
 from vqtheory.theory import live_codes
+from vqtheory.theory._clouds import ball_volume
 from vqtheory.theory._flow import CARRIES
 
 LAW = "every smooth drift"
@@ -75,8 +76,7 @@ class Ball(Source):
         return z / np.linalg.norm(z, axis=1, keepdims=True) * radius
 
     def density(self, x: np.ndarray) -> np.ndarray:
-        volume = math.pi ** (self.dim / 2) / math.gamma(self.dim / 2 + 1)
-        return np.where(np.sum(x**2, axis=1) <= 1, 1 / volume, 0.0)
+        return np.where(np.sum(x**2, axis=1) <= 1, 1 / ball_volume(self.dim), 0.0)
 
 
 @dataclass(frozen=True, repr=False)
