@@ -24,6 +24,7 @@ FIGURES = (
     "faces",
     "faces_reconstructions",
     "faces_sizes",
+    "faces_ablation",
     "faces_prediction",
     "faces_table",
     "benchmarks",

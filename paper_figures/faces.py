@@ -15,13 +15,14 @@ from PIL import Image
 from simulations.lineup import LINEUP
 
 TABLE, SUFFIX = "faces", ".png"
-SHOWN = {"VQ quick": "VQ", "EMA": "EMA", "NSVQ quick": "NSVQ", "TransVQ quick": "TransVQ"}  # labels of trainings, and rules
+SHOWN = ("VQ", "EMA", "TransVQ", "NSVQ", "VQ with transport")
 FACES = 5
+TICKS = (50, 100, 200, 500, 1000, 2000)
 
 
 def draw(table: pl.DataFrame) -> Callable[[Path], None]:
     """Left, over the updates: codes in use and the drift; right: test images and their reconstructions."""
-    table = table.filter(pl.col("label").is_in(list(SHOWN)), group="rules")
+    table = table.filter(pl.col("label").is_in(list(SHOWN)), group="named")
     figure = plt.figure(figsize=(11, 5.6), layout="constrained")
     halves = figure.add_gridspec(1, 2, width_ratios=(1.25, 1))
     left, right = figure.add_subfigure(halves[0]), figure.add_subfigure(halves[1])
@@ -30,10 +31,11 @@ def draw(table: pl.DataFrame) -> Callable[[Path], None]:
     draw_lines(drift, table, "looks", pl.col("speed") / pl.col("spread"))
     used.set(ylim=(0, 1.04), ylabel=f"share of the {table['codes'][0]:,} codes in use")
     drift.set(yscale="log", ylabel="drift of the encoder per update,\nin spreads of the latents then", xlabel="updates")
-    ticks = [50, 100, 200, 500, 1000, 2000]
-    used.set(xscale="log", xticks=ticks, xticklabels=[f"{tick:,}" for tick in ticks])
+    used.set(xscale="log", xticks=TICKS, xticklabels=[f"{tick:,}" for tick in TICKS])
     used.minorticks_off()
-    used.set_title("At rates that can follow, VQ and EMA lose their codes; NSVQ and TransVQ do not", loc="left", fontsize=9)
+    used.set_title(
+        "By name: VQ and EMA lose their codes, transport loses none, NSVQ and TransVQ regain them", loc="left", fontsize=9
+    )
     draw_pictures(right.subplots(len(SHOWN) + 1, 1), table)
     return lambda path: figure.savefig(path)
 
@@ -43,10 +45,10 @@ def draw_lines(axes: Axes, table: pl.DataFrame, column: str, value: pl.Expr) -> 
     rows = table.select("label", "seed", column).explode(column).unnest(column).with_columns(value=value).drop_nulls("value")
     spread = pl.col("value")
     summary = rows.group_by("label", "step").agg(median=spread.median(), low=spread.min(), high=spread.max()).sort("step")
-    for label, rule in SHOWN.items():
-        of_rule, color = summary.filter(pl.col("step") > 0, label=label), LINEUP[rule].color
+    for label in SHOWN:
+        of_rule, color = summary.filter(pl.col("step") > 0, label=label), LINEUP[label].color
         axes.fill_between(of_rule["step"], of_rule["low"], of_rule["high"], color=color, alpha=0.15, lw=0)
-        axes.plot(of_rule["step"], of_rule["median"], color=color, label=rule)
+        axes.plot(of_rule["step"], of_rule["median"], color=color, label=label)
     if column == "history":
         axes.legend(loc="center right")
 
@@ -56,11 +58,11 @@ def draw_pictures(rows: np.ndarray, table: pl.DataFrame) -> None:
     first = {row["label"]: row for row in table.filter(seed=0).iter_rows(named=True)}
     any_row = next(iter(first.values()))
     strips = [(any_row["originals"], "test images", "black")]
-    for label, rule in SHOWN.items():
+    for label in SHOWN:
         if label in first:
             row = first[label]
-            title = f"{rule}: {row['used']:,.0f} codes, {row['psnr']:.1f} dB"
-            strips.append((row["reconstructions"], title, LINEUP[rule].color))
+            title = f"{label}: {row['used']:,.0f} codes, {row['psnr']:.1f} dB"
+            strips.append((row["reconstructions"], title, LINEUP[label].color))
     for axes in rows:
         axes.set_axis_off()
     for axes, (content, title, color) in zip(rows, strips, strict=False):

@@ -12,16 +12,16 @@ from paper_figures.faces import strip
 from simulations.lineup import LINEUP
 
 TABLE, SUFFIX = "faces", ".png"
-SHOWN = {"EMA": "EMA"} | {f"{rule}{rate}": rule for rule in ("VQ", "NSVQ", "TransVQ") for rate in ("", " quick")}
+SHOWN = ("VQ", "EMA", "TransVQ", "FSQ", "EMA with expiry", "NSVQ", "VQ with transport")
 FACES = 8
 
 
 def draw(table: pl.DataFrame) -> Callable[[Path], None]:
-    """A row of the test images, and one for each training of the first seed."""
+    """A row of the test images, and one for each method by its name, of the first seed."""
     rows = [table.row(by_predicate=_first(label), named=True) for label in SHOWN]
     figure, grid = plt.subplots(len(rows) + 1, 1, figsize=(7.2, 8.4), layout="constrained")
     titles = [f"{row['label']}: {row['used']:,.0f} of {row['codes']:,} codes, {row['psnr']:.1f} dB" for row in rows]
-    colors = [LINEUP[rule].color for rule in SHOWN.values()]
+    colors = [LINEUP[label].color for label in SHOWN]
     pictures = [rows[0]["originals"], *(row["reconstructions"] for row in rows)]
     for axes, content, title, color in zip(grid, pictures, ["test images", *titles], ["black", *colors], strict=True):
         axes.imshow(strip(content, FACES), interpolation="lanczos")
@@ -31,4 +31,4 @@ def draw(table: pl.DataFrame) -> Callable[[Path], None]:
 
 
 def _first(label: str) -> pl.Expr:
-    return (pl.col("group") == "rules") & (pl.col("label") == label) & (pl.col("seed") == 0)
+    return (pl.col("group") == "named") & (pl.col("label") == label) & (pl.col("seed") == 0)

@@ -1,4 +1,4 @@
-"""The face study in a table: every rule's codebook and pictures on the test images."""
+"""The face study in tables: every method's codebook and pictures on the test images, by name and tuned."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from pathlib import Path
 
 import polars as pl
 
-from simulations.faces import FORMS, QUICK, RULES, STARTS
+from simulations.protocol import LARGE, METHODS, chosen, is_named
+from simulations.tables import DATA
 
 TABLE, SUFFIX = "faces", ".md"
 COLUMNS = {
@@ -17,28 +18,76 @@ COLUMNS = {
     "psnr": ("PSNR, dB", "{:.2f}"),
     "ssim": ("SSIM", "{:.3f}"),
 }
-TITLES = {"rules": "", "forms": "", "published": ", published start"}
-ORDER = [*RULES, *(f"{label} quick" for label in QUICK), *FORMS, *STARTS]
 
 
 def draw(table: pl.DataFrame) -> Callable[[Path], None]:
-    """The table as Markdown."""
-    return lambda path: path.write_text(markdown(table))  # type: ignore[return-value]
+    """The tables as Markdown."""
+    return lambda path: path.write_text(f"{markdown(table)}\n{sizes(table)}\n{published(table)}")  # type: ignore[return-value]
 
 
 def markdown(table: pl.DataFrame) -> str:
-    """A line for each rule: the median of its seeds, and their range where there are several."""
-    lines = [
-        f"| rule | seeds | {' | '.join(title for title, _ in COLUMNS.values())} |",
-        f"|---|{'---|' * (1 + len(COLUMNS))}",
-    ]
-    for group in TITLES:
-        of_group = table.filter(group=group)
-        for label in sorted(of_group["label"].unique(), key=ORDER.index):
-            rows = of_group.filter(label=label)
-            cells = [cell(rows[column].to_list(), form) for column, (_, form) in COLUMNS.items()]
-            lines.append(f"| {label}{TITLES[group]} | {len(rows)} | {' | '.join(cells)} |")
+    """A line for each method by its name, and one for each that has a rate: medians of seeds, and their range."""
+    times = ratios()
+    lines = _head("method", "setting", "seeds", *_titles(), "time per update / plain VQ")
+    for label in METHODS:
+        rows = table.filter(group="named", label=label)
+        lines.append(_line(label, setting(table, label, "named"), rows, times.get(label, "")))
+        tuned = table.filter(group="tuned", label=label)
+        if len(tuned):
+            lines.append(_line(label, setting(table, label, "tuned"), tuned, ""))
     return "\n".join(lines) + "\n"
+
+
+def setting(table: pl.DataFrame, label: str, group: str) -> str:
+    """How the rate of a row came about."""
+    value = chosen(table, label)
+    if value is None:
+        return "by name; nothing to tune"
+    if is_named(label, value):
+        return "by name; tuned, too"
+    return "by name" if group == "named" else f"tuned: {value:g}"
+
+
+def sizes(table: pl.DataFrame) -> str:
+    """Transport and NSVQ by name, with more codes and in fewer dimensions."""
+    lines = _head("method", "codes", "dimensions", *_titles(), "perplexity / codes")
+    for what in LARGE:
+        rows = table.filter(pl.col("label").str.ends_with(f", {what}"), group="sizes")
+        for row in rows.sort("label", descending=True).iter_rows(named=True):
+            cells = [form.format(row[column]) for column, (_, form) in COLUMNS.items()]
+            label = row["label"].split(", ")[0]
+            share = f"{row['perplexity'] / row['codes']:.2f}"
+            lines.append(f"| {label} | {row['codes']:,} | {row['dim']} | {' | '.join(cells)} | {share} |")
+    return "\n".join(lines) + "\n"
+
+
+def published(table: pl.DataFrame) -> str:
+    """Rules by name, from the start of their own papers."""
+    lines = _head("rule, from its published start", *_titles())
+    for row in table.filter(group="published").sort("label").iter_rows(named=True):
+        cells = [form.format(row[column]) for column, (_, form) in COLUMNS.items()]
+        lines.append(f"| {row['label']} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def ratios() -> dict[str, str]:
+    """Seconds of an update over those of plain VQ, of each method that was timed at 1,024 codes."""
+    timed = pl.read_parquet(DATA / "benchmarks.parquet").filter(section="training")
+    rows = timed.filter(pl.col("codes") < 2000).select("case", "ratio").iter_rows()
+    return {case: f"{ratio:.2f}" for case, ratio in rows}
+
+
+def _titles() -> list[str]:
+    return [title for title, _ in COLUMNS.values()]
+
+
+def _head(*titles: str) -> list[str]:
+    return [f"| {' | '.join(titles)} |", f"|{'---|' * len(titles)}"]
+
+
+def _line(label: str, how: str, rows: pl.DataFrame, time: str) -> str:
+    cells = [cell(rows[column].to_list(), form) for column, (_, form) in COLUMNS.items()]
+    return f"| {label} | {how} | {len(rows)} | {' | '.join(cells)} | {time} |"
 
 
 def cell(values: list[float], form: str) -> str:

@@ -1,22 +1,10 @@
-"""The face study: does the theory hold in a VQ-VAE?
+"""The face study: does the theory hold in a VQ-VAE, and which method keeps its codebook there?
 
 VQ-VAEs on photographs of faces (`VQTHEORY_DATA`, 64x64 pixels, 64 dimensions, 1,024 codes, the `small` autoencoder,
 2,000 updates of 16 images, Adam 5e-4): one encoder, gradient estimator, start and budget for every rule, and no
-dead-code replacement. One row per training: what its codebook and its pictures are worth on test images of people who
-are not among the training images, the history of the training, the encoder's measured drift, and what the laws make
-of that drift.
-
-=========  ==========================================================================  =====
-group      what                                                                        seeds
-=========  ==========================================================================  =====
-rules      VQ, EMA, NSVQ, TransVQ, codes at latents of the first batch; "quick": the
-           codes of VQ and NSVQ trained at the rate 0.04 in place of 5e-4, and
-           TransVQ's map at 2e-3                                                        3
-forms      SimVQ, CosineVQ, EMA with a short memory, the other forms of NSVQ            1
-sgd        plain VQ with its codes under SGD, as in the laws, over codes and rate       1
-size       plain VQ over the dimensions of the latents, and over the number of codes    1
-published  rules from the start of their own papers                                     1
-=========  ==========================================================================  =====
+dead-code replacement but where it is the method itself. One row per training: what its codebook and its pictures are worth
+on test images of people who are not among the training images, the history of the training, the encoder's measured drift,
+and what the laws make of that drift. Which trainings there are, and how settings are chosen, is in `simulations.protocol`.
 
 A training is kept in a folder of its own while it goes on, and a row is added to the table when one is finished: the
 study may be stopped at any time, and goes on where it was. On one core a training takes two to five minutes.
@@ -34,9 +22,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from importlib.metadata import version
-from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
@@ -44,95 +31,19 @@ from joblib import Parallel, delayed
 from PIL import Image
 from tqdm import tqdm
 
+from simulations.protocol import Point, points
 from simulations.tables import RESULTS, path_of, write
 from vqtheory import Diagnosis, diagnose, measure
-from vqtheory.protocols import Rule
-from vqtheory.rules import EMA, NSVQ, VQ, CosineVQ, SimVQ, TransVQ
-from vqtheory.schedules import exponential
 
 if TYPE_CHECKING:
-    from vqtheory.nn.training.config import TrainingConfig
     from vqtheory.nn.training.run import TrainingRun
 
-STEPS, STEPS_FAST, RECORDS = 2000, 8, 40
 IMAGES_FAST = 64  # of the test; all of them otherwise
-QUICK = {"VQ": 0.04, "NSVQ": 0.04, "TransVQ": 2e-3}  # rates of Adam, which has 5e-4 for all else
-NARROWING = exponential(2.0, half_life=200)  # NSVQ's kernel
-RULES: dict[str, Rule] = {"VQ": VQ(), "EMA": EMA(), "NSVQ": NSVQ(form="softmax", bandwidth=NARROWING), "TransVQ": TransVQ()}
-STARTS = RULES | {"SimVQ": SimVQ(), "CosineVQ": CosineVQ()}
-GAUSSIAN, PROPAGATE = NSVQ(form="gaussian", bandwidth=NARROWING), NSVQ(form="propagate", bandwidth=NARROWING)
-FORMS: dict[str, dict[str, Any]] = {
-    "SimVQ": {"rule": SimVQ()},
-    "SimVQ without bias": {"rule": SimVQ(bias=False)},
-    "CosineVQ": {"rule": CosineVQ()},
-    "CosineVQ quick": {"rule": CosineVQ(), "codebook_lr": 0.04},
-    "NSVQ slowing": {"rule": RULES["NSVQ"], "codebook_lr": exponential(0.04, half_life=300)},
-    "EMA quick": {"rule": EMA(decay=0.8)},
-    "NSVQ gaussian quick": {"rule": GAUSSIAN, "codebook_lr": 0.04},
-    "NSVQ propagate quick": {"rule": PROPAGATE, "codebook_lr": 0.04},
-    "NSVQ gaussian": {"rule": GAUSSIAN},
-    "NSVQ propagate": {"rule": PROPAGATE},
-}
-DIMS, SIZES = (4, 8, 16, 32, 64), (2048,)  # of 512 codes; 512 and 1,024 codes in 64 dimensions are there already
-SGD_CODES, SGD_RATES = (64, 256, 1024), (0.5, 2.0, 8.0, 32.0)  # eta = rate / 32 at 64 dimensions
-PICTURES = ("rules", "published")  # groups of which reconstructions are kept
+PICTURES = ("named", "tuned", "published")  # groups of which reconstructions are kept
 KEY = ("group", "label", "config")  # of a row
 METRICS = ("used", "usage", "perplexity", "distortion", "relative_distortion", "psnr", "ssim")
 HISTORY = ("step", "used", "perplexity", "distortion", "reconstruction")
 PROBES = ("step", "used", "speed", "moved", "spread", "dimension", "distortion")
-
-
-class Point(NamedTuple):
-    """One training."""
-
-    group: str
-    label: str
-    seed: int
-    options: dict[str, Any]  # of TrainingConfig
-
-    @property
-    def name(self) -> str:
-        """Of its folder."""
-        return f"{self.group}-{self.label}-{self.seed}".replace(" ", "-")
-
-    def training(self, fast: bool) -> TrainingConfig:
-        """Its configuration; a fast one is of a few updates on small images."""
-        from vqtheory.nn.training.config import TrainingConfig
-
-        small = {"steps": STEPS_FAST, "records": 2, "probe_every": 4, "size": 16, "batch_size": 4} if fast else {}
-        return TrainingConfig(**{"steps": STEPS, "records": RECORDS, "seed": self.seed} | self.options | small)
-
-    def key(self, fast: bool) -> tuple[str, str, str]:
-        """What a row is known by."""
-        return self.group, self.label, repr(self.training(fast))
-
-
-def points() -> list[Point]:
-    """All trainings, in the order in which they are run."""
-    slow = {label: {"rule": rule} for label, rule in RULES.items()}
-    quick = {f"{label} quick": {"rule": RULES[label], "codebook_lr": rate} for label, rate in QUICK.items()}
-    main = quick | {label: slow[label] for label in ("EMA", "TransVQ")}
-    forms = [Point("forms", label, 0, options) for label, options in FORMS.items()]
-    sgd = [
-        (f"{codes} codes at {rate:g}", {"codes": codes, "codebook_lr": rate, "codebook_optimizer": "sgd"})
-        for codes, rate in product(SGD_CODES, SGD_RATES)
-    ]
-    return [
-        *(Point("rules", label, 0, options) for label, options in (slow | quick).items()),
-        *(Point("rules", label, seed, options) for seed in (1, 2) for label, options in main.items()),
-        *forms[:4],
-        *(Point("sgd", label, 0, options) for label, options in sgd),
-        *(Point("size", f"{dim} dimensions", 0, {"dim": dim, "codes": 512}) for dim in DIMS),
-        *(Point("size", f"{codes} codes", 0, {"codes": codes}) for codes in SIZES),
-        *(Point("published", label, 0, {"rule": published(rule)}) for label, rule in STARTS.items()),
-        *forms[4:],
-        *(Point("rules", label, seed, slow[label]) for label in ("VQ", "NSVQ") for seed in (1, 2)),
-    ]
-
-
-def published(rule: Rule) -> Rule:
-    """The rule from the start of its own paper."""
-    return replace(rule, start="published")  # type: ignore[type-var]
 
 
 def run(fast: bool = False, results: Path = RESULTS, minutes: float | None = None, anew: bool = False) -> pl.DataFrame:
@@ -142,19 +53,30 @@ def run(fast: bool = False, results: Path = RESULTS, minutes: float | None = Non
     if anew:
         shutil.rmtree(folder, ignore_errors=True)
     table = pl.read_parquet(path) if path.is_file() and not anew else pl.DataFrame()
-    wanted = {point.key(fast): point for point in chosen(fast)}
-    if len(table):  # rows of other settings are dropped
-        table = table.join(pl.DataFrame(list(wanted), schema=KEY, orient="row"), on=KEY, how="semi", maintain_order="left")
-    left = [point for key, point in wanted.items() if key not in _done(table)]
     until = math.inf if minutes is None else time.time() + 60 * minutes
-    calls = (delayed(finish)(point, folder, fast, until) for point in left)
-    with tqdm(total=len(wanted), initial=len(wanted) - len(left), desc="faces", unit=" trainings") as bar:
-        for row in Parallel(n_jobs=-1, return_as="generator_unordered")(calls):
-            if row is not None:
-                table = pl.concat([table, pl.DataFrame([row], infer_schema_length=None)], how="diagonal_relaxed")
-                write(path, table, time.monotonic() - began, ("torch",))
-                bar.update()
+    while (left := _left(table, fast)) and time.time() < until:
+        calls = (delayed(finish)(point, folder, fast, until) for point in left)
+        with tqdm(total=len(left), desc="faces", unit=" trainings") as bar:
+            for row in Parallel(n_jobs=-1, return_as="generator_unordered")(calls):
+                if row is not None:
+                    table = _with(row, table, fast)
+                    write(path, table, time.monotonic() - began, ("torch",))
+                    bar.update()
     return table
+
+
+def _left(table: pl.DataFrame, fast: bool) -> list[Point]:
+    done = set(table.select(KEY).iter_rows()) if len(table) else set()
+    left = [point for point in chosen_points(table, fast) if point.key(fast) not in done]
+    first = [point for point in left if point.group in ("search", "named")]  # what else there is follows from the search
+    return first if any(point.group == "search" for point in first) else left
+
+
+def _with(row: dict[str, Any], table: pl.DataFrame, fast: bool) -> pl.DataFrame:
+    """The table with one row more, and without those of other settings."""
+    table = pl.concat([table, pl.DataFrame([row], infer_schema_length=None)], how="diagonal_relaxed")
+    wanted = pl.DataFrame([point.key(fast) for point in chosen_points(table, fast)], schema=KEY, orient="row")
+    return table.join(wanted, on=KEY, how="semi", maintain_order="left")
 
 
 def table_path(fast: bool, results: Path = RESULTS) -> Path:
@@ -167,19 +89,15 @@ def folder_of(fast: bool, results: Path = RESULTS) -> Path:
     return results / ("fast" if fast else "full") / "faces"
 
 
-def chosen(fast: bool) -> list[Point]:
+def chosen_points(table: pl.DataFrame, fast: bool) -> list[Point]:
     """The trainings to be run: a few of them to see that it works."""
-    return [point for point in points() if not fast or (point.group == "rules" and point.seed == 0)]
+    return [point for point in points(table) if not fast or (point.group == "named" and point.seed == 0)]
 
 
 def progress(table: pl.DataFrame, fast: bool, results: Path) -> str:
     """How far the study is."""
-    left = len(chosen(fast)) - len(table)
+    left = len(chosen_points(table, fast)) - len(table)
     return f"{table_path(fast, results)}: {len(table)} trainings" + (f"; {left} are left, run it again" if left else "")
-
-
-def _done(table: pl.DataFrame) -> set[tuple[str, ...]]:
-    return set(table.select(KEY).iter_rows()) if len(table) else set()
 
 
 def _check_data(fast: bool) -> None:
@@ -230,11 +148,14 @@ def describe(point: Point, trained: TrainingRun, images: int | None) -> dict[str
     """What became of a training, on so many test images."""
     from vqtheory.nn.evaluation.measure import evaluate
 
-    evaluation, config = evaluate(trained, images=images, progress=False), trained.config
-    diagnosis = diagnose(trained)
+    searched, config = point.group == "search", trained.config
+    evaluation = evaluate(trained, images=images, part="validation" if searched else "test", progress=False)
     row: dict[str, Any] = {"group": point.group, "label": point.label, "seed": point.seed, "config": repr(config)}
     row |= {"codes": config.codes, "dim": config.dim, "steps": trained.step}
     row |= {metric: evaluation[metric] for metric in METRICS}
+    if searched:
+        return row
+    diagnosis = diagnose(trained)
     row |= {"alive": int(diagnosis.alive.sum()), "carrying": diagnosis.carrying, "predicted": float(diagnosis.predicted[-1])}
     row |= {"replayed": replayed(diagnosis)} if point.group == "sgd" else {}
     row |= {"history": trained.history.select(HISTORY).to_dicts()}
@@ -270,4 +191,11 @@ def png(images: np.ndarray) -> bytes:
 def made() -> str:
     """What the row was made with."""
     packages = ", ".join(f"{name} {version(name)}" for name in ("vqtheory", "torch", "numpy"))
-    return f"python {platform.python_version()}, {packages}; {time.strftime('%Y-%m-%d')}"
+    return f"python {platform.python_version()}, {packages}; {_processor()}; {time.strftime('%Y-%m-%d')}"
+
+
+def _processor() -> str:
+    """What trained it: the GPU by its name, or a CPU."""
+    import torch
+
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"

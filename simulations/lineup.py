@@ -31,14 +31,21 @@ LINEUP = {
     "VQ by wins": Entry("VQ", "#7b241c", "-."),
     "EMA": Entry("EMA", "#e08e1b"),
     "VQ with Adam": Entry("VQ", "#e6776a", "--"),
+    "EMA with expiry": Entry("EMA", "#9c6b1e", "--"),
+    "VQ with transport": Entry("transport", "#1a1a1a"),
+    "EMA with transport": Entry("transport", "#6e6e6e", "-."),
+    "NSVQ with transport": Entry("transport", "#4a5a78", "--"),
     "NSVQ": Entry("NSVQ", "#1f77b4"),
     "NSVQ softmax": Entry("NSVQ", "#6baed6", "--"),
+    "NSVQ gaussian": Entry("NSVQ", "#9ecae1", "-."),
     "NSVQ propagate": Entry("NSVQ", "#08306b", (0, (1, 2))),
     "TransVQ": Entry("TransVQ", "#2a9d55"),
     "TransVQ without positions": Entry("TransVQ", "#86c9a0", "--"),
     "SimVQ": Entry("SimVQ", "#8856a7"),
     "SimVQ without bias": Entry("SimVQ", "#c994c7", "--"),
     "CosineVQ": Entry("CosineVQ", "#636363"),
+    "FSQ": Entry("codebook-free", "#17a2a2"),
+    "LFQ": Entry("codebook-free", "#7fc8c8", "--"),
 }
 
 

@@ -5,6 +5,7 @@ online     one sample per update: the plain compiled loop, scikit-learn, a NumPy
 batch      many samples per update: scikit-learn's `partial_fit`
 kernels    NSVQ per sample beside plain VQ; a step of TransVQ beside torch's
 layer      the layer in torch, forward and backward: the published dense NSVQ, lucidrains' EMA, a dense VQ
+training   an update of the face study's VQ-VAE: every method by its name beside plain VQ
 scale      time per sample and memory from 2^10 to 2^18 codes in 256 dimensions
 start      seconds to import the package, and to the end of a first `simulate`
 =========  ====================================================================================================
@@ -13,4 +14,4 @@ start      seconds to import the package, and to the end of a first `simulate`
 product of 2048 x 2048 matrices in float32 on one thread.
 """
 
-SECTIONS = ("online", "batch", "kernels", "layer", "scale", "start")
+SECTIONS = ("online", "batch", "kernels", "layer", "training", "scale", "start")

@@ -14,7 +14,7 @@ import inspect
 from collections.abc import Mapping
 from functools import cache
 from importlib import import_module
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -84,8 +84,15 @@ def arrays_of(value: Any) -> dict[str, np.ndarray]:
     return {}
 
 
-def parse(source: str, arrays: Mapping[str, np.ndarray] | None = None) -> Any:
-    """The object that the text describes.
+class _Known(NamedTuple):
+    """What a text may name."""
+
+    arrays: Mapping[str, np.ndarray]
+    names: Mapping[str, Any]
+
+
+def parse(source: str, arrays: Mapping[str, np.ndarray] | None = None, more: Mapping[str, Any] | None = None) -> Any:
+    """The object that the text describes; `more` are names that may be called beside the public ones.
 
     Raises `ValueError` for text that is not a call of known names, with the
     known ones and the nearest.
@@ -93,7 +100,9 @@ def parse(source: str, arrays: Mapping[str, np.ndarray] | None = None) -> Any:
     if len(source) > LONGEST:
         raise ValueError(f"Cannot read a configuration of {len(source):,} characters: at most {LONGEST:,} are read.")
     try:
-        return _build(ast.parse(source.strip(), mode="eval").body, source, arrays or {})
+        return _build(
+            ast.parse(source.strip(), mode="eval").body, source, _Known(arrays or {}, known_names() | dict(more or {}))
+        )
     except SyntaxError as error:
         raise ValueError(f"Cannot read {short(source)} as a configuration: {error.msg}.") from None
     except (TypeError, OverflowError, UnicodeEncodeError) as error:  # a sign before a text, a sum of things that do not add
@@ -114,22 +123,22 @@ def known_names() -> dict[str, Any]:
     }
 
 
-def _build(node: ast.expr, source: str, arrays: Mapping[str, np.ndarray]) -> Any:
+def _build(node: ast.expr, source: str, known: _Known) -> Any:
     match node:
         case ast.Constant(value=value):
             return value
         case ast.UnaryOp(op=ast.USub(), operand=operand):
-            return -_build(operand, source, arrays)
+            return -_build(operand, source, known)
         case ast.List(elts=items) | ast.Tuple(elts=items):
-            return [_build(item, source, arrays) for item in items]
+            return [_build(item, source, known) for item in items]
         case ast.BinOp(left=left, op=ast.Add(), right=right):
-            return _build(left, source, arrays) + _build(right, source, arrays)
-        case ast.Name(id=name):  # a rule or a drift with its defaults, in any case
-            return _call({known.lower(): known for known in known_names()}.get(name.lower(), name), [], {}, arrays)
+            return _build(left, source, known) + _build(right, source, known)
+        case ast.Name(id=called):  # a rule or a drift with its defaults, in any case
+            return _call({name.lower(): name for name in known.names}.get(called.lower(), called), [], {}, known)
         case ast.Call(func=ast.Name(id=name), args=args, keywords=keywords):
-            positional = [_build(arg, source, arrays) for arg in args]
-            named = {str(keyword.arg): _build(keyword.value, source, arrays) for keyword in keywords}
-            return _call(name, positional, named, arrays)
+            positional = [_build(arg, source, known) for arg in args]
+            named = {str(keyword.arg): _build(keyword.value, source, known) for keyword in keywords}
+            return _call(name, positional, named, known)
         case _:
             raise ValueError(
                 f"Cannot read {short(ast.unparse(node))} in {short(source)}: only calls of known names, numbers, text and "
@@ -137,14 +146,14 @@ def _build(node: ast.expr, source: str, arrays: Mapping[str, np.ndarray]) -> Any
             )
 
 
-def _call(name: str, positional: list, named: dict[str, Any], arrays: Mapping[str, np.ndarray]) -> Any:
+def _call(name: str, positional: list, named: dict[str, Any], known: _Known) -> Any:
     if name == "array":
-        if len(positional) != 1 or positional[0] not in arrays:
+        if len(positional) != 1 or positional[0] not in known.arrays:
             raise ValueError(f"The array {', '.join(map(repr, positional))} is not stored beside this configuration.")
-        return arrays[positional[0]]
-    if name not in known_names():
-        raise ValueError(f"Unknown name {name!r} in a configuration ({check.nearest(name, known_names())}).")
-    target = known_names()[name]
+        return known.arrays[positional[0]]
+    if name not in known.names:
+        raise ValueError(f"Unknown name {name!r} in a configuration ({check.nearest(name, known.names)}).")
+    target = known.names[name]
     parameters = inspect.signature(target).parameters
     for keyword in named:
         if keyword not in parameters:

@@ -22,6 +22,7 @@ def evaluate(
     *,
     data: Annotated[str | None, option("PATH", "that of the training")] = None,
     images: Annotated[str | None, option("INT", "all")] = None,
+    part: Annotated[str | None, option("{test,validation}", "test")] = None,
     features: Annotated[str | None, option("FILE.pt")] = None,
     lpips: Annotated[str | None, option("FILE.pt")] = None,
     save: Annotated[Path | None, option("FOLDER|FILE", "the training's folder")] = None,
@@ -33,6 +34,7 @@ def evaluate(
         folder: The --save folder of train.
         data: Other images, or where the training's own are now: a folder, a .zip or .parquet files. Its test part is used.
         images: How many of the test images, equally far apart.
+        part: The images for the test, or those that --validation left out of the training.
         features: For rFID, a TorchScript network from uint8 images [n, 3, H, W] to features [n, d], such as the Inception
             of the FID literature, inception-2015-12-05.pt. Its code is run: take only files that you trust.
         lpips: For LPIPS, a TorchScript network from images and reconstructions in [-1, 1] to distances [n]. Its code is run.
@@ -40,6 +42,7 @@ def evaluate(
         picture: Where to draw images and reconstructions; .pdf, .svg and .jpg too.
     """
     given = {"data": data, "images": None if images is None else number(images), "features": features, "lpips": lpips}
+    given |= {} if part is None else {"part": part}
     run_evaluate(folder, given, save, None if picture is None else picture_file(picture))
 
 
@@ -49,6 +52,7 @@ def compare(
     *,
     data: Annotated[str | None, option("PATH", "that of the trainings")] = None,
     images: Annotated[str | None, option("INT", "all")] = None,
+    part: Annotated[str | None, option("{test,validation}", "test")] = None,
     features: Annotated[str | None, option("FILE.pt")] = None,
     lpips: Annotated[str | None, option("FILE.pt")] = None,
     save: Annotated[Path | None, option("FOLDER|FILE", "here")] = None,
@@ -63,12 +67,14 @@ def compare(
         folders: The --save folders of train, on images of one size.
         data: The images for all, where the trainings were on different ones. Their test part is used.
         images: How many of the test images, equally far apart.
+        part: The images for the test, or those that --validation left out of the training.
         features: For rFID, a TorchScript network, see vqtheory evaluate --help.
         lpips: For LPIPS, a TorchScript network, see there.
         save: The folder for compare.md and compare.parquet; or one .md, .csv or .parquet file.
         picture: Where to draw what each brings back of the same images; .pdf, .svg and .jpg too.
     """
     given = {"data": data, "images": None if images is None else number(images), "features": features, "lpips": lpips}
+    given |= {} if part is None else {"part": part}
     run_compare(folders, given, save, None if picture is None else picture_file(picture))
 
 

@@ -38,9 +38,12 @@ def train(
     beta: Annotated[str | None, option("REAL", "0.25")] = None,
     replace_every: Annotated[str | None, option("INT", "never")] = None,
     transport: Annotated[str | None, option("INT", "never")] = None,
+    transport_images: Annotated[str | None, option("INT", "batch_size")] = None,
+    transport_neighbours: Annotated[str | None, option("INT", "1")] = None,
     estimator: Annotated[str | None, option("{straight-through,rotation,code-gradient}", "straight-through")] = None,
     amp: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
     seed: Annotated[str | None, option("INT", "0")] = None,
+    validation: Annotated[str | None, option("INT", "0")] = None,
     records: Annotated[str | None, option("INT", "20")] = None,
     latents: Annotated[tuple[str, str] | None, option("START STOP")] = None,
     save: Annotated[Path | None, option("FOLDER")] = None,
@@ -51,7 +54,8 @@ def train(
     With several processes: torchrun --nproc-per-node 2 -m vqtheory train ...
 
     Args:
-        rule: How the codebook moves: a name such as vq, ema, nsvq or transvq, or a call such as "EMA(decay=0.9)".
+        rule: How the codebook moves: a name such as vq, ema, nsvq or transvq, or a call such as "EMA(decay=0.9)". To compare
+            with: fsq, lfq and expiring-ema, of the package vector-quantize-pytorch.
         codes: How many codes.
         dim: Dimensions of the latents.
         codebook_dim: Dimensions of the codes, where latents are projected to fewer.
@@ -69,9 +73,12 @@ def train(
         replace_every: After so many updates each, put codes that were not chosen since on latents; optional, off by default.
         transport: After so many updates each, move every code as the nearest latents of one fixed batch have moved since;
             optional, off by default. 10 costs little.
+        transport_images: How many images transport follows.
+        transport_neighbours: Over how many of the nearest latents a move is averaged.
         estimator: How the decoder's gradient passes the quantizer.
         amp: Compute convolutions in bfloat16.
         seed: The same seed gives the same run on a CPU with the same number of threads.
+        validation: So many images are left out of the training, for vqtheory evaluate --part validation.
         records: Rows of the history.
         latents: Keep the latents and codes of these updates as latents.npy and codes.npy in the folder, for Recorded; they
             are each update's own batch, so that what moves from one to the next is not the encoder alone.
@@ -82,6 +89,7 @@ def train(
     numbers = {"codes": codes, "dim": dim, "codebook_dim": codebook_dim, "size": size, "steps": steps, "seed": seed}
     numbers |= {"batch_size": batch_size, "lr": lr, "lr_decay": lr_decay, "codebook_lr": codebook_lr, "clip": clip}
     numbers |= {"beta": beta, "replace_every": replace_every, "transport": transport, "records": records}
+    numbers |= {"transport_images": transport_images, "transport_neighbours": transport_neighbours, "validation": validation}
     given |= {name: number(text) for name, text in numbers.items() if text is not None}
     given |= {"codebook_optimizer": codebook_optimizer, "latents": latents and tuple(map(number, latents))}
     given |= {"amp": amp or None}

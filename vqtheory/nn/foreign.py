@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from vqtheory._base import check
 from vqtheory.nn.quantize import VectorQuantize
+from vqtheory.nn.references import ReferenceQuantize
 
 
 def check_heads(owner: str, quantizer: Any) -> None:
@@ -32,7 +33,7 @@ def finder(owner: str, quantizer: Any, otherwise: str = "") -> Callable[[], Tens
 
 def width_of(quantizer: Any, codes: Tensor) -> int:
     """Dimensions of the latents, before the quantizer's own projection."""
-    if isinstance(quantizer, VectorQuantize):
+    if isinstance(quantizer, VectorQuantize | ReferenceQuantize):
         return quantizer.dim
     project = getattr(quantizer, "project_in", None)
     return project.in_features if isinstance(project, nn.Linear) else codes.shape[1]
@@ -42,6 +43,8 @@ def compared(quantizer: Any, latents: Tensor, codes: Tensor) -> Tensor:
     """Latents of any layout as they are compared with the codes, [n, D]."""
     if isinstance(quantizer, VectorQuantize):
         return quantizer._codebook.project(quantizer.project(latents))
+    if isinstance(quantizer, ReferenceQuantize):
+        return quantizer.project(latents)
     return _projected(quantizer, latents, width_of(quantizer, codes))
 
 

@@ -91,6 +91,7 @@ def evaluate(
     *,
     data: str | Path | None = None,
     images: int | None = None,
+    part: str = "test",
     features: str | Path | None = None,
     lpips: str | Path | None = None,
     batch_size: int = 64,
@@ -109,7 +110,10 @@ def evaluate(
         The images, as `vqtheory.nn.training.data.load` takes them; by default those of the training. The part for the
         test is used.
     images : int, optional
-        How many of the test images, equally far apart; by default all.
+        How many of these images, equally far apart; by default all.
+    part : {"test", "validation"}, default "test"
+        The images to measure on: those for the test, or those that `validation` left out of the training. Choose settings
+        on the second, and look at the first once.
     features : path, optional
         A TorchScript network from uint8 images [n, 3, H, W] to features [n, d], for the Fréchet distance. With
         inception-2015-12-05.pt, the Inception of the FID literature, it is the rFID; it is called with
@@ -137,7 +141,7 @@ def evaluate(
     >>> found["images"], found["used"] <= 16, found["psnr"] > 0, found["rfid"]
     (20.0, True, True, None)
     """
-    return _evaluate("evaluate", [run], data, images, features, lpips, batch_size, progress)[1][0]
+    return _evaluate("evaluate", [run], data, (images, part), features, lpips, batch_size, progress)[1][0]
 
 
 def compare(
@@ -145,6 +149,7 @@ def compare(
     *,
     data: str | Path | None = None,
     images: int | None = None,
+    part: str = "test",
     features: str | Path | None = None,
     lpips: str | Path | None = None,
     batch_size: int = 64,
@@ -168,7 +173,7 @@ def compare(
     runs = [runs] if isinstance(runs, (str, Path, TrainingRun)) else list(runs)
     if len(runs) < 2:
         raise check.fail("compare", "runs", "two trainings or more", [str(run) for run in runs])
-    trained, found = _evaluate("compare", runs, data, images, features, lpips, batch_size, progress)
+    trained, found = _evaluate("compare", runs, data, (images, part), features, lpips, batch_size, progress)
     differing = _differing([run.config for run in trained])
     if len({run.step for run in trained}) > 1:
         differing["updates"] = [run.step for run in trained]
@@ -179,7 +184,14 @@ def compare(
 
 
 def _evaluate(
-    owner: str, runs: Sequence[Any], data: Any, limit: Any, features: Any, lpips: Any, batch_size: Any, progress: bool
+    owner: str,
+    runs: Sequence[Any],
+    data: Any,
+    limit: tuple[Any, str],
+    features: Any,
+    lpips: Any,
+    batch_size: Any,
+    progress: bool,
 ) -> tuple[list[TrainingRun], list[Evaluation]]:
     size = check.integer(owner, "batch_size", batch_size)
     similarities()  # which are not there in every installation
@@ -199,15 +211,21 @@ def _evaluation(
     return Evaluation(about, table, shown, reconstructions(run, shown))
 
 
-def _test_images(owner: str, runs: list[TrainingRun], data: Any, limit: Any, progress: bool) -> tuple[np.ndarray, str]:
+def _test_images(
+    owner: str, runs: list[TrainingRun], data: Any, limit: tuple[Any, str], progress: bool
+) -> tuple[np.ndarray, str]:
     """The images that all runs are evaluated on, and where they are from."""
+    count, part = limit[0], check.choice(owner, "part", limit[1], ("test", "validation"))
     _refuse_different(runs, data)
+    held_out = min(run.config.validation for run in runs)
+    if part == "validation" and (held_out == 0 or data is not None):
+        raise check.fail(owner, "part", "'test' where a training has no validation images, or data names others", part)
     images = _images(runs, data, progress)
-    source = f"the {len(images.test):,} of {images.source}"
-    if limit is None:
-        return images.test, source
-    count = check.integer(owner, "images", limit, 1, len(images.test))
-    return images.test[_apart(len(images.test), count)], source
+    chosen = images.test if part == "test" else images.train[-held_out:]
+    source = f"the {len(chosen):,} of {images.source}" + ("" if part == "test" else ", left out of the training")
+    if count is None:
+        return chosen, source
+    return chosen[_apart(len(chosen), check.integer(owner, "images", count, 1, len(chosen)))], source
 
 
 def _images(runs: list[TrainingRun], data: Any, progress: bool) -> Images:

@@ -13,6 +13,7 @@ from tqdm import tqdm
 from vqtheory import measure
 from vqtheory.nn.evaluation.frechet import frechet_distance
 from vqtheory.nn.evaluation.networks import Network
+from vqtheory.nn.foreign import compared
 from vqtheory.nn.ops.mode import evaluating
 from vqtheory.nn.training.run import TrainingRun, device
 
@@ -88,7 +89,7 @@ def _of_batch(run: TrainingRun, images: Tensor, networks: Networks) -> dict[str,
 
 def _of_latents(quantizer: Any, latents: Tensor, indices: Tensor) -> dict[str, Tensor]:
     """Indices [n, hw], and means over the latents of an image in the codes' own space: |z - c|^2, z [n, D] and |z|^2."""
-    z = quantizer._codebook.project(quantizer.project(latents)).double()
+    z = compared(quantizer, latents, quantizer.codebook).double()
     error = z - quantizer.codebook[indices.flatten()].double()
     squares = torch.stack([error.square().sum(dim=1), z.square().sum(dim=1)])
     distortion, square = squares.reshape(2, len(indices), -1).mean(dim=2)

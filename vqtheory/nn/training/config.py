@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from vqtheory import rules, schedules
@@ -13,11 +13,14 @@ from vqtheory.nn.codebooks import RULES
 from vqtheory.nn.estimators import ESTIMATORS
 from vqtheory.nn.models.vqvae import PRESETS
 from vqtheory.nn.quantize import VectorQuantize
+from vqtheory.nn.references import BY_NAME, REFERENCES, Reference
 from vqtheory.nn.transport import check_carried
 from vqtheory.rules.base import Rule
 
 _OWNER = "train"
+_OWN_LAYER = ("codebook_dim", "codebook_optimizer", "codebook_lr", "replace_every", "transport", "estimator", "latents")
 _WHOLE = {"codes": 1, "dim": 1, "size": 1, "steps": 1, "batch_size": 1, "seed": 0, "records": 1, "probe_every": 1}
+_WHOLE |= {"transport_neighbours": 1, "validation": 0}
 
 
 @dataclass(frozen=True, repr=False)
@@ -27,7 +30,8 @@ class TrainingConfig(Configured):
     Parameters
     ----------
     rule : rule or str, default VQ()
-        How the codebook moves, as `VectorQuantize` takes it, or its text, e.g. "EMA(decay=0.9)".
+        How the codebook moves, as `VectorQuantize` takes it, or its text, e.g. "EMA(decay=0.9)". Or a quantizer of
+        vector-quantize-pytorch to compare with, see `vqtheory.nn.references`: "fsq", "lfq" or "expiring-ema".
     codes : int, default 1024
     dim : int, default 64
         Dimensions of the latents.
@@ -61,6 +65,12 @@ class TrainingConfig(Configured):
     transport : int, optional
         After so many updates each, move every code as the nearest latents of the first batch of images have moved since:
         `vqtheory.nn.Transport`. 1 follows every update, 10 costs a tenth of it. Optional, off by default.
+    transport_images : int, optional
+        Images of the first epoch that transport follows; by default `batch_size`.
+    transport_neighbours : int, default 1
+        Over how many of the nearest latents a move is averaged.
+    validation : int, default 0
+        So many images, the last of those to train on, are left out of the training, for settings to be chosen on.
     estimator : str, default "straight-through"
         How gradients pass the quantizer: `vqtheory.nn.estimators`.
     amp : bool, default False
@@ -83,7 +93,7 @@ class TrainingConfig(Configured):
     True
     """
 
-    rule: Rule | str = rules.VQ()  # noqa: RUF009  it is frozen
+    rule: Rule | Reference | str = rules.VQ()  # noqa: RUF009  it is frozen
     codes: int = 1024
     dim: int = 64
     codebook_dim: int | None = None
@@ -100,6 +110,9 @@ class TrainingConfig(Configured):
     beta: float = 0.25
     replace_every: int | None = None
     transport: int | None = None
+    transport_images: int | None = None
+    transport_neighbours: int = 1
+    validation: int = 0
     estimator: str = "straight-through"
     amp: bool = False
     seed: int = 0
@@ -116,7 +129,7 @@ class TrainingConfig(Configured):
                 self._set(name, check.real(_OWNER, name, getattr(self, name), 0, above=True))
         self._set("codebook_lr", _rate(self.codebook_lr))
         self._set("beta", check.real(_OWNER, "beta", self.beta, 0))
-        for name in ("replace_every", "transport"):
+        for name in ("replace_every", "transport", "transport_images"):
             if getattr(self, name) is not None:
                 self._set(name, check.integer(_OWNER, name, getattr(self, name)))
         for name, options in {"model": PRESETS, "codebook_optimizer": ("adam", "sgd"), "estimator": ESTIMATORS}.items():
@@ -126,15 +139,30 @@ class TrainingConfig(Configured):
             raise check.fail(_OWNER, "amp", "True or False", self.amp)
         self._set("data", None if self.data is None else str(self.data))
         if isinstance(self.rule, str):
-            self._set("rule", parse(self.rule) if "(" in self.rule else _named(self.rule))
-        quantizer = VectorQuantize(2, 2, self.rule)  # which refuses an object that is no rule
-        if self.transport is not None:
-            check_carried(_OWNER, quantizer, "rule")
+            self._set("rule", parse(self.rule, more=BY_NAME) if "(" in self.rule else _named(self.rule))
+        self._check_rule()
         if self.latents is not None:
             self._set("latents", self._window(self.latents))
 
     def _set(self, name: str, value: Any) -> None:
         object.__setattr__(self, name, value)
+
+    def _check_rule(self) -> None:
+        if isinstance(self.rule, Reference):
+            self.rule.check_codes(_OWNER, self.codes)
+            self._refuse("with a quantizer of another package", _OWN_LAYER)
+            return
+        quantizer = VectorQuantize(2, 2, self.rule)  # which refuses an object that is no rule
+        if self.transport is not None:
+            check_carried(_OWNER, quantizer, "rule")
+        else:
+            self._refuse("without transport", ("transport_images", "transport_neighbours"))
+
+    def _refuse(self, where: str, names: tuple[str, ...]) -> None:
+        """Of these fields anything but their default."""
+        for item in fields(self):
+            if item.name in names and getattr(self, item.name) != item.default:
+                raise check.fail(_OWNER, item.name, f"{item.default!r} {where}", getattr(self, item.name))
 
     def _check_size(self) -> None:
         factor = 2 ** len(PRESETS[self.model]["channels"])
@@ -159,8 +187,8 @@ class TrainingConfig(Configured):
             raise ValueError(f"Cannot read {source!r} as a configuration: {error.msg}.") from None
         if not isinstance(call, ast.Call) or ast.unparse(call.func) != cls.__name__:
             raise ValueError(f"Cannot read {source!r}: it is not a call of {cls.__name__}.")
-        named = {str(keyword.arg): parse(ast.unparse(keyword.value)) for keyword in call.keywords}
-        return cls(*(parse(ast.unparse(argument)) for argument in call.args), **named)
+        named = {str(keyword.arg): parse(ast.unparse(keyword.value), more=BY_NAME) for keyword in call.keywords}
+        return cls(*(parse(ast.unparse(argument), more=BY_NAME) for argument in call.args), **named)
 
     @property
     def codebook_schedule(self) -> Any:
@@ -184,5 +212,6 @@ def _rate(rate: Any) -> Any:
     return None if rate is None else check.real(_OWNER, "codebook_lr", rate, 0, above=True)
 
 
-def _named(name: str) -> Rule:
-    return RULES[check.choice(_OWNER, "rule", name, RULES)]()
+def _named(name: str) -> Rule | Reference:
+    known: dict[str, type[Rule] | type[Reference]] = {**RULES, **REFERENCES}
+    return known[check.choice(_OWNER, "rule", name, known)]()

@@ -37,6 +37,7 @@ from vqtheory.nn.training.recorder import Recorder, refuse_foreign
 from vqtheory.nn.training.run import TrainingRun, device, parameters
 
 _SECONDS_BETWEEN_CHECKPOINTS = 5.0
+_LATENTS_PER_CODE = 4  # at a matched start, of which a code takes one
 _MEANS = ("loss", "reconstruction", "quantization", "distortion")
 
 
@@ -225,11 +226,14 @@ def _images(run: TrainingRun, tell: bool) -> np.ndarray:
     """The images to train on: the same as before, where the run goes on."""
     config = run.config
     images, run.images = read_images(config.data, config.size, run.images, run.folder, tell)
-    if config.batch_size > len(images.train):
-        raise check.fail("train", "batch_size", f"at most {len(images.train)}, the images to train on", config.batch_size)
+    kept = len(images.train) - config.validation
+    if kept < 1:
+        raise check.fail("train", "validation", f"below {len(images.train)}, the images to train on", config.validation)
+    if config.batch_size > kept:
+        raise check.fail("train", "batch_size", f"at most {kept}, the images to train on", config.batch_size)
     if tell:
         tqdm.write(f"{images}.", file=sys.stderr)
-    return images.train
+    return images.train[:kept]
 
 
 @lru_cache(maxsize=1)
@@ -263,13 +267,33 @@ def _look(run: TrainingRun, images: np.ndarray, due: bool) -> None:
 
 @torch.no_grad()
 def _start(run: TrainingRun, images: np.ndarray) -> None:
-    """A matched start takes its codes from the whole first batch, in whichever process, and transport its probe."""
-    first = _batch(run, images)
+    """A matched start takes its codes, and transport its probe, from the first images, in whichever process."""
     if not run.quantizer.started:
-        run.quantizer.initialize(run.quantizer.project(run.model.encode(first)))
-    run.carry(first)
+        run.quantizer.initialize(_first_latents(run, images))
+    if run.config.transport is not None:
+        count = run.config.transport_images or run.config.batch_size
+        if count > len(images):
+            raise check.fail("train", "transport_images", f"at most {len(images)}, the images to train on", count)
+        run.carry(_pixels(images[_first(run, len(images), count)]))
     if run.transport is not None:
         run.transport.step()
+
+
+def _first(run: TrainingRun, num_images: int, count: int) -> np.ndarray:
+    """The places of the images that come first."""
+    return _order(run.config.seed, 0, num_images)[:count]
+
+
+def _first_latents(run: TrainingRun, images: np.ndarray) -> Tensor:
+    """Latents [n, D] of the first batches, as many batches as give four latents to a code; of all where there are fewer."""
+    size, parts = run.config.batch_size, []
+    order = _first(run, len(images), len(images))
+    for start in range(0, len(order), size):
+        latents = run.model.encode(_pixels(images[order[start : start + size]]))
+        parts.append(run.quantizer.project(latents))
+        if sum(map(len, parts)) >= _LATENTS_PER_CODE * run.config.codes:
+            break
+    return torch.cat(parts)
 
 
 def _keep(run: TrainingRun, folder: str | Path | None, rank: int, recorder: Recorder) -> None:

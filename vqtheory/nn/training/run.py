@@ -22,6 +22,7 @@ from vqtheory.diagnosis.recording import Recording
 from vqtheory.nn.models.vqvae import VQVAE
 from vqtheory.nn.monitor import Monitor
 from vqtheory.nn.quantize import VectorQuantize
+from vqtheory.nn.references import Reference, ReferenceQuantize
 from vqtheory.nn.replacement import Replacement
 from vqtheory.nn.training import reading
 from vqtheory.nn.training.config import TrainingConfig
@@ -68,12 +69,11 @@ class TrainingRun:
     @classmethod
     def new(cls, config: TrainingConfig) -> TrainingRun:
         """A model with the weights of the seed, on the GPU if there is one."""
-        options = {"commitment_weight": config.beta, "estimator": config.estimator, "codebook_dim": config.codebook_dim}
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
-            quantizer = VectorQuantize(config.dim, config.codes, config.rule, seed=config.seed, **options)  # type: ignore
+            quantizer = _quantizer(config)
             model = VQVAE.preset(config.model, quantizer).to(device())
-        before = copy.deepcopy(model.encoder) if quantizer.rule.needs_displacement else None
+        before = copy.deepcopy(model.encoder) if config.rule.needs_displacement else None  # type: ignore[union-attr]
         optimizers = _optimizers(config, model)
         monitor = Monitor(quantizer, config.probe_every, optimizer=optimizers[-1])
         run, every = cls(config, model, optimizers, monitor, before), config.replace_every
@@ -83,13 +83,13 @@ class TrainingRun:
 
     @property
     def quantizer(self) -> VectorQuantize:
-        """The layer in the middle of the model."""
+        """The layer in the middle of the model; or a `ReferenceQuantize`, which has its face."""
         return self.model.quantizer  # type: ignore[return-value]
 
     @property
     def num_images(self) -> int | None:
         """How many images it is trained on, where that is known yet."""
-        return None if self.images is None else self.images.train_images
+        return None if self.images is None else self.images.train_images - self.config.validation
 
     @property
     def epoch(self) -> int:
@@ -108,8 +108,9 @@ class TrainingRun:
 
     def carry(self, probe: Tensor) -> None:
         """Have the codes carried along with the latents of these images, if the configuration says so."""
-        if self.config.transport is not None:
-            self.transport = Transport(self.quantizer, self.model.encode, probe, self.config.transport)
+        every, neighbours = self.config.transport, self.config.transport_neighbours
+        if every is not None:
+            self.transport = Transport(self.quantizer, self.model.encode, probe, every, neighbours)
 
     def set_rates(self) -> None:
         """The learning rates of the update."""
@@ -189,6 +190,14 @@ def parameters(model: VQVAE) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
     codebook = quantizer.codebook_parameters()
     own = {id(parameter) for parameter in codebook}
     return [weight for weight in model.parameters() if weight.requires_grad and id(weight) not in own], codebook
+
+
+def _quantizer(config: TrainingConfig) -> VectorQuantize | ReferenceQuantize:
+    if isinstance(config.rule, Reference):
+        return ReferenceQuantize(config.rule, config.dim, config.codes, config.beta, config.seed)
+    options: dict[str, Any] = {"commitment_weight": config.beta, "estimator": config.estimator}
+    options |= {"codebook_dim": config.codebook_dim, "seed": config.seed}
+    return VectorQuantize(config.dim, config.codes, config.rule, **options)
 
 
 def _optimizers(config: TrainingConfig, model: VQVAE) -> list[torch.optim.Optimizer]:

@@ -1,0 +1,215 @@
+"""The protocol of the face study: which trainings there are, and how settings are chosen.
+
+Of the training photographs the last 1,000 are left out of every training that compares methods, for validation. A method
+that has a rate is tried at four values of it, in 500 updates of one seed, and the one with the highest PSNR on validation
+images is its *tuned* setting. For codes under an optimizer the rate is Adam's, for running means it is 1 - decay. What a
+user gets who types the method's name is its setting *by name*. The test images are looked at once, after 2,000 updates.
+
+=========  ================================================================================  =====
+group      what                                                                              seeds
+=========  ================================================================================  =====
+search     the four values of the rate, on validation images                                 1
+named      every method by its name                                                          3 or 1
+tuned      every method that has a rate, at the one that was chosen                          3 or 1
+sizes      transport and NSVQ by name: 4,096 and 16,384 codes, and 8 dimensions              1
+ablation   transport over its neighbours, how often, and its images; with NSVQ's kernel too  1
+published  rules by name, from the start of their own papers                                 1
+sgd        plain VQ with its codes under SGD, as in the laws, over codes and rate            1
+size       plain VQ over the dimensions of the latents, and over the number of codes         1
+=========  ================================================================================  =====
+
+Three seeds are for VQ, EMA, plain VQ with transport, NSVQ and TransVQ.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from itertools import product
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import polars as pl
+
+from vqtheory.protocols import Rule
+from vqtheory.rules import EMA, NSVQ, VQ, CosineVQ, SimVQ, TransVQ
+from vqtheory.schedules import exponential
+
+if TYPE_CHECKING:
+    from vqtheory.nn.training.config import TrainingConfig
+
+STEPS, SEARCH_STEPS, STEPS_FAST, RECORDS = 2000, 500, 8, 40
+VALIDATION, SEEDS = 1000, 3
+RATE, RATES = 5e-4, (5e-4, 2e-3, 1e-2, 4e-2)  # of Adam for the codes: by name, and to choose from
+DECAYS = (0.99, 0.95, 0.8, 0.5)  # of running means
+NARROWING = exponential(2.0, half_life=200)  # the bandwidth of NSVQ's published forms
+DIMS, SIZES = (4, 8, 16, 32, 64), (2048,)  # of 512 codes; 512 codes in 64 dimensions are among the first
+SGD_CODES, SGD_RATES = (64, 256, 1024), (0.5, 2.0, 8.0, 32.0)  # eta = rate / 32 at 64 dimensions
+
+Options = dict[str, Any]  # of TrainingConfig
+
+
+class Method(NamedTuple):
+    """What is compared: its setting by name, and the settings to choose from; none where there is no rate."""
+
+    options: Options
+    grid: Mapping[float, Options] = MappingProxyType({})
+
+
+class Point(NamedTuple):
+    """One training."""
+
+    group: str
+    label: str
+    seed: int
+    options: Options
+
+    @property
+    def name(self) -> str:
+        """Of its folder."""
+        return f"{self.group}-{self.label}-{self.seed}".replace(" ", "-")
+
+    def training(self, fast: bool) -> TrainingConfig:
+        """Its configuration; a fast one is of a few updates on small images."""
+        from vqtheory.nn.training.config import TrainingConfig
+
+        small = {"steps": STEPS_FAST, "records": 2, "probe_every": 4, "size": 16, "batch_size": 4} if fast else {}
+        small |= {"validation": 16} if fast and "validation" in self.options else {}
+        return TrainingConfig(**{"steps": STEPS, "records": RECORDS, "seed": self.seed} | self.options | small)
+
+    def key(self, fast: bool) -> tuple[str, str, str]:
+        """What a row is known by."""
+        return self.group, self.label, repr(self.training(fast))
+
+
+def by_rate(rule: Rule, **options: Any) -> Method:
+    """A method whose codes, or their map, an optimizer moves."""
+    return Method({"rule": rule, **options}, {rate: {} if rate == RATE else {"codebook_lr": rate} for rate in RATES})
+
+
+def by_decay(rule: Any, **options: Any) -> Method:
+    """A method whose codes are running means."""
+    return Method({"rule": rule, **options}, {decay: {"rule": _with_decay(rule, decay)} for decay in DECAYS})
+
+
+def _with_decay(rule: Any, decay: float) -> Any:
+    """A rule, or the text of another package's quantizer, as it is called by name."""
+    return f"{rule[:-1]}decay={decay})" if isinstance(rule, str) else replace(rule, decay=decay)
+
+
+METHODS: dict[str, Method] = {
+    "VQ": by_rate(VQ()),
+    "EMA": by_decay(EMA()),
+    "VQ with transport": by_rate(VQ(), transport=1),
+    "NSVQ": Method({"rule": NSVQ()}),
+    "TransVQ": by_rate(TransVQ()),
+    "NSVQ with transport": Method({"rule": NSVQ(), "transport": 1}),
+    "EMA with transport": by_decay(EMA(), transport=1),
+    "EMA with expiry": by_decay("ExpiringEMA()"),
+    "SimVQ": by_rate(SimVQ()),
+    "SimVQ without bias": by_rate(SimVQ(bias=False)),
+    "CosineVQ": by_rate(CosineVQ()),
+    "NSVQ gaussian": by_rate(NSVQ(form="gaussian", bandwidth=NARROWING)),
+    "NSVQ softmax": by_rate(NSVQ(form="softmax", bandwidth=NARROWING)),
+    "NSVQ propagate": by_rate(NSVQ(form="propagate", bandwidth=NARROWING)),
+    "FSQ": Method({"rule": "FSQ()", "codes": 1000}),
+    "LFQ": Method({"rule": "LFQ()"}),
+}
+MAIN = ("VQ", "EMA", "VQ with transport", "NSVQ", "TransVQ")  # of three seeds
+STARTS = ("VQ", "EMA", "NSVQ", "TransVQ", "SimVQ", "CosineVQ")
+ABLATED = {"VQ with transport": VQ(), "NSVQ with transport": NSVQ()}
+ABLATIONS = {"transport_neighbours": (4, 8, 32), "transport": (5, 20, 100), "transport_images": (4, 64)}
+ABLATION_NAMES = {"transport_neighbours": "neighbours", "transport": "every", "transport_images": "images"}
+LARGE: dict[str, Options] = {
+    "4,096 codes": {"codes": 4096, "transport_images": 64},
+    "16,384 codes": {"codes": 16384, "transport_images": 64},
+    "8 dimensions": {"dim": 8},
+}
+
+
+def points(table: pl.DataFrame) -> list[Point]:
+    """All trainings that can be named by now, in the order in which they are run: tuned ones follow the search."""
+    held_out = {"validation": VALIDATION}
+    compared = [*_search(), *_named(), *_tuned(table), *_sizes(), *_ablations(), *_published()]
+    return [point._replace(options=point.options | held_out) for point in compared] + [*_sgd(), *_plain_sizes()]
+
+
+def chosen(table: pl.DataFrame, label: str) -> float | None:
+    """The rate of a method with the highest PSNR on validation images, once all of its search is done."""
+    wanted = [_at(label, value) for value in METHODS[label].grid]
+    if not wanted or "group" not in table.columns:
+        return None
+    rows = table.filter(pl.col("group") == "search", pl.col("label").is_in(wanted))
+    if len(rows) < len(wanted):
+        return None
+    best = rows.sort("psnr", descending=True, maintain_order=True)["label"][0]
+    return next(value for value in METHODS[label].grid if _at(label, value) == best)
+
+
+def _at(label: str, value: float) -> str:
+    return f"{label} at {value:g}"
+
+
+def _search() -> Iterator[Point]:
+    for label, method in METHODS.items():
+        for value, options in method.grid.items():
+            yield Point("search", _at(label, value), 0, method.options | options | {"steps": SEARCH_STEPS})
+
+
+def _named() -> Iterator[Point]:
+    for seed in range(SEEDS):
+        for label, method in METHODS.items():
+            if seed == 0 or label in MAIN:
+                yield Point("named", label, seed, method.options)
+
+
+def _tuned(table: pl.DataFrame) -> Iterator[Point]:
+    """Of methods whose chosen setting is not the one by name: that is in the table already."""
+    for seed in range(SEEDS):
+        for label, method in METHODS.items():
+            value = chosen(table, label)
+            options = method.options | method.grid.get(value, {})  # type: ignore[arg-type]
+            if value is not None and not is_named(label, value) and (seed == 0 or label in MAIN):
+                yield Point("tuned", label, seed, options)
+
+
+def is_named(label: str, value: float) -> bool:
+    """Whether a value of the rate is what the method has by name."""
+    method, fast = METHODS[label], False
+    by_name = Point("named", label, 0, method.options).training(fast)
+    return Point("named", label, 0, method.options | method.grid[value]).training(fast) == by_name
+
+
+def _sizes() -> Iterator[Point]:
+    for what, label in product(LARGE, ("VQ with transport", "NSVQ", "NSVQ with transport")):
+        options = METHODS[label].options | LARGE[what]
+        if "transport" not in options:
+            options.pop("transport_images", None)
+        yield Point("sizes", f"{label}, {what}", 0, options)
+
+
+def _ablations() -> Iterator[Point]:
+    """One thing at a time; the setting that they part from is the one by name."""
+    for (label, rule), (field, values) in product(ABLATED.items(), ABLATIONS.items()):
+        for value in values:
+            yield Point(
+                "ablation", f"{label}, {ABLATION_NAMES[field]} {value}", 0, {"rule": rule, "transport": 1, field: value}
+            )
+
+
+def _published() -> Iterator[Point]:
+    for label in STARTS:
+        yield Point("published", label, 0, {"rule": replace(METHODS[label].options["rule"], start="published")})
+
+
+def _sgd() -> Iterator[Point]:
+    for codes, rate in product(SGD_CODES, SGD_RATES):
+        options = {"codes": codes, "codebook_lr": rate, "codebook_optimizer": "sgd"}
+        yield Point("sgd", f"{codes} codes at {rate:g}", 0, options)
+
+
+def _plain_sizes() -> Iterator[Point]:
+    for dim in DIMS:
+        yield Point("size", f"{dim} dimensions", 0, {"dim": dim, "codes": 512})
+    for codes in SIZES:
+        yield Point("size", f"{codes} codes", 0, {"codes": codes})

@@ -1,0 +1,198 @@
+"""Quantizers of vector-quantize-pytorch as a measure for the rules: codebook-free ones, and the popular cure of EMA.
+
+None of them is written again here: the package's classes are used as they are, through the face of `VectorQuantize` that
+`vqtheory.nn.training` works with. Needs the package: ``pip install vector-quantize-pytorch``.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from vqtheory._base import check
+from vqtheory._base.config import Configured
+from vqtheory.nn.batches import tensors
+from vqtheory.nn.ops.layout import Layout
+from vqtheory.nn.ops.presence import mean
+from vqtheory.nn.quantize import Info, Quantized
+
+
+class Reference(Configured):
+    """The configuration of another package's quantizer, which stands where a rule stands in `TrainingConfig`."""
+
+    key: ClassVar[str] = ""
+    start = "its own"
+    needs_displacement = False
+
+    def module(self, dim: int, codes: int, beta: float) -> nn.Module:
+        """The package's module for latents of `dim` dimensions."""
+        raise NotImplementedError
+
+    def check_codes(self, owner: str, codes: int) -> None:
+        """Refuse a number of codes that it cannot have."""
+
+
+@dataclass(frozen=True, repr=False)
+class FSQ(Reference):
+    """Finite scalar quantization (Mentzer et al., arXiv 2309.15505): each dimension is rounded to one of few levels.
+
+    There are no codes to move: the `codes` of a training must be the product of the levels.
+
+    Parameters
+    ----------
+    levels : sequence of int, default (8, 5, 5, 5)
+        Of each dimension; the default is the paper's for about 2^10 codes, which are 1,000.
+    """
+
+    levels: tuple[int, ...] = (8, 5, 5, 5)
+    key: ClassVar[str] = "fsq"
+
+    def __post_init__(self) -> None:
+        levels = tuple(check.integer("FSQ", "levels", level, 3) for level in self.levels)
+        if not levels:
+            raise check.fail("FSQ", "levels", "at least one level", self.levels)
+        self._keep(levels=levels)
+
+    def check_codes(self, owner: str, codes: int) -> None:
+        """The product of the levels."""
+        if codes != math.prod(self.levels):
+            wanted = f"{math.prod(self.levels):,}, the product of FSQ's levels {list(self.levels)}"
+            raise check.fail(owner, "codes", wanted, codes)
+
+    def module(self, dim: int, codes: int, beta: float) -> nn.Module:
+        """Latents are projected to as many dimensions as there are levels, and back."""
+        return _package().FSQ(levels=list(self.levels), dim=dim)
+
+
+@dataclass(frozen=True, repr=False)
+class LFQ(Reference):
+    """Lookup-free quantization (Yu et al., arXiv 2310.05737): the signs of log2(K) dimensions, with an entropy loss.
+
+    Parameters
+    ----------
+    entropy_weight : float, default 0.1
+        Of the entropy loss, which holds single choices certain and all choices even.
+    """
+
+    entropy_weight: float = 0.1
+    key: ClassVar[str] = "lfq"
+
+    def __post_init__(self) -> None:
+        self._keep(entropy_weight=check.real("LFQ", "entropy_weight", self.entropy_weight, 0))
+
+    def check_codes(self, owner: str, codes: int) -> None:
+        """A power of two."""
+        if codes < 2 or codes & (codes - 1):
+            raise check.fail(owner, "codes", "a power of two for LFQ", codes)
+
+    def module(self, dim: int, codes: int, beta: float) -> nn.Module:
+        """Latents are projected to log2(codes) dimensions, and back."""
+        weights = {"entropy_loss_weight": self.entropy_weight, "commitment_loss_weight": beta}
+        return _package().LFQ(dim=dim, codebook_size=codes, **weights)
+
+
+@dataclass(frozen=True, repr=False)
+class ExpiringEMA(Reference):
+    """EMA whose hardly used codes are put on latents of the batch: the package's `VectorQuantize`, the popular cure.
+
+    It starts by k-means on the first batch. The gradient passes straight through, as in the other rows of a table.
+
+    Parameters
+    ----------
+    decay : float, default 0.8
+    threshold : float, default 2
+        Codes whose running count falls below it are replaced.
+    """
+
+    decay: float = 0.8
+    threshold: float = 2.0
+    key: ClassVar[str] = "expiring-ema"
+
+    def __post_init__(self) -> None:
+        decay = check.real("ExpiringEMA", "decay", self.decay, 0, 1)
+        self._keep(decay=decay, threshold=check.real("ExpiringEMA", "threshold", self.threshold, 0))
+
+    def module(self, dim: int, codes: int, beta: float) -> nn.Module:
+        """As its page recommends it against dead codes."""
+        options = {"decay": self.decay, "threshold_ema_dead_code": self.threshold, "kmeans_init": True}
+        options |= {"commitment_weight": beta, "rotation_trick": False, "straight_through": False}
+        return _package().VectorQuantize(dim=dim, codebook_size=codes, accept_image_fmap=True, **options)
+
+
+REFERENCES: dict[str, type[Reference]] = {kind.key: kind for kind in (FSQ, LFQ, ExpiringEMA)}
+BY_NAME: dict[str, type[Reference]] = {kind.__name__: kind for kind in REFERENCES.values()}
+
+
+class ReferenceQuantize(nn.Module):
+    """A quantizer of another package with the face of `VectorQuantize`, for latents [b, d, h, w].
+
+    What is random in it is a function of `seed` and the number of passes in training alone.
+    """
+
+    step: Tensor
+    started = True
+
+    def __init__(self, reference: Reference, dim: int, codes: int, beta: float = 0.25, seed: int = 0) -> None:
+        super().__init__()
+        self.reference, self.dim, self.codebook_size, self.seed = reference, dim, codes, seed
+        self.inner: Any = reference.module(dim, codes, beta)
+        self.register_buffer("step", torch.zeros((), dtype=torch.int64))
+
+    @property
+    def codebook(self) -> Tensor:
+        """The codes [K, d], in the space in which latents are compared with them."""
+        return self.inner.implicit_codebook if isinstance(self.reference, FSQ) else self.inner.codebook
+
+    @property
+    def codebook_dim(self) -> int:
+        """d."""
+        return self.codebook.shape[1]
+
+    def codebook_parameters(self) -> list[nn.Parameter]:
+        """None: no optimizer moves these codes."""
+        return []
+
+    def forward(self, latents: Tensor, displacement: Tensor | None = None) -> Quantized:
+        """Quantize latents [b, d, h, w]."""
+        with torch.random.fork_rng([latents.device] if latents.is_cuda else []):
+            torch.manual_seed(self.seed + int(self.step))
+            quantized, *rest = self.inner(latents)
+        if self.training:
+            self.step += 1
+        indices = next(part for part in tensors(rest) if not part.is_floating_point()).long()
+        losses = [part.mean() for part in tensors(rest) if part.is_floating_point()]
+        loss = sum(losses, start=latents.new_zeros(()))
+        return Quantized(quantized, indices, loss, self._info(latents.detach(), indices.reshape(-1)))
+
+    @torch.no_grad()
+    def project(self, latents: Tensor) -> Tensor:
+        """Latents [b, d, h, w] as rows [n, d], as they are compared with the codes: those of FSQ within their bounds."""
+        rows = self.inner.project_in(Layout.of(latents, True, None).rows(latents))
+        return _bounded(self.inner, rows) if isinstance(self.reference, FSQ) else rows
+
+    def _info(self, latents: Tensor, indices: Tensor) -> Info:
+        hits = torch.bincount(indices, minlength=self.codebook_size)
+        share = hits / len(indices)
+        perplexity = torch.exp(-torch.special.xlogy(share, share).sum())
+        z = self.project(latents)
+        distortion = mean((z - self.codebook[indices]).square().sum(dim=1), torch.ones_like(indices, dtype=torch.bool))
+        return Info(hits, (hits > 0).to(z.dtype).mean(), perplexity, distortion, z.new_zeros(()))
+
+
+def _bounded(fsq: Any, rows: Tensor) -> Tensor:
+    """FSQ's latents before they are rounded: h tanh(z + atanh(o / h)) - o over the half width, h = (L - 1) 1.001 / 2."""
+    levels = fsq._levels
+    half, offset = (levels - 1) * 1.001 / 2, torch.where(levels % 2 == 0, 0.5, 0.0)
+    return (torch.tanh(rows + torch.atanh(offset / half)) * half - offset) / (levels // 2)
+
+
+def _package() -> Any:
+    try:
+        import vector_quantize_pytorch
+    except ImportError as error:
+        raise ImportError("FSQ, LFQ and ExpiringEMA need their package: pip install vector-quantize-pytorch.") from error
+    return vector_quantize_pytorch
