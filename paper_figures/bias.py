@@ -16,7 +16,7 @@ from vqtheory.claims.laws.bias import FORMS, NUM_CODES
 from vqtheory.claims.statement import mean_interval
 
 TABLE, SUFFIX = "bias", ".png"
-HUES = {"gaussian": LINEUP["NSVQ"].color, "softmax": LINEUP["NSVQ softmax"].color}
+HUES = {"gaussian": LINEUP["NSVQ gaussian"].color, "softmax": LINEUP["NSVQ softmax"].color}
 LAWS = {
     "gaussian": r"$|H^{-1}\,\kappa f\sigma^2 e^{-r^2/2\sigma^2}|$",
     "softmax": r"$|H^{-1}\,(\tau/4) f \kappa K \ln 2|$, $\tau=\sigma^2$",

@@ -44,7 +44,7 @@ def draw(table: pl.DataFrame) -> Callable[[Path], None]:
 
 def draw_laws(axes: Axes, widths: np.ndarray, sizes: list[int]) -> None:
     """v_NS, one curve for every K, and v_c, a level for each."""
-    plain, nsvq = LINEUP["VQ"].color, LINEUP["NSVQ"].color
+    plain, nsvq = LINEUP["VQ"].color, LINEUP["NSVQ gaussian"].color
     axes.plot(widths, capture_speed(1.0, widths, source=LINE), color=nsvq, lw=1.5, zorder=1, gid="law")
     axes.annotate(r"$v_{NS}$", (0.33, capture_speed(1.0, 0.42, source=LINE)), color=nsvq, ha="right")
     for num_codes in sizes:

@@ -27,7 +27,7 @@ def draw(table: pl.DataFrame) -> Callable[[Path], None]:
         axes.imshow(strip(content, FACES), interpolation="lanczos")
         axes.set_title(title, fontsize=9, color=color, pad=2)
         axes.set_axis_off()
-    return lambda path: figure.savefig(path, dpi=200)
+    return lambda path: figure.savefig(path, dpi=130)
 
 
 def _first(label: str) -> pl.Expr:

@@ -40,7 +40,14 @@ def draw_usage(axes: Axes, table: pl.DataFrame) -> None:
         axes.fill_between(runs["time"], runs["low"], runs["high"], color=color, alpha=0.25, lw=0)
         axes.plot(runs["time"], runs["mean"], color=color, lw=1.6, label=rule)
         fluid = table.filter(pl.col("run").is_null(), rule=rule)
-        axes.plot(fluid["time"], fluid["alive"], color="k", lw=0.9, ls=":", label="mean motion" if rule == "NSVQ" else None)
+        axes.plot(
+            fluid["time"],
+            fluid["alive"],
+            color="k",
+            lw=0.9,
+            ls=":",
+            label="mean motion" if rule == "NSVQ gaussian" else None,
+        )
     axes.axvspan(1, 1 + REST, color="0.95", zorder=0)
     axes.annotate("encoder stationary,\nkernel shrinks", (1.02, 0.6), color="0.4", fontsize=8)
     axes.set(ylabel=f"codes in use, of {CODES}", ylim=(0, CODES + 1), xlim=(0, 1 + REST))

@@ -1,4 +1,4 @@
-"""Phase diagrams: the share of codes alive after a drift, over its speed and the size of the codebook, for six rules."""
+"""Phase diagrams: the share of codes alive after a drift, over its speed and the size of the codebook, for eight rules."""
 
 from __future__ import annotations
 
@@ -15,12 +15,14 @@ from simulations.lineup import in_order
 from simulations.phase import ADAM_BATCH, ADAM_RATE, BANDWIDTH, DECAY, MAP_RATE, RATE, WIDTHS, boundary
 
 TABLE, SUFFIX = "phase", ".png"
-COLUMNS = 3
+COLUMNS = 4
 SETTINGS = {
     "VQ": rf", $\eta$ = {RATE:g}",
     "EMA": rf", $\gamma$ = {DECAY:g}",
     "VQ with Adam": f", rate {ADAM_RATE:g}, {ADAM_BATCH} latents",
-    "NSVQ": rf", $\eta$ = {RATE:g}, bandwidth {BANDWIDTH:g}, after the drift",
+    "VQ with transport": rf", $\eta$ = {RATE:g}",
+    "NSVQ": ", after the drift",
+    "NSVQ gaussian": rf", $\eta$ = {RATE:g}, bandwidth {BANDWIDTH:g}, after the drift",
     "TransVQ": f", Adam, rate {MAP_RATE:g}",
     "SimVQ": f", Adam, rate {MAP_RATE:g}",
 }
@@ -30,7 +32,7 @@ def draw(table: pl.DataFrame) -> Callable[[Path], None]:
     """One panel per rule."""
     rules = in_order(table["rule"])
     rows = -(-len(rules) // COLUMNS)
-    size = (11.5, 3.1 * rows)
+    size = (14, 3.1 * rows)
     figure, grid = plt.subplots(rows, COLUMNS, figsize=size, layout="constrained", sharey=True, squeeze=False)
     for axes, rule in zip(grid.flat, rules, strict=False):
         mesh = draw_rule(axes, table.filter(rule=rule), rule)

@@ -17,12 +17,13 @@ from simulations.toy import DRIFTING, POINTS, STEPS, drifts
 from vqtheory.streams import Latents, Stream
 
 TABLE, SUFFIX = "toy", ".png"
+SHOWN = in_order(("VQ", "EMA", "NSVQ gaussian", "TransVQ", "NSVQ", "VQ with transport"))  # the paper's four, and two cures
 
 
 def draw(table: pl.DataFrame, drift: str = "translating", step_size: float = 4.0) -> Callable[[Path], None]:
     """Rows: rules; columns: updates."""
     steps = [nearest_record(table, step) for step in (0, DRIFTING // 2, DRIFTING, STEPS // 2, STEPS)]
-    rules = in_order(table["rule"])
+    rules = [rule for rule in SHOWN if rule in set(table["rule"])]
     size = (11, 1.6 * len(rules))
     figure, grid = plt.subplots(len(rules), len(steps), figsize=size, sharex=True, sharey=True, layout="constrained")
     for row, rule in zip(grid, rules, strict=True):

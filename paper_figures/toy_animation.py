@@ -9,8 +9,7 @@ import matplotlib.pyplot as plt
 import polars as pl
 from matplotlib.animation import FuncAnimation, PillowWriter
 
-from paper_figures.toy import draw_panel, moment
-from simulations.lineup import in_order
+from paper_figures.toy import SHOWN, draw_panel, moment
 from simulations.toy import DRIFTING
 
 TABLE, SUFFIX = "toy", ".gif"
@@ -18,12 +17,12 @@ LIMITS = {"xlim": (-4.0, 11.0), "ylim": (-4.0, 4.0)}
 
 
 def draw(table: pl.DataFrame) -> Callable[[Path], None]:
-    """Four panels, a frame for each second record."""
-    steps, rules = sorted(table["step"].unique().to_list())[::2], in_order(table["rule"])
-    figure, grid = plt.subplots(2, 2, figsize=(7, 4.4), sharex=True, sharey=True, layout="constrained")
+    """A panel for each rule, a frame for each second record."""
+    steps = sorted(table["step"].unique().to_list())[::2]
+    figure, grid = plt.subplots(2, 3, figsize=(9.5, 4.2), sharex=True, sharey=True, layout="constrained")
 
     def frame(step: int) -> list:
-        for axes, rule in zip(grid.flat, rules, strict=True):
+        for axes, rule in zip(grid.flat, SHOWN, strict=True):
             axes.clear()
             draw_panel(axes, *moment(table, rule, "translating", 4.0, step))
             axes.set(title=rule, **LIMITS)

@@ -131,7 +131,7 @@ def rules(name: str) -> dict[str, Rule]:
         "VQ": VQ(step),
         "VQ by wins": VQ(harmonic(1.0), clock="wins"),
         "EMA": EMA(lambda t: 1 - step(t) / num_codes),
-        "NSVQ": NSVQ(step, bandwidth),
+        "NSVQ gaussian": NSVQ(step, bandwidth),
         "NSVQ softmax": NSVQ(step, bandwidth, form="softmax"),
         "NSVQ propagate": NSVQ(step, bandwidth, form="propagate"),
         "TransVQ": TransVQ(harmonic(3e-3, 1000), width=64),

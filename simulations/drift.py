@@ -37,7 +37,7 @@ import vqtheory as vq
 from simulations.lineup import in_order
 from simulations.tables import run_all
 from vqtheory.protocols import Rule
-from vqtheory.rules import EMA, NSVQ, VQ, CosineVQ, SimVQ, TransVQ
+from vqtheory.rules import EMA, NSVQ, VQ, CosineVQ, SimVQ, Transport, TransVQ
 from vqtheory.rules.base import projects
 from vqtheory.schedules import exponential
 from vqtheory.streams import Patches, Scaling, Stream, Translation
@@ -98,7 +98,9 @@ def rules(steps: int) -> dict[str, Rule]:
     return {
         "VQ": VQ(STEP_SIZE),
         "EMA": EMA(decay=1 - STEP_SIZE / CODES),
-        "NSVQ": NSVQ(STEP_SIZE, bandwidth),
+        "VQ with transport": Transport(VQ(STEP_SIZE)),
+        "NSVQ": NSVQ(),
+        "NSVQ gaussian": NSVQ(STEP_SIZE, bandwidth),
         "NSVQ softmax": NSVQ(STEP_SIZE, bandwidth, form="softmax"),
         "NSVQ propagate": NSVQ(STEP_SIZE, bandwidth, form="propagate"),
         "TransVQ": TransVQ(exponential(4e-3, half_life=rest / 6, begin=begin), width=64),

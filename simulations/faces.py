@@ -149,7 +149,8 @@ def describe(point: Point, trained: TrainingRun, images: int | None) -> dict[str
     from vqtheory.nn.evaluation.measure import evaluate
 
     searched, config = point.group == "search", trained.config
-    evaluation = evaluate(trained, images=images, part="validation" if searched else "test", progress=False)
+    held_out: dict[str, Any] = {"part": "validation"} if searched else {"images": images}
+    evaluation = evaluate(trained, progress=False, **held_out)
     row: dict[str, Any] = {"group": point.group, "label": point.label, "seed": point.seed, "config": repr(config)}
     row |= {"codes": config.codes, "dim": config.dim, "steps": trained.step}
     row |= {metric: evaluation[metric] for metric in METRICS}

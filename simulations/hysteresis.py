@@ -55,7 +55,7 @@ def speed(t: float, period: int) -> float:
 
 def rules(period: int) -> dict[str, VQ | NSVQ]:
     """The rules, with what shrinks after the drift made to."""
-    return {"VQ": VQ(STEP_SIZE), "NSVQ": NSVQ(STEP_SIZE, exponential(0.5, period / 40, begin=period))}
+    return {"VQ": VQ(STEP_SIZE), "NSVQ gaussian": NSVQ(STEP_SIZE, exponential(0.5, period / 40, begin=period))}
 
 
 def run(fast: bool = False) -> pl.DataFrame:

@@ -1,10 +1,11 @@
-"""When a codebook collapses: usage over the number of codes and the speed of the drift, for six rules.
+"""When a codebook collapses: usage over the number of codes and the speed of the drift, for eight rules.
 
 A uniform cloud in one dimension moves by three of its widths, the codes starting where they are best for it at rest. A
-code is alive at the end if its cell has at least the mass of one in 200 K latents. NSVQ's kernel carries codes behind
-the cloud that win nothing: it is counted after the drift has ended and its bandwidth has shrunk. Below the law's own
-speed a run is no longer than at it. Batches are so large that their noise hardly moves the boundary. The map
-rules are Adam's, which is quick about shared shifts; there is no law for them here.
+code is alive at the end if its cell has at least the mass of one in 200 K latents. NSVQ's kernels carry codes behind
+the cloud that win nothing: they are counted after the drift has ended, and the gaussian one once its bandwidth has
+shrunk. Below the law's own speed a run is no longer than at it. Batches are so large that their noise hardly moves the
+boundary. The map rules are Adam's, which is quick about shared shifts; there is no law for them here. Transport and
+NSVQ by its name have no boundary to draw.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from simulations.tables import run_all
 from vqtheory.claims.laws.collapse import living
 from vqtheory.claims.laws.stationary import optimum
 from vqtheory.protocols import Rule
-from vqtheory.rules import EMA, NSVQ, VQ, SimVQ, TrainedVQ, TransVQ
+from vqtheory.rules import EMA, NSVQ, VQ, SimVQ, TrainedVQ, Transport, TransVQ
 from vqtheory.schedules import exponential
 from vqtheory.simulation.follow import follow
 from vqtheory.streams import Stream, Translation, Uniform
@@ -69,7 +70,9 @@ CASES = {
         lambda codes: adam_critical_speed(codes, ADAM_RATE, ADAM_BATCH),
         lambda num_codes: ADAM_BATCH,
     ),
-    "NSVQ": Case(narrowing, (-4.5, -1.5), held_or_captured, recovery=RECOVERY),
+    "VQ with transport": Case(lambda _: Transport(VQ(RATE)), (-4.5, -1.5)),
+    "NSVQ": Case(lambda _: NSVQ(), (-4.5, -1.5), None, lambda num_codes: 16 * num_codes, recovery=1000),
+    "NSVQ gaussian": Case(narrowing, (-4.5, -1.5), held_or_captured, recovery=RECOVERY),
     "TransVQ": Case(lambda _: TransVQ(MAP_RATE, width=16), (-4.5, -1.5)),
     "SimVQ": Case(lambda _: SimVQ(MAP_RATE, optimizer="adam"), (-4.5, -1.5)),
 }

@@ -73,9 +73,11 @@ class Point(NamedTuple):
         """Its configuration; a fast one is of a few updates on small images."""
         from vqtheory.nn.training.config import TrainingConfig
 
-        small = {"steps": STEPS_FAST, "records": 2, "probe_every": 4, "size": 16, "batch_size": 4} if fast else {}
-        small |= {"validation": 16} if fast and "validation" in self.options else {}
-        return TrainingConfig(**{"steps": STEPS, "records": RECORDS, "seed": self.seed} | self.options | small)
+        options: Options = {"steps": STEPS, "records": RECORDS, "seed": self.seed} | self.options
+        if fast:
+            options |= {"steps": STEPS_FAST, "records": 2, "probe_every": 4, "size": 16, "batch_size": 4}
+            options |= {"validation": 16} if "validation" in options else {}
+        return TrainingConfig(**options)
 
     def key(self, fast: bool) -> tuple[str, str, str]:
         """What a row is known by."""

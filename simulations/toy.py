@@ -19,7 +19,7 @@ import vqtheory as vq
 from simulations.lineup import in_order
 from simulations.tables import run_all
 from vqtheory.protocols import Rule
-from vqtheory.rules import EMA, NSVQ, VQ, TransVQ
+from vqtheory.rules import EMA, NSVQ, VQ, Transport, TransVQ
 from vqtheory.schedules import exponential
 from vqtheory.streams import Latents, Scaling, Stream, Translation
 
@@ -43,14 +43,17 @@ def drifts(drifting: int = DRIFTING, rate: float = RATE) -> dict[str, Translatio
 def rules(step_size: float, drifting: int = DRIFTING, steps: int = STEPS) -> dict[str, Rule]:
     """The rules at one step size; EMA at the decay that moves a code of average mass as far.
 
-    The bandwidth of NSVQ shrinks after the drift, by eleven halvings, to below a thousandth of the
-    points' first spread. Adam's steps do not shrink with the gradient, so TransVQ's are made to.
+    NSVQ by its name has no step size. The bandwidth of its gaussian form, which is the paper's, shrinks
+    after the drift, by eleven halvings, to below a thousandth of the points' first spread. Adam's steps
+    do not shrink with the gradient, so TransVQ's are made to.
     """
     half_life = (steps - drifting) / 11
     return {
         "VQ": VQ(step_size),
         "EMA": EMA(decay=1 - step_size / CODES),
-        "NSVQ": NSVQ(step_size, bandwidth=exponential(2.0, half_life=half_life, begin=drifting)),
+        "VQ with transport": Transport(VQ(step_size)),
+        "NSVQ": NSVQ(),
+        "NSVQ gaussian": NSVQ(step_size, bandwidth=exponential(2.0, half_life=half_life, begin=drifting)),
         "TransVQ": TransVQ(exponential(5e-4 * step_size, half_life=2.5 * half_life, begin=drifting)),
     }
 

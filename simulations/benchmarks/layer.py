@@ -119,7 +119,7 @@ def dense_vq(latents: Tensor, num_codes: int) -> Pass:
 
 def lucidrains(latents: Tensor, num_codes: int) -> Pass:
     """vector-quantize-pytorch with its defaults: codes by EMA."""
-    from vector_quantize_pytorch import VectorQuantize  # type: ignore[import-untyped]
+    from vector_quantize_pytorch import VectorQuantize
 
     layer, z = VectorQuantize(dim=DIM, codebook_size=num_codes), latents.requires_grad_()
 

@@ -23,7 +23,7 @@ from vqtheory.claims.laws.dimensions import SIZES
 matplotlib.use("Agg")
 
 FASTER = phase.CASES | {  # what takes the longest: a recovery, and maps at speeds below 1e-3
-    "NSVQ": phase.CASES["NSVQ"]._replace(recovery=6000),
+    "NSVQ gaussian": phase.CASES["NSVQ gaussian"]._replace(recovery=6000),
     "TransVQ": phase.CASES["TransVQ"]._replace(speeds=(-3.0, -1.5)),
     "SimVQ": phase.CASES["SimVQ"]._replace(speeds=(-3.0, -1.5)),
 }

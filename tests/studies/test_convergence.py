@@ -9,7 +9,9 @@ from simulations import convergence
 from simulations.lineup import LINEUP
 from vqtheory.reference.density import Density
 
-DIRECT = {label for label, entry in LINEUP.items() if entry.family in ("VQ", "EMA", "NSVQ")}  # take the codes given
+DIRECT = {
+    label for label, entry in LINEUP.items() if entry.family in ("VQ", "EMA", "NSVQ", "VQ with transport")
+}  # take the codes given
 
 
 @pytest.mark.parametrize("name", convergence.DENSITIES)

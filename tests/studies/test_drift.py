@@ -8,7 +8,9 @@ from simulations import drift
 from simulations.lineup import LINEUP
 from vqtheory.streams import Patches, Stream
 
-DIRECT = {label for label, entry in LINEUP.items() if entry.family in ("VQ", "EMA", "NSVQ")}  # take the codes given
+DIRECT = {
+    label for label, entry in LINEUP.items() if entry.family in ("VQ", "EMA", "NSVQ", "VQ with transport")
+}  # take the codes given
 
 
 @pytest.mark.parametrize(("kind", "speed"), [("brighter", 0.3), ("fainter", 0.05)])

@@ -10,11 +10,12 @@ import pytest
 pytest.importorskip("torch")
 
 from paper_figures import faces as figure
-from paper_figures import faces_prediction, faces_table
-from simulations import faces
+from paper_figures import faces_ablation, faces_prediction, faces_table
+from simulations import faces, protocol
 from simulations.tables import DATA
 from vqtheory.nn.training.loop import train
 
+NOTHING = pl.DataFrame()
 pytestmark = pytest.mark.filterwarnings("ignore:The codebook of .* codes starts on")  # of a few latents
 
 
@@ -25,14 +26,18 @@ def one_thread():
         yield
 
 
+def _point(group, label, table=NOTHING):
+    return next(point for point in protocol.points(table) if (point.group, point.label, point.seed) == (group, label, 0))
+
+
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory):
     """A table of two trainings on a photograph, and where it is; in this process, which sees what is patched here."""
     results = tmp_path_factory.mktemp("results")
-    wanted = [point for point in faces.points() if (point.label, point.seed) in (("VQ quick", 0), ("64 codes at 32", 0))]
+    wanted = [_point("named", "VQ with transport"), _point("search", "EMA at 0.5"), _point("sgd", "64 codes at 32")]
     with pytest.MonkeyPatch.context() as patch, joblib.parallel_config(backend="sequential"):
         patch.delenv("VQTHEORY_DATA", raising=False)
-        patch.setattr(faces, "chosen", lambda fast: wanted)
+        patch.setattr(faces, "chosen_points", lambda table, fast: wanted)
         yield faces.run(fast=True, results=results), results
 
 
@@ -41,23 +46,50 @@ def table():
     return pl.read_parquet(DATA / "faces.parquet")
 
 
-def test_names_of_trainings_are_their_own():
-    names = [point.name for point in faces.points()]
+def test_names_of_trainings_are_their_own(table):
+    names = [point.name for point in protocol.points(table)]
     assert len(set(names)) == len(names)
 
 
-def test_every_group_holds_all_but_one_thing_fixed():
-    """Same encoder, estimator, replacement policy, start and budget, whatever the rule."""
-    varied = {"rule", "codebook_lr", "codebook_optimizer", "codes", "dim"}
-    assert all(set(point.options) <= varied for point in faces.points())
-    starts = {(point.group, point.options["rule"].start) for point in faces.points() if "rule" in point.options}
-    assert starts == {("rules", "matched"), ("forms", "matched"), ("published", "published")}
+def test_every_comparison_holds_all_but_one_thing_fixed(table):
+    """Same encoder, estimator, start, images and budget, whatever the method; replacement only where it is the method."""
+    varied = {"rule", "codebook_lr", "codebook_optimizer", "codes", "dim", "transport", "transport_images"}
+    varied |= {"transport_neighbours", "validation", "steps"}
+    points = protocol.points(table)
+    assert all(set(point.options) <= varied for point in points)
+    starts = {(point.group, getattr(point.options["rule"], "start", None)) for point in points if "rule" in point.options}
+    assert {group for group, start in starts if start == "published"} == {"published"}
+    compared = [point for point in points if point.group not in ("sgd", "size")]
+    assert {point.options["validation"] for point in compared} == {protocol.VALIDATION}
+    assert {point.options.get("steps") for point in compared} == {None, protocol.SEARCH_STEPS}
+    assert {point.group for point in compared if "steps" in point.options} == {"search"}
+
+
+def test_every_method_with_a_rate_has_one_grid():
+    grids = {label: list(method.grid) for label, method in protocol.METHODS.items()}
+    assert set(map(tuple, grids.values())) == {(), protocol.RATES, protocol.DECAYS}
+    assert {label for label, grid in grids.items() if not grid} == {"NSVQ", "NSVQ with transport", "FSQ", "LFQ"}
+
+
+def test_the_rate_is_chosen_on_validation_images_once_the_search_is_done():
+    psnr = dict(zip(protocol.DECAYS, (20.0, 23.0, 22.0, 21.0), strict=True))
+    rows = [{"group": "search", "label": f"EMA at {decay:g}", "psnr": value} for decay, value in psnr.items()]
+    assert protocol.chosen(pl.DataFrame(rows), "EMA") == 0.95
+    assert protocol.chosen(pl.DataFrame(rows[:3]), "EMA") is None
+    assert not any(point.group == "tuned" for point in protocol.points(pl.DataFrame(rows[:3])))
+    tuned = [point for point in protocol.points(pl.DataFrame(rows)) if point.group == "tuned"]
+    assert [(point.label, point.seed, point.options["rule"].decay) for point in tuned] == [
+        ("EMA", seed, 0.95) for seed in range(3)
+    ]
+    rows[0]["psnr"] = 24.0  # the decay that EMA has by name: no training of its own
+    assert not any(point.group == "tuned" for point in protocol.points(pl.DataFrame(rows)))
 
 
 def test_a_row_says_what_became_of_a_training(tiny):
     table, _ = tiny
-    row = table.row(by_predicate=pl.col("group") == "rules", named=True)
-    assert row["config"] == "TrainingConfig(size=16, steps=8, batch_size=4, codebook_lr=0.04, records=2, probe_every=4)"
+    row = table.row(by_predicate=pl.col("group") == "named", named=True)
+    small = "size=16, steps=8, batch_size=4, transport=1, validation=16, records=2, probe_every=4"
+    assert row["config"] == f"TrainingConfig({small})"
     assert 0 < row["used"] <= 1024
     assert row["usage"] == row["used"] / 1024
     assert [record["step"] for record in row["history"]] == [4, 8]
@@ -65,6 +97,9 @@ def test_a_row_says_what_became_of_a_training(tiny):
     sgd = table.row(by_predicate=pl.col("group") == "sgd", named=True)
     assert len(sgd["replayed"]) == 3
     assert all(1 <= count <= 64 for count in sgd["replayed"])
+    search = table.row(by_predicate=pl.col("group") == "search", named=True)
+    assert search["psnr"] > 0
+    assert search["history"] is None
 
 
 def test_what_is_finished_is_not_trained_again(tiny, monkeypatch):
@@ -78,39 +113,54 @@ def test_what_is_finished_is_not_trained_again(tiny, monkeypatch):
 def test_a_training_that_was_stopped_goes_on_to_the_same_row(tiny, tmp_path, monkeypatch):
     table, _ = tiny
     monkeypatch.delenv("VQTHEORY_DATA", raising=False)
-    point = next(point for point in faces.points() if point.label == "VQ quick")
+    point = _point("named", "VQ with transport")
 
     def stop(step, row):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         train(point.training(True), save=tmp_path / point.name, progress=False, on_record=stop)
-    row, whole = faces.finish(point, tmp_path, True, np.inf), table.row(by_predicate=pl.col("group") == "rules", named=True)
+    row, whole = faces.finish(point, tmp_path, True, np.inf), table.row(by_predicate=pl.col("group") == "named", named=True)
     assert all(row[name] == whole[name] for name in (*faces.METRICS, "config", "alive", "carrying", "reconstructions"))
 
 
 def test_a_training_of_other_settings_is_begun_again(tiny, tmp_path, monkeypatch):
     table, _ = tiny
     monkeypatch.delenv("VQTHEORY_DATA", raising=False)
-    point = next(point for point in faces.points() if point.label == "VQ quick")
+    point = _point("named", "VQ with transport")
     train(replace(point.training(True), lr=1.0, steps=1), save=tmp_path / point.name, progress=False)
-    whole = table.row(by_predicate=pl.col("group") == "rules", named=True)
+    whole = table.row(by_predicate=pl.col("group") == "named", named=True)
     assert faces.finish(point, tmp_path, True, np.inf)["distortion"] == whole["distortion"]
 
 
 def test_what_the_titles_say(table):
-    """That VQ and EMA lose codes for good, and NSVQ and TransVQ keep them, in every seed."""
-    used = {label: table.filter(group="rules", label=label)["usage"].to_list() for label in figure.SHOWN}
+    """That by name VQ and EMA lose codes for good, transport none, and NSVQ and TransVQ get theirs back, in every seed."""
+    named = {label: table.filter(group="named", label=label) for label in figure.SHOWN}
+    used = {label: rows["usage"].to_list() for label, rows in named.items()}
     assert {label: len(values) for label, values in used.items()} == dict.fromkeys(figure.SHOWN, 3)
-    assert max(used["VQ quick"]) < 0.1
-    assert max(used["EMA"]) < 0.25
-    assert min(used["NSVQ quick"] + used["TransVQ quick"]) > 0.95
+    assert max(used["VQ"] + used["EMA"]) < 0.25
+    assert min(used["NSVQ"] + used["TransVQ"] + used["VQ with transport"]) > 0.98
+    least = {label: rows["history"].explode().struct.field("used").min() / 1024 for label, rows in named.items()}
+    assert least["VQ with transport"] > 0.99
+    assert max(least["NSVQ"], least["TransVQ"]) < 0.8
     shares = table.filter(group="size", codes=512).sort("dim")["usage"].to_list()
     assert shares == sorted(shares, reverse=True)
+    assert table.filter(group="sizes", dim=64)["usage"].min() > 0.97
+
+
+def test_what_the_ablation_says(table):
+    every = dict(faces_ablation.values(table, "VQ with transport", "every", "psnr"))
+    assert list(every) == [1, 5, 20, 100]
+    assert every[5] - every[20] > 0.5
+    kernel = dict(faces_ablation.values(table, "NSVQ with transport", "every", "psnr"))
+    assert max(kernel.values()) - min(kernel.values()) < 0.3
+    for what in ("neighbours", "images"):
+        pairs = dict(faces_ablation.values(table, "VQ with transport", what, "psnr"))
+        assert max(pairs.values()) - pairs[faces_ablation.BY_NAME[what]] < 0.1
 
 
 def test_no_training_begins_too_late(tmp_path):
-    assert faces.finish(faces.points()[0], tmp_path, True, until=0) is None
+    assert faces.finish(protocol.points(NOTHING)[0], tmp_path, True, until=0) is None
     assert not list(tmp_path.iterdir())
 
 
@@ -132,9 +182,10 @@ def test_agreement_of_predictions():
 
 
 def test_the_page_has_the_tables_as_they_are(table):
-    """`python -m paper_figures faces_table` writes the first anew."""
+    """`python -m paper_figures faces_table` writes the first three anew."""
     page = (DATA.parents[1] / "docs" / "faces.md").read_text("utf-8")
-    assert faces_table.markdown(table) in page
+    for part in (faces_table.markdown, faces_table.sizes, faces_table.published):
+        assert part(table) in page
     rows = table.filter(group="sgd").with_columns(**faces_prediction.PREDICTIONS)
     for name in faces_prediction.PREDICTIONS:
         ratio, low, high, within, rank, rank_low, rank_high = faces_prediction.agreement(rows, name)

@@ -9,9 +9,10 @@ ENDS = [
     ("VQ", "translating", range(12), (1.5, 99)),
     ("VQ", "shrinking", range(12), (1.5, 99)),
     ("VQ", "expanding", [16], (1, 1.15)),
-    ("NSVQ", "translating", [16], (1, 1.15)),
-    ("NSVQ", "shrinking", [16], (1, 1.2)),
-    ("NSVQ", "expanding", [16], (1, 1.15)),
+    ("NSVQ gaussian", "translating", [16], (1, 1.15)),
+    ("NSVQ gaussian", "shrinking", [16], (1, 1.2)),
+    ("NSVQ gaussian", "expanding", [16], (1, 1.15)),
+    *((rule, drift, [16], (1, 1.15)) for rule in ("NSVQ", "VQ with transport") for drift in toy.drifts()),
     ("TransVQ", "translating", [16], (1, 1.15)),
     ("TransVQ", "expanding", [16], (1, 1.15)),
 ]
@@ -39,8 +40,8 @@ def test_plain_vq_does_not_regain_what_it_lost(ends):
 
 
 def test_all_rules_start_alike(ends):
-    direct = [ends[rule, "translating"][0]["codes"] for rule in ("VQ", "EMA", "NSVQ")]
-    assert direct[0] == direct[1] == direct[2]
+    direct = [ends[rule, "translating"][0]["codes"] for rule in ("VQ", "EMA", "NSVQ", "VQ with transport")]
+    assert all(codes == direct[0] for codes in direct)
     given, made = (np.reshape(ends[rule, "translating"][0]["codes"], (-1, 2)) for rule in ("VQ", "TransVQ"))
     np.testing.assert_allclose(made.mean(axis=0), given.mean(axis=0), atol=1e-12)
 
@@ -56,4 +57,5 @@ def test_a_cloud_that_shrinks_more_slowly_costs_plain_vq_and_ema_fewer_codes(tab
     for rule in ("VQ", "EMA"):
         fast, slow = (tables["shrinking"].filter(rule=rule, rate=rate)["alive"].item() for rate in (0.06, 0.03))
         assert fast < slow
-    assert set(tables["shrinking"].filter(rule="NSVQ")["alive"]) == {16}
+    for rule in ("NSVQ", "NSVQ gaussian", "VQ with transport"):
+        assert set(tables["shrinking"].filter(rule=rule)["alive"]) == {16}
