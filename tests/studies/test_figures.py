@@ -111,16 +111,15 @@ def cube(figure: Figure, table: pl.DataFrame) -> None:
 
 
 def boundaries(figure: Figure, table: pl.DataFrame) -> None:
-    """v_c of plain VQ, of EMA and of Adam; for the gaussian kernel v_c or v_NS, whichever is more; none for the maps."""
+    """v_c of plain VQ, of EMA and of Adam; for the gaussian kernel v_c or v_NS, whichever is more; none for the rest."""
     captured = capture_speed(phase.RATE, phase.BANDWIDTH, source=phase.Uniform(dim=1))
     law = {
         "VQ": lambda codes: critical_speed(codes, 0.1),
         "EMA": lambda codes: ema_critical_speed(codes, 0.9),
         "VQ with Adam": lambda codes: adam_critical_speed(codes, 4e-5, 256),
         "NSVQ gaussian": lambda codes: np.maximum(critical_speed(codes, 0.1), captured),
-        "TransVQ": lambda codes: np.full(len(codes), np.nan),
-        "SimVQ": lambda codes: np.full(len(codes), np.nan),
     }
+    law |= dict.fromkeys(("TransVQ", "SimVQ", "NSVQ", "VQ with transport"), lambda codes: np.full(len(codes), np.nan))
     for axes, rule in zip(panels(figure), in_order(table["rule"]), strict=True):
         assert axes.get_title().startswith(rule)
         assert len(laws(axes)) == 2  # white on black
