@@ -1,0 +1,95 @@
+"""Quantizers of vector-quantize-pytorch in a training: what is read off them, and that nothing of a training is lost."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import vqtheory as vq
+from vqtheory.nn.evaluation import evaluate
+from vqtheory.nn.ops.search import assign
+from vqtheory.nn.references import FSQ, LFQ, ExpiringEMA, ReferenceQuantize
+from vqtheory.nn.training.config import TrainingConfig
+from vqtheory.nn.training.loop import resume, train
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:The codebook of .* codes starts on"),
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+]
+KINDS = {FSQ((4, 3, 3)): 36, LFQ(): 32, ExpiringEMA(): 32}
+TINY = {"dim": 4, "size": 16, "batch_size": 4, "records": 2, "probe_every": 2, "progress": False}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _images(tmp_path_factory):
+    """80 images of 16x16, 72 of them to train on."""
+    folder = tmp_path_factory.mktemp("images")
+    for number, pixels in enumerate(np.random.default_rng(0).integers(0, 256, (80, 4, 4, 3), np.uint8)):
+        Image.fromarray(pixels).resize((16, 16), Image.Resampling.BICUBIC).save(folder / f"{number:02}.png")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("VQTHEORY_DATA", str(folder))
+        yield
+
+
+@pytest.mark.parametrize(("kind", "codes"), KINDS.items(), ids=lambda value: getattr(value, "key", value))
+def test_a_latent_is_given_the_code_that_it_is_nearest_to(kind, codes):
+    """In the space of `project`: so distortion and drift mean what they mean for a codebook."""
+    layer = ReferenceQuantize(kind, 4, codes)
+    latents = 2 * torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(1))
+    layer(latents)  # a start by k-means
+    layer.eval()
+    quantized, indices, loss, info = layer(latents)
+    assert torch.equal(assign(layer.project(latents), layer.codebook), indices.reshape(-1))
+    error = layer.project(latents) - layer.codebook[indices.reshape(-1)]
+    torch.testing.assert_close(info.distortion, error.square().sum(dim=1).mean())
+    assert info.hits.sum() == 128
+    assert quantized.shape == latents.shape
+    assert loss.ndim == 0
+
+
+@pytest.mark.parametrize(("kind", "codes"), KINDS.items(), ids=lambda value: getattr(value, "key", value))
+def test_a_training_is_kept_and_goes_on_to_the_same_bits(kind, codes, tmp_path):
+    whole = train(rule=kind, codes=codes, steps=4, seed=3, **TINY)
+    half = train(rule=repr(kind), codes=codes, steps=2, seed=3, save=tmp_path, **TINY)
+    assert half.config.rule == kind
+    resumed = resume(tmp_path, 4, progress=False)
+    for one, other in zip(whole.model.state_dict().values(), resumed.model.state_dict().values(), strict=True):
+        assert torch.equal(one, other)
+    found = evaluate(resumed, images=8, progress=False)
+    assert 0 < found["used"] <= codes
+    assert np.isfinite(found["psnr"])
+    assert 0 < vq.diagnose(resumed).alive.sum() <= codes
+
+
+def test_what_does_not_fit_is_refused():
+    for options, message in (
+        ({"rule": "fsq", "codes": 1024}, "must be 1,000, the product of FSQ's levels"),
+        ({"rule": "lfq", "codes": 1000}, "must be a power of two for LFQ"),
+        ({"rule": "expiring-ema", "transport": 1}, "'transport' parameter of train must be None with a quantizer"),
+        ({"rule": "FSQ(levels=[2, 5])", "codes": 10}, "'levels' parameter of FSQ must be an int >= 3"),
+        ({"rule": "EMA()", "transport_images": 4}, "'transport_images' parameter of train must be None without transport"),
+        ({"rule": "expiring-emma"}, "did you mean 'expiring-ema'"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            TrainingConfig(**options)
+    assert TrainingConfig.parse(repr(TrainingConfig("fsq", codes=1000))) == TrainingConfig(FSQ(), codes=1000)
+
+
+def test_validation_images_are_left_out_of_the_training_and_measured():
+    run = train(rule="ema", codes=8, steps=3, validation=40, **TINY)
+    assert run.num_images == 32
+    assert run.epoch == 0
+    assert train(rule="ema", codes=8, steps=9, validation=40, **TINY).epoch == 1
+    assert evaluate(run, part="validation", progress=False)["images"] == 40
+    with pytest.raises(ValueError, match="'part' parameter of evaluate must be 'test' where a training has no validation"):
+        evaluate(train(rule="ema", codes=8, steps=1, **TINY), part="validation", progress=False)
+    with pytest.raises(ValueError, match="'validation' parameter of train must be below"):
+        train(rule="ema", codes=8, steps=1, validation=10**6, **TINY)
+
+
+def test_a_start_gathers_batches_until_there_are_four_latents_to_a_code():
+    """At 16 latents to an image and 4 images to a batch, 128 codes take 8 batches."""
+    run = train(rule="vq", codes=128, steps=1, lr=1e-12, **TINY)
+    assert len(run.quantizer.codebook.unique(dim=0)) == 128
+    with pytest.raises(ValueError, match="'transport_images' parameter of train must be at most"):
+        train(rule="vq", codes=8, steps=1, transport=1, transport_images=10**6, **TINY)
