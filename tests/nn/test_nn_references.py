@@ -9,8 +9,10 @@ import vqtheory as vq
 from vqtheory.nn.evaluation import evaluate
 from vqtheory.nn.ops.search import assign
 from vqtheory.nn.references import FSQ, LFQ, ExpiringEMA, ReferenceQuantize
+from vqtheory.nn.training import loop
 from vqtheory.nn.training.config import TrainingConfig
 from vqtheory.nn.training.loop import resume, train
+from vqtheory.nn.training.run import TrainingRun
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:The codebook of .* codes starts on"),
@@ -85,6 +87,32 @@ def test_validation_images_are_left_out_of_the_training_and_measured():
         evaluate(train(rule="ema", codes=8, steps=1, **TINY), part="validation", progress=False)
     with pytest.raises(ValueError, match="'validation' parameter of train must be below"):
         train(rule="ema", codes=8, steps=1, validation=10**6, **TINY)
+
+
+@pytest.mark.parametrize("rule", ["vq", "ema"])
+def test_a_deferred_start_is_on_latents_of_the_trained_encoder(rule, tmp_path, monkeypatch):
+    """No code is hit before, and a run that was stopped there goes on to the same bits."""
+    options = TINY | {"rule": rule, "codes": 8, "quantize_from": 4, "transport": 1, "lr": 1e-2, "steps": 6, "records": 3}
+    whole = train(**options)
+    assert whole.history["used"].to_list()[:2] == [0, 0]
+    assert whole.history["used"][2] > 0
+    assert whole.history["quantization"][1] == 0
+    looks = whole.monitor.recording
+    assert np.abs(looks.latents[looks.steps.tolist().index(4)] - looks.latents[0]).max() > 0.01
+
+    def stop(step, row):
+        if step == 6:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(loop, "_SECONDS_BETWEEN_CHECKPOINTS", 0)
+    with pytest.raises(KeyboardInterrupt):
+        train(**options, save=tmp_path, on_record=stop)
+    assert TrainingRun.load(tmp_path).step == 4
+    resumed = resume(tmp_path, progress=False)
+    for one, other in zip(whole.model.state_dict().values(), resumed.model.state_dict().values(), strict=True):
+        assert torch.equal(one, other)
+    with pytest.raises(ValueError, match="'quantize_from' parameter of train must be below steps = 4"):
+        TrainingConfig(steps=4, quantize_from=4)
 
 
 def test_a_start_gathers_batches_until_there_are_four_latents_to_a_code():

@@ -43,6 +43,7 @@ def train(
     estimator: Annotated[str | None, option("{straight-through,rotation,code-gradient}", "straight-through")] = None,
     amp: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
     seed: Annotated[str | None, option("INT", "0")] = None,
+    quantize_from: Annotated[str | None, option("INT", "0")] = None,
     validation: Annotated[str | None, option("INT", "0")] = None,
     records: Annotated[str | None, option("INT", "20")] = None,
     latents: Annotated[tuple[str, str] | None, option("START STOP")] = None,
@@ -78,6 +79,7 @@ def train(
         estimator: How the decoder's gradient passes the quantizer.
         amp: Compute convolutions in bfloat16.
         seed: The same seed gives the same run on a CPU with the same number of threads.
+        quantize_from: The first update that quantizes; until then the decoder is given the latents as they are.
         validation: So many images are left out of the training, for vqtheory evaluate --part validation.
         records: Rows of the history.
         latents: Keep the latents and codes of these updates as latents.npy and codes.npy in the folder, for Recorded; they
@@ -89,7 +91,12 @@ def train(
     numbers = {"codes": codes, "dim": dim, "codebook_dim": codebook_dim, "size": size, "steps": steps, "seed": seed}
     numbers |= {"batch_size": batch_size, "lr": lr, "lr_decay": lr_decay, "codebook_lr": codebook_lr, "clip": clip}
     numbers |= {"beta": beta, "replace_every": replace_every, "transport": transport, "records": records}
-    numbers |= {"transport_images": transport_images, "transport_neighbours": transport_neighbours, "validation": validation}
+    numbers |= {
+        "transport_images": transport_images,
+        "transport_neighbours": transport_neighbours,
+        "quantize_from": quantize_from,
+        "validation": validation,
+    }
     given |= {name: number(text) for name, text in numbers.items() if text is not None}
     given |= {"codebook_optimizer": codebook_optimizer, "latents": latents and tuple(map(number, latents))}
     given |= {"amp": amp or None}

@@ -64,6 +64,9 @@ class ClosedLoop(Configured):
         them it must be smaller.
     commitment : float, default 0.25
         beta, the weight of the term that pulls latents to their codes.
+    quantize_from : int, default 0
+        The first step that quantizes. Until then z_q = z, and nothing pulls latents to codes: the encoder drifts as that of
+        an autoencoder does. The rule meets its latents from step 0 on. (Deferred quantization: arXiv 2603.17052.)
 
     Examples
     --------
@@ -80,6 +83,7 @@ class ClosedLoop(Configured):
     hidden: int = 32
     step_size: Any = 0.05
     commitment: float = 0.25
+    quantize_from: int = 0
     _positional: ClassVar[int] = 1
 
     def __post_init__(self) -> None:
@@ -88,6 +92,7 @@ class ClosedLoop(Configured):
         self._keep(hidden=check.integer("ClosedLoop", "hidden", self.hidden))
         self._keep(step_size=schedules.validate("ClosedLoop", "step_size", self.step_size, 0))
         self._keep(commitment=check.number("ClosedLoop", "commitment", self.commitment, 0))
+        self._keep(quantize_from=check.integer("ClosedLoop", "quantize_from", self.quantize_from, 0))
 
     @property
     def dim(self) -> int:
@@ -135,7 +140,7 @@ class ClosedLoop(Configured):
         from vqtheory.assign import nearest  # streams load without numba and scipy
 
         latents, encoder_hidden = _forward(state.encoder, self._encoder_sizes, samples)
-        chosen = codes[nearest(latents, codes)[0]]
+        chosen = codes[nearest(latents, codes)[0]] if int(state.step) >= self.quantize_from else latents
         outputs, decoder_hidden = _forward(state.decoder, self._decoder_sizes, chosen)
         error, gap = outputs - samples, latents - chosen
         loss = (np.sum(error**2) + self.commitment * np.sum(gap**2)) / len(samples)

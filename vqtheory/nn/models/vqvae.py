@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from vqtheory._base import check
-from vqtheory.nn.quantize import Quantized
+from vqtheory.nn.quantize import Info, Quantized
 
 PRESETS: dict[str, dict[str, Any]] = {
     "paper": {"channels": (128, 256), "residual_layers": 6},
@@ -92,6 +93,14 @@ class VQVAE(nn.Module):
         latents = self.encode(images)
         quantized = self.quantizer(latents, displacement=displacement)
         return Output(self.decode(quantized.quantized), latents, quantized)
+
+    def bypass(self, images: Tensor) -> Output:
+        """Images there and back without quantization: no code is hit, and there is no loss of the quantizer."""
+        latents = self.encode(images)
+        hits = torch.zeros(int(self.quantizer.codebook_size), dtype=torch.int64, device=latents.device)  # type: ignore[arg-type]
+        nothing, indices = latents.new_zeros(()), torch.full_like(latents[:, 0], -1, dtype=torch.int64)
+        info = Info(hits, nothing, nothing, nothing, nothing)
+        return Output(self.decode(latents), latents, Quantized(latents, indices, nothing, info))
 
 
 def _encoder(ends: int, widths: list[int], depth: int, dim: int) -> nn.Sequential:

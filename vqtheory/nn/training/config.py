@@ -20,7 +20,7 @@ from vqtheory.rules.base import Rule
 _OWNER = "train"
 _OWN_LAYER = ("codebook_dim", "codebook_optimizer", "codebook_lr", "replace_every", "transport", "estimator", "latents")
 _WHOLE = {"codes": 1, "dim": 1, "size": 1, "steps": 1, "batch_size": 1, "seed": 0, "records": 1, "probe_every": 1}
-_WHOLE |= {"transport_neighbours": 1, "validation": 0}
+_WHOLE |= {"transport_neighbours": 1, "quantize_from": 0, "validation": 0}
 
 
 @dataclass(frozen=True, repr=False)
@@ -69,6 +69,10 @@ class TrainingConfig(Configured):
         Images of the first epoch that transport follows; by default `batch_size`.
     transport_neighbours : int, default 1
         Over how many of the nearest latents a move is averaged.
+    quantize_from : int, default 0
+        The first update that quantizes. Until then the decoder is given the latents as they are, and no code moves; then the
+        codebook starts, on latents of the encoder by now. (Deferred quantization: arXiv 2603.17052; the bypass of VQFR,
+        arXiv 2205.06803.)
     validation : int, default 0
         So many images, the last of those to train on, are left out of the training, for settings to be chosen on.
     estimator : str, default "straight-through"
@@ -112,6 +116,7 @@ class TrainingConfig(Configured):
     transport: int | None = None
     transport_images: int | None = None
     transport_neighbours: int = 1
+    quantize_from: int = 0
     validation: int = 0
     estimator: str = "straight-through"
     amp: bool = False
@@ -141,6 +146,8 @@ class TrainingConfig(Configured):
         if isinstance(self.rule, str):
             self._set("rule", parse(self.rule, more=BY_NAME) if "(" in self.rule else _named(self.rule))
         self._check_rule()
+        if self.quantize_from and self.quantize_from >= self.steps:
+            raise check.fail(_OWNER, "quantize_from", f"below steps = {self.steps}", self.quantize_from)
         if self.latents is not None:
             self._set("latents", self._window(self.latents))
 

@@ -140,6 +140,9 @@ def _continue(run: TrainingRun, folder: str | Path | None, on_record: Any, progr
     records, saved, tally = config.record_steps(), time.monotonic(), _Tally()
     with tqdm(total=config.steps, initial=run.step, unit=" updates", disable=not progress or rank > 0) as bar:
         while run.step < config.steps:
+            run.quantizer.train(run.step >= config.quantize_from)
+            if run.step == config.quantize_from > 0:  # the start at update 0 was on latents that have moved since
+                _start(run, images)
             tally.add(*_update(run, _batch(run, images, rank, world), recorder))
             run.step += 1
             _look(run, images, run.step in records)
@@ -163,7 +166,7 @@ def _update(run: TrainingRun, images: Tensor, recorder: Recorder) -> tuple[Tenso
     run.set_rates()
     codes = quantizer.codebook.clone() if recorder.covers(run.step) else None
     with torch.autocast(images.device.type, torch.bfloat16, enabled=config.amp):
-        output = run.model(images, run.displacement(images))
+        output = run.model(images, run.displacement(images)) if run.quantizes else run.model.bypass(images)
         reconstruction = mse_loss(output.images, images)
         loss = reconstruction + output.quantized.loss
         if codes is not None:
@@ -176,7 +179,7 @@ def _update(run: TrainingRun, images: Tensor, recorder: Recorder) -> tuple[Tenso
         nn.utils.clip_grad_norm_(parameters(run.model)[0], config.clip)
     for optimizer in run.optimizers:
         optimizer.step()
-    if run.transport is not None:
+    if run.transport is not None and run.quantizes:
         run.transport.step()
     return loss, reconstruction, output
 
@@ -214,7 +217,7 @@ class _Tally:
                 f"The training diverged: its loss is {means['loss']} in the updates before {run.step:,}. "
                 f"Make lr smaller than {run.config.lr:g}, or set clip."
             )
-        share = self.hits.double() / self.hits.sum()
+        share = self.hits.double() / self.hits.sum().clamp_min(1)
         counts = {"used": int((self.hits > 0).sum()), "usage": float((self.hits > 0).double().mean())}
         perplexity = float(torch.exp(-torch.special.xlogy(share, share).sum()))
         place = {"step": run.step, "epoch": run.epoch, "lr": run.optimizers[0].param_groups[0]["lr"]}
@@ -268,7 +271,7 @@ def _look(run: TrainingRun, images: np.ndarray, due: bool) -> None:
 @torch.no_grad()
 def _start(run: TrainingRun, images: np.ndarray) -> None:
     """A matched start takes its codes, and transport its probe, from the first images, in whichever process."""
-    if not run.quantizer.started:
+    if not run.quantizer.started or (run.step > 0 and run.config.rule.start == "matched"):
         run.quantizer.initialize(_first_latents(run, images))
     if run.config.transport is not None:
         count = run.config.transport_images or run.config.batch_size

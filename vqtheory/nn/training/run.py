@@ -97,12 +97,17 @@ class TrainingRun:
         return self.step // ((self.num_images or self.config.batch_size) // self.config.batch_size)
 
     @property
+    def quantizes(self) -> bool:
+        """Whether the next update quantizes, or the decoder is given the latents as they are."""
+        return self.step >= self.config.quantize_from
+
+    @property
     def history(self) -> pl.DataFrame:
         """One row per record, of the updates since the row before.
 
         `loss` and its parts `reconstruction` (mean squared error of images in [-1, 1]) and `quantization`; `distortion`,
         E |z - c|^2; `used` codes, as a share `usage`; `perplexity`; `epoch` and `lr` of the last of these updates;
-        `replaced` codes since the start, if they are.
+        `replaced` codes since the start, if they are. Before `quantize_from` no code is used, and the perplexity is 1.
         """
         return pl.DataFrame(self.rows)
 
