@@ -183,6 +183,22 @@ def test_gradients_are_those_of_the_straight_through_loss():
         np.testing.assert_allclose(slope, measured, rtol=1e-6, atol=1e-8)
 
 
+def test_a_deferred_loop_is_an_autoencoder_until_it_quantizes():
+    """Its gradient is that of the loss without codes, which do not matter until then."""
+    loop = ClosedLoop(Gaussian(3), latent_dim=2, hidden=3, quantize_from=3)
+    others = CODES + 5
+    assert np.array_equal(play(loop, 3)[0].encoder, play(loop, 3, codes=others)[0].encoder)
+    assert not np.array_equal(play(loop, 4)[0].encoder, play(loop, 4, codes=others)[0].encoder)
+    state, samples = loop.init(0), np.random.default_rng(5).normal(size=(7, 3))
+    latents = network(state.encoder, 3, 3, 2, samples)
+    wanted = np.sum((network(state.decoder, 2, 3, 3, latents) - samples) ** 2) / 7
+    loss, slope, _ = loop.loss(state, samples, CODES)
+    assert loss == pytest.approx(wanted, rel=1e-12)
+    step = 1e-5 * slope / np.linalg.norm(slope)
+    above, below = (loop.loss(state._replace(encoder=state.encoder + sign * step), samples, CODES)[0] for sign in (1, -1))
+    assert (above - below) / 2e-5 == pytest.approx(np.linalg.norm(slope), rel=1e-6)
+
+
 def test_the_loop_learns():
     source = Mixture(means=[[1.0, 1.0], [-1.0, 1.0], [0.0, -1.0]], scale=0.05)
     loop = ClosedLoop(source, step_size=0.02)
