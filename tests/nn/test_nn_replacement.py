@@ -387,7 +387,7 @@ def other_optimizer():
 REFUSED = [
     (
         lambda: Replacement(3, other_optimizer()),
-        "'quantizer' parameter of Replacement must be a module with a codebook. Got 3",
+        "parameter of Replacement must be a module with a codebook. Got 3",
     ),
     (lambda: Replacement(*collapsed("simvq")), "come from a map, which has no rows to replace. Got SimVQ"),
     (lambda: Replacement(*collapsed("transvq")), "come from a map, which has no rows to replace. Got TransVQ"),

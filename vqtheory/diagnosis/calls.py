@@ -1,4 +1,4 @@
-"""The line that makes a change, for whose quantizer it is: to be copied into the code, or the command, that was diagnosed."""
+"""The line that makes a change, for whose quantizer it is, to be copied into the code or the command that was diagnosed."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def layer(recording: Recording, rule: Rule, num_codes: int | None = None) -> str
     sizes = f"dim={_width(recording)}, codebook_size={num_codes or len(recording.codes)}"
     if _width(recording) != recording.codes.shape[1]:
         sizes += f", codebook_dim={recording.codes.shape[1]}"
-    made = f"vqtheory.nn.VectorQuantize({sizes}, rule={_named(rule)}{_weights(recording)})"
+    made = f"vqtheory.nn.VectorQuantize({sizes}, rule={_named(rule)})"
     wraps = recording.package in (DIFFUSERS, TAMING, ADAPTER)
     return f"{_place(recording)} = {f'vqtheory.nn.TamingQuantizer({made})' if wraps else made}"
 
@@ -115,18 +115,10 @@ def _width(recording: Recording) -> int:
     return recording.width or recording.codes.shape[1]
 
 
-def _weights(recording: Recording) -> str:
-    """Of the loss and of its gradient, as the other package has them by default."""
-    if recording.package == LUCIDRAINS:
-        return ', commitment_weight=1.0, estimator="rotation"'
-    swapped = recording.package in (DIFFUSERS, TAMING) and not isinstance(recording.rule, rules.EMA)
-    return ", beta_on_codebook=True" if swapped else ""
-
-
 def _named(rule: Rule) -> str:
     """The rule as the layer takes it: its key, where it is as its key makes it."""
-    key = declared(rule, "key")
-    if key and type(rule)() == rule or isinstance(rule, rules.TransVQ):  # whose steps are the optimizer's
+    key, trained = declared(rule, "key"), isinstance(rule, rules.TransVQ)  # whose steps are the optimizer's
+    if key and (trained or type(rule)() == rule):
         return f'"{key}"'
     return f"vqtheory.rules.{text(rule)}"
 

@@ -15,11 +15,11 @@ from vqtheory.diagnosis.recording import Recording
 from vqtheory.diagnosis.replay import own_rule
 from vqtheory.measure import carrying
 from vqtheory.protocols import Rule
-from vqtheory.rules.base import declared, descends
+from vqtheory.rules.base import declared
 
 _REPLACED_EVERY = 25  # updates
 _DECAYS = (0.9, 0.8)
-_LARGER = 10.0  # step size
+_LARGER, _LARGEST = 10.0, 1.0  # step size
 _SHARE = 0.99  # of the hits
 
 
@@ -111,23 +111,20 @@ def _of_known(recording: Recording, own: Rule) -> Iterator[Change]:
 
 def _of_knobs(recording: Recording, own: Rule) -> Iterator[Change]:
     """The rule's own decay, learning rate or step size."""
-    num_codes, decay, started = len(recording.codes), declared(own, "decay"), _started_on_latents(recording)
-    if isinstance(own, rules.EMA):
-        for smaller in _DECAYS:
-            if not callable(decay) and smaller < decay:
-                turned = rules.EMA(smaller, own.smoothing, own.start)
-                yield Change(f"a decay of {smaller:g}", calls.decay(recording, turned), turned, num_codes, started)
-    elif recording.optimizer == "adam" and descends(recording.rule or own) and isinstance(own, rules.TrainedVQ):
+    num_codes, started = len(recording.codes), _started_on_latents(recording)
+    if isinstance(own, rules.EMA) and not callable(own.decay):
+        for decay in (decay for decay in _DECAYS if decay < own.decay):
+            rule = rules.EMA(decay, own.smoothing, own.start)
+            yield Change(f"a decay of {decay:g}", calls.decay(recording, rule), rule, num_codes, started)
+    elif isinstance(own, rules.TrainedVQ) and recording.optimizer == "adam":
         rate = _following(recording)
         if rate > own.step_size:
-            turned = rules.TrainedVQ(rate)
-            name = f"a learning rate of {rate:.2g} for the codebook"
-            yield Change(name, calls.rate(recording, rate), turned, num_codes, started)
-    elif isinstance(own, rules.VQ) and not callable(own.step_size):
-        turned = rules.VQ(min(1.0, _LARGER * own.step_size), own.clock, own.start)
-        if turned.step_size > own.step_size:
-            call = calls.step_size(recording, turned, turned.step_size / own.step_size)
-            yield Change(f"a step size of {turned.step_size:.3g}", call, turned, num_codes, started)
+            name, trained = f"a learning rate of {rate:.2g} for the codebook", rules.TrainedVQ(rate)
+            yield Change(name, calls.rate(recording, rate), trained, num_codes, started)
+    elif isinstance(own, rules.VQ) and not callable(own.step_size) and own.step_size < _LARGEST:
+        plain = rules.VQ(min(_LARGEST, _LARGER * own.step_size), own.clock, own.start)
+        call = calls.step_size(recording, plain, plain.step_size / own.step_size)
+        yield Change(f"a step size of {plain.step_size:.3g}", call, plain, num_codes, started)
 
 
 def _following(recording: Recording) -> float:

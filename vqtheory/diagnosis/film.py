@@ -51,6 +51,10 @@ class Film:
         """How many updates the step after so many stands for."""
         return float(np.round(self.times[step + 1] - self.times[step], 9))
 
+    def since(self, steps: np.ndarray) -> np.ndarray:
+        """How many updates after the first time the film is after so many steps."""
+        return np.interp(steps, np.arange(len(self.times)), self.times - self.times[0])
+
     def shown(self, start: int, stop: int) -> Batches:
         """The latents of steps start + 1 to stop, [T, N, D], and how far each has moved since the step before."""
         pairs = [self._shown(step) for step in range(start + 1, stop + 1)]
@@ -68,7 +72,7 @@ class Film:
         partners = near[rows, random.integers(near.shape[1], size=len(rows))]
         share = random.random((len(rows), 1)).astype(self._latents.dtype)
         here, before = self._at(step), self._at(step - 1)
-        return tuple(np.add(z, share * (z[partners] - z)) for z in (here, before))  # type: ignore[return-value]
+        return tuple(np.add(z, share * (z[partners] - z)) for z in (here, before))
 
     def _at(self, step: int) -> np.ndarray:
         """The probe at a step."""
@@ -88,7 +92,7 @@ class Film:
 
 
 def _shares(recording: Recording, steps: int) -> np.ndarray:
-    """Steps for each stretch, [T - 1]: half of them by how far latents move in it, half by its length; at most its updates."""
+    """Steps for each stretch, [T - 1]: half by how far latents move in it, half by its length; at most its updates."""
     motion, updates = recording.motion, np.diff(recording.steps)
     spread = np.maximum(motion.spread[1:], np.finfo(float).tiny)
     path = np.minimum(motion.moved * updates / spread, 1e6)

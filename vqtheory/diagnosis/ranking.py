@@ -8,7 +8,9 @@ codebook been another one, is in none of them.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,7 +23,7 @@ from vqtheory.diagnosis.changes import Change, changes_to, unchanged
 from vqtheory.diagnosis.film import Film
 from vqtheory.diagnosis.recording import Recording
 from vqtheory.measure import carrying
-from vqtheory.protocols import AnyState, Batches, Rule
+from vqtheory.protocols import Batches, Rule
 from vqtheory.rules.base import declared
 
 if TYPE_CHECKING:
@@ -161,8 +163,7 @@ def _chunks(film: Film, counted: int, players: list[_Player]) -> list[tuple[int,
         *range(0, film.steps, _CHUNK),
         *(cut for player in players for cut in player.cuts),
     }
-    ordered = sorted(cuts)
-    return list(zip(ordered[:-1], ordered[1:], strict=True))
+    return list(pairwise(sorted(cuts)))
 
 
 class _Player:
@@ -170,7 +171,7 @@ class _Player:
 
     def __init__(self, recording: Recording, film: Film, change: Change, seed: int) -> None:
         self.change, self.film, self.seed = change, film, seed
-        self.state: AnyState = change.rule.init(_start(recording, film, change, seed), seed)
+        self.state: Any = change.rule.init(_start(recording, film, change, seed), seed)
         due = film.times // (change.replaced_every or math.inf)
         self.cuts = set((np.flatnonzero(np.diff(due) > 0) + 1).tolist()) - {film.steps}
         self.idle, self.revived = np.ones(change.codes, bool), np.zeros(change.codes, bool)
@@ -178,7 +179,7 @@ class _Player:
 
     def advance(self, batches: Batches, start: int, stop: int, counts: bool) -> None:
         """The steps from `start` to `stop`."""
-        rule = per_step(self.change.rule, self.film.updates(start))
+        rule = per_step(self.change.rule, self.film.updates(start), self.film.since)
         with np.errstate(all="ignore"):  # a rate that is too large may diverge
             self.state, info = rule.advance(self.state, batches)
         self.idle &= info["hits"] == 0
@@ -218,25 +219,23 @@ def _start(recording: Recording, film: Film, change: Change, seed: int) -> np.nd
     return latents[np.resize(order, change.codes)]
 
 
-def per_step(rule: Rule, updates: float) -> Rule:
-    """A rule whose one step does about what so many updates of the rule do."""
-    if updates == 1:
-        return rule
+def per_step(rule: Rule, updates: float, since: Callable[[np.ndarray], np.ndarray]) -> Rule:
+    """A rule whose one step does about what so many updates of the rule do; `since` gives the updates before a step."""
     if isinstance(rule, rules.Transport):
-        return replace(rule, rule=per_step(rule.rule, updates))
-    if declared(rule, "decay") is not None:
-        return replace(rule, decay=_slower(declared(rule, "decay"), updates, lambda value: value**updates))  # type: ignore
-    if declared(rule, "step_size") is None:
-        return rule
-    most = math.inf if declared(rule, "optimizer") == "adam" else 1.0  # beyond, the batch's own mean is overshot
-    longer = _slower(
-        declared(rule, "step_size"), updates, lambda value: np.minimum(value * updates, np.maximum(value, most))
-    )
-    return replace(rule, step_size=longer)  # type: ignore[type-var]
+        return replace(rule, rule=per_step(rule.rule, updates, since))
+    turned = {}
+    if callable(declared(rule, "bandwidth")):
+        turned["bandwidth"] = _in_time(declared(rule, "bandwidth"), since, lambda width: width)
+    if declared(rule, "step_size") is not None:
+        most = math.inf if declared(rule, "optimizer") == "adam" else 1.0  # beyond, the batch's own mean is overshot
+        turned["step_size"] = _in_time(
+            declared(rule, "step_size"), since, lambda step: np.minimum(step * updates, np.maximum(step, most))
+        )
+    elif declared(rule, "decay") is not None:
+        turned["decay"] = _in_time(declared(rule, "decay"), since, lambda decay: decay**updates)
+    return replace(rule, **turned) if turned else rule  # type: ignore[type-var]
 
 
-def _slower(value: Any, updates: float, change: Any) -> Any:
-    """A number or a schedule that runs as much faster as there are updates in a step."""
-    if callable(value):
-        return lambda t: change(value(updates * np.asarray(t)))
-    return float(change(value))
+def _in_time(value: Any, since: Callable[[np.ndarray], np.ndarray], change: Callable[[Any], Any]) -> Any:
+    """A number or a schedule of updates, changed, as a schedule of steps."""
+    return (lambda step: change(value(since(step)))) if callable(value) else float(change(value))

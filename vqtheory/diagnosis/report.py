@@ -90,8 +90,8 @@ def trials(findings: Findings) -> str:
         lines += [f"{numbers}  {trial.change.name}", f"         {trial.change.call}"]
     sentences = [
         "Alive are codes that are chosen in the end without having been replaced; carrying, the fewest with 99 % of the "
-        "latents; distortion, over the variance of the latents. An encoder that goes another way with another codebook is in "
-        "none of them."
+        "latents; distortion, over the variance of the latents. An encoder that goes another way with another codebook is "
+        "in none of them."
     ]
     if ranking.left_out:
         names = ", ".join(change.name for change in ranking.left_out)

@@ -98,7 +98,7 @@ def place(quantizer: Any, codes: Tensor, rows: Tensor, latents: Tensor) -> None:
 
 @torch.no_grad()
 def start_on(quantizer: nn.Module, latents: Tensor, seed: int = 0) -> None:
-    """Start a quantizer of another package on latents, in any of its layouts: K of them, distinct as far as there are enough.
+    """Start any quantizer on latents, in any of its layouts: K of them, distinct as far as there are enough.
 
     Of equal codes the first alone wins. `VectorQuantize` does so by itself, or by its `initialize`.
 

@@ -7,8 +7,8 @@ drift by v, a code that wins n of them per update trails behind the mean of its 
 
 (`vqtheory.theory.adam_lag`) and cannot follow at all for r >= 1. At r = 1/2 that is 0.7 s for one latent and 0.2 s for ten:
 twice the drift is enough. But a code that has arrived is shaken by as much as a step, so that steps have to stay well below
-the cells, and a tenth of s is the most that is of use. Where the drift is faster than that no rate will do, and codes have to
-be carried (`vqtheory.nn.Transport`). Both are known from the last two probes of a `Monitor`:
+the cells, and a tenth of s is the most that is of use. Where the drift is faster than that no rate will do, and codes have
+to be carried (`vqtheory.nn.Transport`). Both are known from the last two probes of a `Monitor`:
 
     lr = min(2 v, s / 10),     and not below the rate at the start.
 
@@ -75,8 +75,8 @@ class FollowingRate:
         rate = FollowingRate(Monitor(model.vq, every=5, optimizer=optimizer))    # before the loop
         rate.step(model, images)                                                 # in the loop, after optimizer.step()
 
-    Until there are two probes the rate stays as it is, so let the Monitor probe often: the drift is fastest at first. The rate
-    never falls below its first value. Schedulers of other groups may go on.
+    Until there are two probes the rate stays as it is, so let the Monitor probe often: the drift is fastest at first. The
+    rate never falls below its first value. Schedulers of other groups may go on.
 
     Parameters
     ----------
