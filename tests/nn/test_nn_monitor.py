@@ -67,6 +67,7 @@ def same(one, other):
     return all(files[0][name].tobytes() == files[1][name].tobytes() for name in files[0].files)
 
 
+@pytest.mark.filterwarnings("ignore:The latents drift by")
 class TestSeeing:
     @pytest.mark.parametrize("rule", table.PLAIN_LAYER, ids=repr)
     def test_changes_nothing(self, rule):

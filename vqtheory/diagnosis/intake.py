@@ -72,7 +72,7 @@ def _held(source: Source) -> Recording | None:
     if isinstance(source, (str, Path)):
         return _kept(Path(source))
     if isinstance(source, HasMonitor):
-        source = source.monitor
+        return replace(source.monitor.recording, package=TRAINING)
     if isinstance(source, HasRecording):
         source = source.recording
     if isinstance(source, Run):
