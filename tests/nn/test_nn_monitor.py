@@ -474,7 +474,7 @@ class TestTraining:
         assert recording.hits.sum() == 7 * 4 * 16
         assert np.array_equal(recording.codes, run.quantizer.codebook.numpy())
         assert (recording.optimizer, recording.rates[0]) == ("adam", 5e-4)
-        assert str(vq.diagnose(tmp_path / "run")) == str(vq.diagnose(run.monitor))
+        assert str(vq.diagnose(tmp_path / "run")) == str(vq.diagnose(run))
 
     def test_a_killed_run_has_seen_the_same(self, tmp_path, monkeypatch):
         """Killed after it has been thinned, at a checkpoint that is no multiple of the looks."""
