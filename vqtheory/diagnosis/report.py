@@ -61,7 +61,7 @@ def advice(findings: Findings) -> str:
         return f"What would help: {', or '.join(cure.change for cure in findings.cures)}."
     match findings.forecast.kind:
         case "no law":
-            return "No law says which knob would help."
+            return _best(findings) or "No law says which knob would help."
         case "within reach":
             return "Codes could follow the drift."
         case "slow enough":
@@ -99,6 +99,16 @@ def trials(findings: Findings) -> str:
             f"Left out, since it takes long: {names}. For all: diagnosis.ranked(seconds={ranking.seconds:.0f})."
         )
     return "\n".join([textwrap.fill(heading, 110), *lines, *(textwrap.fill(sentence, 110) for sentence in sentences)])
+
+
+def _best(findings: Findings) -> str:
+    """The first of the ranking in a line, where codes are dead."""
+    if findings.alive.all() or not findings.ranking.trials:
+        return ""
+    first = findings.ranking.trials[0]
+    return (
+        f"On the motion that was seen, {first.change.name} would have kept {first.alive:,} of {first.change.codes:,} codes."
+    )
 
 
 def _subject(findings: Findings) -> str:
