@@ -85,7 +85,7 @@ class TestRanking:
 
     def test_goes_as_far_as_the_time(self):
         recording = moving(rules.EMA(0.9))
-        none, all_of_them = ranked(recording, 1e-9, progress=False), diagnose(recording).ranked(60, progress=False)
+        none, all_of_them = ranked(recording, 1e-9, progress=False), diagnose(recording).ranked(4, progress=False)
         assert (none.trials, len(none.left_out)) == ((), len(changes_to(recording)))
         assert not all_of_them.left_out
         assert "TransVQ" in [trial.change.name for trial in all_of_them.trials]

@@ -184,10 +184,10 @@ def test_others_can_be_started_and_their_dead_codes_replaced(name):
     assert 14 <= replacement.replaced <= 16
     rows = latents.movedim(1, -1).reshape(-1, 4)
     near = torch.cdist(monitor._codes(), rows).min(dim=1).values
-    assert int((near < 1e-4).sum()) == replacement.replaced
+    assert int((near < 1e-3).sum()) == replacement.replaced
     for part in (part for part in model.vq.modules() if hasattr(part, "embed_avg")):
         made = part.embed_avg / vqtheory.nn.foreign._smoothed(part)[..., None]
-        torch.testing.assert_close(made.reshape(16, 4)[near < 1e-4], monitor._codes()[near < 1e-4], atol=1e-3, rtol=0)
+        torch.testing.assert_close(made.reshape(16, 4)[near < 1e-3], monitor._codes()[near < 1e-3], atol=1e-3, rtol=0)
     start_on(model.vq, latents)
     assert float(torch.cdist(monitor._codes(), rows).min(dim=1).values.max()) < 1e-3
     with pytest.raises(ValueError, match="at least one latent that is finite"):
