@@ -18,7 +18,7 @@ def diagnose(
     codes: Annotated[Path | None, option("FILE.npy")] = None,
     every: Annotated[str | None, option("INT", "1")] = None,
     batch_size: Annotated[str | None, option("INT")] = None,
-    seconds: Annotated[str | None, option("FLOAT", "2")] = None,
+    seconds: Annotated[str | None, option("FLOAT", "1.5")] = None,
     replay: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
     picture: Annotated[Path | None, option("FILE.png", "diagnosis.png in the folder, else vqtheory-diagnosis.png")] = None,
 ) -> None:

@@ -29,8 +29,8 @@ from vqtheory.rules.base import declared
 if TYPE_CHECKING:
     import polars as pl
 
-SECONDS = 2.0
-_MOST_STEPS, _FEWEST_STEPS, _FEWEST_BESIDE_MAPS = 400, 36, 200  # a map is slow: rather finer steps for the others
+SECONDS = 1.5
+_MOST_STEPS, _FEWEST_STEPS, _FEWEST_BESIDE_MAPS = 400, 32, 200  # a map is slow: rather finer steps for the others
 _LAST = 0.1  # of the steps, in which codes are counted
 _SHARE = 0.99  # of the latents
 _CHUNK = 8  # steps at once

@@ -94,10 +94,9 @@ def trials(findings: Findings) -> str:
         "in none of them."
     ]
     if ranking.left_out:
-        names = ", ".join(change.name for change in ranking.left_out)
-        sentences.append(
-            f"Left out, since it takes long: {names}. For all: diagnosis.ranked(seconds={ranking.seconds:.0f})."
-        )
+        names, seconds = ", ".join(change.name for change in ranking.left_out), f"{ranking.seconds:.0f}"
+        call = f"diagnosis.ranked(seconds={seconds}), or --seconds {seconds}"
+        sentences.append(f"Left out, since that takes long: {names}. For all: {call}.")
     return "\n".join([textwrap.fill(heading, 110), *lines, *(textwrap.fill(sentence, 110) for sentence in sentences)])
 
 
