@@ -385,7 +385,10 @@ def other_optimizer():
 
 
 REFUSED = [
-    (lambda: Replacement(3, other_optimizer()), "'quantizer' parameter of Replacement must be a VectorQuantize. Got 3"),
+    (
+        lambda: Replacement(3, other_optimizer()),
+        "parameter of Replacement must be a module with a codebook. Got 3",
+    ),
     (lambda: Replacement(*collapsed("simvq")), "come from a map, which has no rows to replace. Got SimVQ"),
     (lambda: Replacement(*collapsed("transvq")), "come from a map, which has no rows to replace. Got TransVQ"),
     (lambda: Replacement(collapsed()[0], other_optimizer()), "must be the one that has the quantizer's codes. Got 'Adam'"),

@@ -18,10 +18,11 @@ def diagnose(
     codes: Annotated[Path | None, option("FILE.npy")] = None,
     every: Annotated[str | None, option("INT", "1")] = None,
     batch_size: Annotated[str | None, option("INT")] = None,
+    seconds: Annotated[str | None, option("FLOAT", "1.5")] = None,
     replay: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
     picture: Annotated[Path | None, option("FILE.png", "diagnosis.png in the folder, else vqtheory-diagnosis.png")] = None,
 ) -> None:
-    """Say which codes are alive, what the laws predict will survive the drift that was seen, and which knob would help.
+    """Say which codes are alive, what the laws predict will survive the drift that was seen, and which changes would help.
 
     Args:
         source: The --save folder of train or simulate, a file that a Monitor's recording was saved in (.npz), or latents
@@ -30,6 +31,7 @@ def diagnose(
         codes: With latents, the codebook at the last time [K, D] or at each [time, K, D].
         every: With latents, updates from one time to the next.
         batch_size: With latents, how many there are in an update of the training; Adam's law depends on it.
+        seconds: About how long changes may be played again for their ranking.
         replay: Also play what a training with --latents has kept again by the simulator's rule, and compare the codes.
         picture: Where to draw it; .pdf, .svg and .jpg too.
     """
@@ -45,6 +47,8 @@ def diagnose(
         every=1 if every is None else read("every", every),
         batch_size=None if batch_size is None else read("batch_size", batch_size),
     )
+    if seconds is not None:
+        diagnosis.ranked(read("seconds", seconds))
     text = str(diagnosis)
     if replay:
         text += f"\n\nReplay. {torch_module('training.replay').replay(source)}"

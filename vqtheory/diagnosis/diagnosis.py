@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 
 from numpy.typing import ArrayLike
 
+from vqtheory._base import check
 from vqtheory._base.config import parse
 from vqtheory.diagnosis import report
 from vqtheory.diagnosis.findings import Findings
 from vqtheory.diagnosis.intake import Source, recording_of
 from vqtheory.diagnosis.plot import plot_diagnosis
+from vqtheory.diagnosis.ranking import Ranking, ranked
 from vqtheory.diagnosis.replay import play
 from vqtheory.protocols import Rule
 from vqtheory.simulation.run import Run
@@ -25,7 +27,7 @@ class Diagnosis(Findings):
     """Which codes are alive, what the laws say will survive, and which knob would change it.
 
     `print` it to read it, `plot` it to see it. `forecast`, `causes` and `cures` have numbers as their fields, and print as
-    sentences.
+    sentences. `ranking` has what changes would have kept, each with the line that makes it, and as a frame in its `table`.
 
     Attributes
     ----------
@@ -44,6 +46,21 @@ class Diagnosis(Findings):
     def plot(self) -> Figure:
         """Codes among latents, survivors over the updates beside what the laws say, and speed against codebook size."""
         return plot_diagnosis(self)
+
+    def ranked(self, seconds: float, progress: bool = True, seed: int = 0) -> Ranking:
+        """The `ranking`, from now on, with about so many seconds' work: more changes are in it, and finer steps.
+
+        Parameters
+        ----------
+        seconds : float
+            By what replays take on an idle core; compiling them for the first time is not counted.
+        progress : bool, default True
+            Show a bar if it takes more than two seconds.
+        seed : int, default 0
+        """
+        seconds = check.real("ranked", "seconds", seconds, 0, above=True)
+        vars(self)["ranking"] = ranked(self.recording, seconds, progress, check.seed("ranked", seed))  # as if it were cached
+        return self.ranking
 
     def replayed(self, rule: Rule | None = None, codes: int | None = None, seed: int = 0) -> Run:
         """What a rule would have kept, had the encoder moved as it did: the rule simulated on the probe's own motion.

@@ -11,6 +11,7 @@ import numpy as np
 from vqtheory.diagnosis.causes import Cause, causes_in
 from vqtheory.diagnosis.forecast import Forecast, Kind
 from vqtheory.diagnosis.laws import Outlook, kernel_cures, outlook
+from vqtheory.diagnosis.ranking import SECONDS, Ranking, ranked
 from vqtheory.diagnosis.recording import Recording
 from vqtheory.measure import carrying
 from vqtheory.theory import never_chosen
@@ -122,3 +123,8 @@ class Findings:
             return ()
         cures = self.laws[self.worst].cures + kernel_cures(self.recording, self.worst)
         return tuple(cure for cure in cures if cure.reachable)
+
+    @cached_property
+    def ranking(self) -> Ranking:
+        """What changes would have kept, the best first, by playing them on the motion that was seen: a few seconds' work."""
+        return ranked(self.recording, SECONDS)

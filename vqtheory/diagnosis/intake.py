@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 from vqtheory._base import check
 from vqtheory._base.folder import listed, verified
 from vqtheory._base.randomness import Purpose, generator
+from vqtheory.diagnosis.calls import SIMULATION, TRAINING
 from vqtheory.diagnosis.recording import FILE, Recording, joined, of_rule, seen
 from vqtheory.protocols import Rule
 from vqtheory.simulation.run import Run
@@ -71,7 +72,7 @@ def _held(source: Source) -> Recording | None:
     if isinstance(source, (str, Path)):
         return _kept(Path(source))
     if isinstance(source, HasMonitor):
-        source = source.monitor
+        return replace(source.monitor.recording, package=TRAINING)
     if isinstance(source, HasRecording):
         source = source.recording
     if isinstance(source, Run):
@@ -86,7 +87,7 @@ def _kept(path: Path) -> Recording:
     if path.is_file() or path.suffix == ".npz":
         return Recording.load(path)
     if {FILE, "checkpoint.pt"} & listed(path) or (path / "checkpoint.pt").exists():
-        return Recording.read(verified(path, [FILE])[FILE], str(path / FILE))
+        return replace(Recording.read(verified(path, [FILE])[FILE], str(path / FILE)), package=TRAINING)
     return of_run(Run.load(path))
 
 
@@ -116,4 +117,5 @@ def of_run(run: Run) -> Recording:
         code_spreads=unknown[:, 0],
         batch_size=run.config.batch_size,
         since=run.hits_since,
+        package=SIMULATION,
     )

@@ -20,7 +20,7 @@ import numpy as np
 from vqtheory.diagnosis.recording import Recording, values
 from vqtheory.protocols import Rule
 from vqtheory.rules import VQ
-from vqtheory.rules.base import declared, projects, under
+from vqtheory.rules.base import declared, descends, under
 from vqtheory.theory import answers
 from vqtheory.theory.answers import MOST_STEP
 from vqtheory.theory.capture import capture_speed
@@ -28,6 +28,8 @@ from vqtheory.theory.cures import BANDWIDTH, CODES, LEARNING_RATE, SPEED, Cure, 
 from vqtheory.theory.prediction import NO_LAW, Law, law_for, predict
 
 _ONE = 1.1  # effective dimensions, up to which the laws of one dimension are asked
+_TWO = 2.0  # effective dimensions, from which a cloud may be taken for a ball
+_COMMON = 0.7  # share of latents' own moves that a translation has in common
 
 
 class Outlook(NamedTuple):
@@ -81,10 +83,7 @@ def _mover(recording: Recording) -> Rule | None:
 
 def _is_stepped_by_adam(recording: Recording) -> bool:
     """Whether the codes themselves are what Adam moves, so that none goes farther than its steps."""
-    rule = recording.rule
-    if rule is None or recording.optimizer != "adam" or declared(rule, "step_size") is None:
-        return False
-    return not (declared(rule, "memory") or declared(rule, "needs_displacement") or projects(rule))
+    return recording.rule is not None and recording.optimizer == "adam" and descends(recording.rule)
 
 
 def _reason(recording: Recording) -> str:
@@ -176,6 +175,21 @@ def _of_nsvq(recording: Recording, i: int, rule: Rule) -> Outlook:
     return Outlook(len(recording.codes), critical, (), why)
 
 
+def _of_ema(recording: Recording, i: int, rule: Rule) -> Outlook:
+    """The law of EMA, which is one of translations: of an interval, or of a ball in the dimensions that the cloud fills."""
+    motion = recording.motion
+    path = motion.moved * np.diff(recording.steps)
+    common = motion.speed >= _COMMON * motion.moved
+    if path[~common].sum() > (1 - _COMMON) * path.sum():
+        return _none("EMA's law is one of translations, and the latents mostly move in other ways than together.")
+    sides = motion.sides[i]
+    is_line = len(sides) == 1 or sides[1] * len(recording.codes) < sides[0]
+    if not is_line and motion.dimension[i] < _TWO:
+        filled = f"and in this stretch they fill about {motion.dimension[i]:.1f} of {len(sides)}"
+        return _none(f"EMA's law is one of latents in one dimension or evenly in two and more, {filled}.")
+    return _of_box(recording, i, rule)
+
+
 def _of_averages(recording: Recording, i: int, rule: Rule) -> Outlook:
     """A bound for any latents, beside a law of one dimension, of the latents along their motion."""
     return _predicted(recording, i, rule, width=float(recording.motion.length[i]))
@@ -236,4 +250,4 @@ def _of_adam_steps(recording: Recording, i: int) -> Outlook:
     )
 
 
-_WAYS = {answers.adam: _of_adam, answers.nsvq: _of_nsvq, answers.averaged: _of_averages}
+_WAYS = {answers.adam: _of_adam, answers.nsvq: _of_nsvq, answers.averaged: _of_averages, answers.ema: _of_ema}

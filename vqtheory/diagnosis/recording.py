@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import polars as pl
 
 FILE = "monitor.npz"  # the name of a recording in the folder of a training
-_PLAIN = ("optimizer", "weight_decay", "batch_size", "since", "every", "updates")
+_PLAIN = ("optimizer", "weight_decay", "batch_size", "since", "every", "updates", "package", "place", "width")
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,6 +63,12 @@ class Recording:
         The update after which the hits of the last time begin; that of the time before it by default.
     pending : int64 [K] or None
         Hits since the last time. With `every` and `updates`, what a Monitor goes on from.
+    first_codes : float [K, D] or None
+        The codes at the first time.
+    package, place : str or None
+        Whose quantizer it is, and what it is called in the model, such as "diffusers" and "model.quantize".
+    width : int or None
+        Dimensions of the latents before the quantizer's own projection.
     """
 
     steps: np.ndarray
@@ -83,6 +89,10 @@ class Recording:
     pending: np.ndarray | None = None
     every: int | None = None
     updates: int | None = None
+    first_codes: np.ndarray | None = None
+    package: str | None = None
+    place: str | None = None
+    width: int | None = None
 
     @classmethod
     def of(
@@ -106,7 +116,8 @@ class Recording:
         steps = every * np.arange(len(latents))
         codebooks = codes if codes.ndim == 3 else [codes] * len(latents)
         times = [seen(*pair) for pair in zip(latents, codebooks, strict=True)]
-        return joined(times, steps, rule, batch_size=batch_size, **of_rule(rule, steps))
+        first = codes[0] if codes.ndim == 3 else None
+        return joined(times, steps, rule, batch_size=batch_size, first_codes=first, **of_rule(rule, steps))
 
     @property
     def table(self) -> pl.DataFrame:
@@ -183,6 +194,7 @@ class Recording:
         wanted |= {"codes": (codes, dim), "code_means": (times, dim)}
         wanted |= {"hits": (len(self.hits) if len(self.hits) == 1 else times, codes)}
         wanted |= {} if self.pending is None else {"pending": (codes,)}
+        wanted |= {} if self.first_codes is None else {"first_codes": (codes, dim)}
         for name, shape in wanted.items():
             array = getattr(self, name)
             if array.shape != shape or not np.issubdtype(array.dtype, np.number):

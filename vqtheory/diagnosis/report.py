@@ -12,11 +12,15 @@ from vqtheory.theory.cures import LEARNING_RATE, STEP_SIZE, Cure
 def text(findings: Findings) -> str:
     """All of it."""
     forecast = findings.forecast
-    sentences = [_subject(findings), state(findings), str(forecast), *map(str, findings.causes)]
+    sentences = [_subject(findings), state(findings), f"{forecast}{_played(findings)}", *map(str, findings.causes)]
     if forecast.kind != "no law":
         sentences.append(f"Validity: {forecast.validity}")
-    paragraph = "\n".join(textwrap.fill(sentence, 110) for sentence in sentences)
-    return f"{paragraph}\n\n{_help(findings)}" if findings.cures else paragraph
+    parts = ["\n".join(textwrap.fill(sentence, 110) for sentence in sentences)]
+    if findings.cures:
+        parts.append(_help(findings))
+    if not findings.alive.all() and findings.ranking.trials:
+        parts.append(trials(findings))
+    return "\n\n".join(parts)
 
 
 def state(findings: Findings) -> str:
@@ -57,12 +61,53 @@ def advice(findings: Findings) -> str:
         return f"What would help: {', or '.join(cure.change for cure in findings.cures)}."
     match findings.forecast.kind:
         case "no law":
-            return "No law says which knob would help."
+            return _best(findings) or "No law says which knob would help."
         case "within reach":
             return "Codes could follow the drift."
         case "slow enough":
             return "The law allows so many codes at this drift."
     return "All codes live, for whatever reason." if findings.alive.all() else "The drift is too fast for the law."
+
+
+def _played(findings: Findings) -> str:
+    """What a replay says where no law does."""
+    if findings.forecast.kind != "no law" or findings.alive.all() or findings.ranking.unchanged is None:
+        return ""
+    alive = findings.ranking.unchanged.alive
+    return f" Played again on the motion that was seen, the rule keeps {alive:,} of {findings.num_codes:,} codes."
+
+
+def trials(findings: Findings) -> str:
+    """What changes would have kept, the best first, each with the line that makes it."""
+    ranking, alive = findings.ranking, int(findings.alive.sum())
+    beside = f"the record kept {alive:,} of {findings.num_codes:,}"
+    if ranking.unchanged is not None:
+        beside += f", and its own rule, played again, {ranking.unchanged.alive:,}"
+    heading = f"What each change would have kept on the motion that was seen, the best first ({beside}):"
+    lines = ["  alive  carrying  distortion  change"]
+    for trial in ranking.trials:
+        numbers = f"  {trial.alive:>5,}  {trial.carrying:>8,}  {trial.distortion:>10.3g}"
+        lines += [f"{numbers}  {trial.change.name}", f"         {trial.change.call}"]
+    sentences = [
+        "Alive are codes that are chosen in the end without having been replaced; carrying, the fewest with 99 % of the "
+        "latents; distortion, over the variance of the latents. An encoder that goes another way with another codebook is "
+        "in none of them."
+    ]
+    if ranking.left_out:
+        names, seconds = ", ".join(change.name for change in ranking.left_out), f"{ranking.seconds:.0f}"
+        call = f"diagnosis.ranked(seconds={seconds}), or --seconds {seconds}"
+        sentences.append(f"Left out, since that takes long: {names}. For all: {call}.")
+    return "\n".join([textwrap.fill(heading, 110), *lines, *(textwrap.fill(sentence, 110) for sentence in sentences)])
+
+
+def _best(findings: Findings) -> str:
+    """The first of the ranking in a line, where codes are dead."""
+    if findings.alive.all() or not findings.ranking.trials:
+        return ""
+    first = findings.ranking.trials[0]
+    return (
+        f"On the motion that was seen, {first.change.name} would have kept {first.alive:,} of {first.change.codes:,} codes."
+    )
 
 
 def _subject(findings: Findings) -> str:

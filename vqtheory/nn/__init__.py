@@ -8,13 +8,16 @@ except ImportError as error:
 from vqtheory.nn.adapters import TamingQuantizer
 from vqtheory.nn.evaluation.frechet import frechet_distance
 from vqtheory.nn.evaluation.measure import compare, evaluate
+from vqtheory.nn.foreign import start_on
 from vqtheory.nn.monitor import Monitor
 from vqtheory.nn.quantize import Info, Quantized, VectorQuantize, step_size
+from vqtheory.nn.rates import FollowingRate, parameter_groups
 from vqtheory.nn.replacement import Replacement
 from vqtheory.nn.training.loop import resume, train
 from vqtheory.nn.transport import Transport
 
 __all__ = [
+    "FollowingRate",
     "Info",
     "Monitor",
     "Quantized",
@@ -25,7 +28,9 @@ __all__ = [
     "compare",
     "evaluate",
     "frechet_distance",
+    "parameter_groups",
     "resume",
+    "start_on",
     "step_size",
     "train",
 ]

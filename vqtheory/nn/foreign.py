@@ -1,15 +1,27 @@
-"""Any quantizer, ours or another package's: where its codes are, how it sees latents, and how its codes are moved."""
+"""Any quantizer, ours or another package's: where its codes are, how it sees latents, and how its codes are moved.
+
+A quantizer of another package either has its codes among its parameters, which an optimizer trains, or makes them anew of
+running sums `embed_avg` over counts `cluster_size`, as EMA is written in vector-quantize-pytorch and taming-transformers.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
+from vqtheory import rules
 from vqtheory._base import check
-from vqtheory.nn.quantize import VectorQuantize
+from vqtheory.nn.adapters import TamingQuantizer
+from vqtheory.nn.batches import tensors
+from vqtheory.nn.ops.search import assign
+from vqtheory.nn.ops.start import draw
+from vqtheory.nn.quantize import VectorQuantize, check_tensor
 from vqtheory.nn.references import ReferenceQuantize
+from vqtheory.nn.wrappers import quantizer_of
+from vqtheory.protocols import Rule
 
 
 def check_heads(owner: str, quantizer: Any) -> None:
@@ -75,14 +87,85 @@ def carry(quantizer: Any, codes: Tensor, moves: Tensor) -> None:
     codes.add_(moves)
     if getattr(quantizer, "use_cosine_sim", False):
         codes.copy_(nn.functional.normalize(codes, dim=-1))
-    for part in quantizer.modules():
-        if isinstance(getattr(part, "embed_avg", None), Tensor):
-            _carry_sums(part, moves)
+    for part in averages(quantizer):
+        part.embed_avg.data.add_(_smoothed(part)[..., None] * moves)
 
 
-def _carry_sums(part: Any, moves: Tensor) -> None:
-    """The sums M of an EMA codebook, whose codes are M over counts smoothed by epsilon."""
+def place(quantizer: Any, codes: Tensor, rows: Tensor, latents: Tensor) -> None:
+    """Put the codes with these numbers on latents [n, D], in place; each weighs in EMA's averages as much as one hit."""
+    codes.detach()[rows] = latents.to(codes.dtype)
+    for part in averages(quantizer):
+        part.cluster_size.data[..., rows] = 1
+        part.embed_avg.data[..., rows, :] = _smoothed(part)[..., rows, None] * latents.to(part.embed_avg.dtype)
+
+
+@torch.no_grad()
+def start_on(quantizer: nn.Module, latents: Tensor, seed: int = 0) -> None:
+    """Start any quantizer on latents, in any of its layouts: K of them, distinct as far as there are enough.
+
+    Of equal codes the first alone wins. `VectorQuantize` does so by itself, or by its `initialize`.
+
+    >>> quantizer = nn.Module()
+    >>> quantizer.embedding = nn.Embedding(4, 2)
+    >>> start_on(quantizer, torch.ones(1, 9, 2))
+    >>> bool((quantizer.embedding.weight == 1).all())
+    True
+    """
+    inner = quantizer_of(quantizer)
+    if isinstance(inner, VectorQuantize):
+        inner.initialize(inner.project(latents))
+        return
+    codes = finder("start_on", inner)().detach()
+    rows = compared(inner, check_tensor("start_on", "latents", latents), codes)
+    rows = rows[rows.isfinite().all(dim=1)]
+    if len(rows) == 0:
+        raise ValueError("start_on needs at least one latent that is finite.")
+    place(inner, codes, torch.arange(len(codes), device=codes.device), draw(rows, len(codes), seed))
+
+
+def averages(quantizer: nn.Module) -> list[Any]:
+    """The parts that keep running sums and counts of EMA."""
+    return [part for part in quantizer.modules() if isinstance(getattr(part, "embed_avg", None), Tensor)]
+
+
+def _smoothed(part: Any) -> Tensor:
+    """The counts by which an EMA codebook divides its sums, smoothed by epsilon."""
     counts, epsilon = part.cluster_size, getattr(part, "eps", 1e-5)
     total = counts.sum(dim=-1, keepdim=True)
-    smoothed = (counts + epsilon) / (total + counts.shape[-1] * epsilon) * total
-    part.embed_avg.data.add_(smoothed[..., None] * moves)
+    return (counts + epsilon) / (total + counts.shape[-1] * epsilon) * total
+
+
+def package_of(quantizer: Any) -> str:
+    """Whose quantizer it is: the package of its class, or "vqtheory.TamingQuantizer" for ours in that of taming's face."""
+    inside = isinstance(quantizer, TamingQuantizer)
+    return "vqtheory.TamingQuantizer" if inside else type(quantizer).__module__.partition(".")[0]
+
+
+def is_codes(quantizer: Any, parameter: Tensor, codes: Tensor) -> bool:
+    """Whether a parameter is what an optimizer trains of the quantizer's codes."""
+    if isinstance(quantizer, VectorQuantize):
+        return any(parameter is trained for trained in quantizer.codebook_parameters())
+    return parameter.requires_grad and parameter.data_ptr() == codes.data_ptr()
+
+
+def rule_of(quantizer: Any, codes: Tensor) -> Rule | None:
+    """How the codes move, where that can be seen: by the rule of our layer, by EMA, or by the gradient of the loss."""
+    if isinstance(quantizer, VectorQuantize):
+        return quantizer.rule
+    for part in averages(quantizer):
+        decay = getattr(part, "decay", None)
+        if getattr(part, "ema_update", True) and isinstance(decay, float) and 0 <= decay < 1:
+            return rules.EMA(decay, smoothing=float(getattr(part, "eps", 1e-5)))
+    trained = any(is_codes(quantizer, parameter, codes) for parameter in quantizer.parameters())
+    return rules.VQ() if trained else None
+
+
+def indices_in(quantizer: Any, latents: Tensor, codes: Tensor, output: Any) -> Tensor:
+    """Which code each latent was given in a pass, [n]; -1 where masked, the nearest codes where none are returned."""
+    rows = latents.numel() // width_of(quantizer, codes)
+    whole = (value for value in tensors(output) if not value.is_floating_point() and value.numel() == rows)
+    indices = next(whole, None)
+    if indices is None:  # as where they are returned one-hot
+        with torch.no_grad():
+            indices = assign(compared(quantizer, latents, codes), codes)
+    return indices.detach().reshape(-1)

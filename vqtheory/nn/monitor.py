@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -12,14 +13,14 @@ from torch import Tensor, nn
 from vqtheory._base import check
 from vqtheory.diagnosis.recording import Recording, counted, joined, seen
 from vqtheory.nn.batches import copied, tensors
-from vqtheory.nn.foreign import check_heads, compared, finder, width_of
+from vqtheory.nn.foreign import check_heads, compared, finder, indices_in, is_codes, package_of, rule_of, width_of
 from vqtheory.nn.ops import processes
 from vqtheory.nn.ops.hooks import Hook
 from vqtheory.nn.ops.mode import repeated, undisturbed
-from vqtheory.nn.ops.search import assign
 from vqtheory.nn.quantize import VectorQuantize, step_size
 from vqtheory.nn.wrappers import model_of, optimizer_of, quantizer_of
 from vqtheory.protocols import Rule
+from vqtheory.rules.base import descends
 
 if TYPE_CHECKING:
     import polars as pl
@@ -56,7 +57,7 @@ class Monitor:
     optimizer : Optimizer, optional
         What trains the codebook: the laws need its kind and its learning rate.
     rule : rule, optional
-        How the codebook moves, for quantizers other than ours, e.g. ``rules.EMA(decay=0.8)``.
+        How the codebook moves, where that cannot be seen of a quantizer other than ours, e.g. ``rules.EMA(decay=0.8)``.
     codebook : callable, optional
         Gives the codes, Tensor [K, D]; by default the quantizer's `codebook`, `embedding.weight` or `embed.weight`.
     codebook_weight : float, optional
@@ -98,23 +99,25 @@ class Monitor:
         codebook_weight: float | None = None,
         transport: Transport | None = None,
     ) -> None:
-        self.quantizer = quantizer_of(quantizer)
+        self.quantizer, self._given = quantizer_of(quantizer), quantizer
         if transport is not None and transport.quantizer is not self.quantizer:
             raise check.fail("Monitor", "transport", "the one of the same quantizer", type(transport.quantizer).__name__)
         self.transport = transport
         self.every = check.integer("Monitor", "every", every)
         self.optimizer = optimizer_of(optimizer)
-        self.rule = getattr(self.quantizer, "rule", None) if rule is None else rule
         self.codebook_weight = _weight(self.quantizer) if codebook_weight is None else codebook_weight
         self.updates, self.batch_size = 0, 0
         check_heads("Monitor", self.quantizer)
         self._codebook = codebook or finder("Monitor", self.quantizer, "; or give its codes as `codebook`")
         codes = self._codes()
+        self.rule = rule_of(self.quantizer, codes) if rule is None else rule
         self.pending = torch.zeros(len(codes), dtype=torch.int64, device=codes.device)
         if optimizer is not None and not self._group() and self._is_trained:
             raise check.fail("Monitor", "optimizer", "the one that has the quantizer's codes", type(optimizer).__name__)
         self._records: list[dict[str, Any]] = []
-        self._last_codes = np.zeros((0, 0))
+        self._first_codes = self._last_codes = np.zeros((0, 0))
+        self._place: str | None = None  # in the model
+        self._warned = False
         self._probe: tuple[tuple, dict] | None = None
         self._caught: Tensor | None = None
         self._looking, self._counted = False, False
@@ -136,6 +139,7 @@ class Monitor:
             self.look(self.updates, model, *self._probe[0], **self._probe[1])
             if not self._records:  # the probe is of no use: it is not finite
                 self._probe = None
+            self._warn()
 
     @torch.no_grad()
     def look(self, step: int, model: nn.Module | None = None, *inputs: Any, **options: Any) -> None:
@@ -158,6 +162,7 @@ class Monitor:
         if self.quantizer.training or self._counted:  # of one that is frozen and not seen in training the probe's hits stay
             record |= counted(self.pending.cpu().numpy())
         self._last_codes = record.pop("codes")
+        self._first_codes = self._first_codes if self._records else self._last_codes
         self._records.append(record | {"steps": step, "rates": self._rate(codes.shape[1])})
         self.pending, self._counted = torch.zeros_like(self.pending), False
         if len(self._records) > 2 * _RECORDS:
@@ -169,6 +174,7 @@ class Monitor:
             return self.transport.latents()
         check.instance("Monitor.step", "model", model, nn.Module, "the model that the quantizer is a part of")
         model, (inputs, options) = model_of(model), copied((inputs, options))
+        self._place = self._place or _name(model, self._given)
         self._caught, self._looking = None, True
         try:
             with undisturbed([model], self.pending.device):
@@ -187,7 +193,9 @@ class Monitor:
             raise ValueError("The Monitor has seen nothing yet: call its step in the training loop.")
         steps = np.array([record["steps"] for record in self._records])
         known: dict[str, Any] = {"optimizer": self._kind(), "weight_decay": float(self._group().get("weight_decay", 0.0))}
-        known |= {"codes": self._last_codes, "batch_size": self.batch_size or None}
+        known |= {"codes": self._last_codes, "first_codes": self._first_codes, "batch_size": self.batch_size or None}
+        width = width_of(self.quantizer, self._codes())
+        known |= {"package": package_of(self._given), "place": self._place, "width": width}
         known |= {"pending": self.pending.cpu().numpy(), "every": self.every, "updates": self.updates}
         return joined(self._records, steps, self.rule, **known)
 
@@ -206,11 +214,43 @@ class Monitor:
         columns = ("latents", "code_means", "code_spreads", "distortions", "used", "perplexities", "hits", "rates", "steps")
         rows = zip(*(getattr(recording, name) for name in columns), strict=True)
         self._records = [dict(zip(columns, row, strict=True)) for row in rows]
-        self._last_codes = recording.codes
+        self._last_codes, self._place = recording.codes, recording.place
+        self._first_codes = recording.codes if recording.first_codes is None else recording.first_codes
         self.pending = torch.as_tensor(recording.pending).to(self.pending.device)
         self._counted = bool(self.pending.any())
         self.batch_size, self.updates = recording.batch_size or 0, recording.updates or 0
         self.every = recording.every or self.every
+
+    def pace(self) -> tuple[float, float]:
+        """How far latents moved per update between the last two probes, and how far they are from their codes.
+
+        Root mean squares over the latents: of a move in the coordinate in which it is largest, and of a distance per
+        coordinate. nan before there are two probes.
+        """
+        if len(self._records) < 2:
+            return float("nan"), float("nan")
+        before, after = self._records[-2:]
+        moved = (after["latents"].astype(np.float64) - before["latents"]) / (after["steps"] - before["steps"])
+        return float(np.sqrt(np.mean(moved**2, axis=0)).max()), float(np.sqrt(after["distortions"] / moved.shape[1]))
+
+    def _warn(self) -> None:
+        """Once, where latents outrun Adam's steps on the codes, and nothing else carries these along."""
+        if self._warned or len(self._records) < 2 or self._kind() != "adam" or self.rule is None or not descends(self.rule):
+            return
+        before, after = self._records[-2:]
+        elapsed, rate = after["steps"] - before["steps"], after["rates"]
+        latents = np.abs(after["latents"].mean(axis=0) - before["latents"].mean(axis=0)) / elapsed
+        codes = np.abs(after["code_means"] - before["code_means"]) / elapsed
+        i = int(latents.argmax())
+        if latents[i] <= rate or codes[i] > latents[i] / 2:
+            return
+        self._warned = True
+        warnings.warn(
+            f"The latents drift by {latents[i]:.2g} per update along a coordinate, and Adam moves no code farther than the "
+            f"codebook's learning rate, {rate:.2g}: codes stay behind. Give the codebook a rate that follows, by "
+            "vqtheory.nn.FollowingRate, or have its codes carried, by vqtheory.nn.Transport.",
+            stacklevel=3,
+        )
 
     def _thin(self) -> None:
         """Keep every other record, with the hits of the one that is dropped before it."""
@@ -227,16 +267,7 @@ class Monitor:
         if self._looking:
             self._caught = self._rows(latents.detach()).clone()  # which the model may write over in the same pass
         elif (module.training or latents.requires_grad) and not repeated():  # frozen by eval(), it is trained through
-            self._count(self._indices(latents.detach(), output))
-
-    def _indices(self, latents: Tensor, output: Any) -> Tensor:
-        """Which code each latent was given, [N]; -1 where masked."""
-        rows = latents.numel() // width_of(self.quantizer, self._codes())
-        whole = (value for value in tensors(output) if not value.is_floating_point() and value.numel() == rows)
-        indices = next(whole, None)
-        if indices is None:  # as where they are returned one-hot
-            indices = assign(self._rows(latents), self._codes())
-        return indices.detach().reshape(-1)
+            self._count(indices_in(self.quantizer, latents.detach(), self._codes(), output))
 
     def _count(self, indices: Tensor) -> None:
         if self.pending.device != indices.device:
@@ -259,6 +290,17 @@ class Monitor:
         groups = self.optimizer.param_groups
         return next((group for group in groups if any(map(self._is_codebook, group["params"]))), {})
 
+    def codebook_group(self, owner: str) -> dict[str, Any]:
+        """The group of Adam that has the codebook alone, for a caller `owner` that sees to its rate from now on."""
+        group = self._group()
+        if self._kind() != "adam":
+            raise check.fail(owner, "monitor", "of a codebook that Adam moves, with its optimizer", self._kind())
+        if not all(map(self._is_codebook, group["params"])):
+            wanted = "of an optimizer with the codebook in a group of its own, as parameter_groups makes it"
+            raise check.fail(owner, "monitor", wanted, f"one with {len(group['params'])} parameters")
+        self._warned = True  # of a rate that is too low there is nothing to be said any more
+        return group
+
     @property
     def _is_trained(self) -> bool:
         if isinstance(self.quantizer, VectorQuantize):
@@ -266,9 +308,7 @@ class Monitor:
         return any(map(self._is_codebook, self.quantizer.parameters()))
 
     def _is_codebook(self, parameter: Tensor) -> bool:
-        if isinstance(self.quantizer, VectorQuantize):
-            return any(parameter is trained for trained in self.quantizer.codebook_parameters())
-        return parameter.requires_grad and parameter.data_ptr() == self._codes().data_ptr()
+        return is_codes(self.quantizer, parameter, self._codes())
 
     def _kind(self) -> str | None:
         if not self._group():
@@ -287,6 +327,12 @@ class Monitor:
             return lr
         reach = (1 - group["dampening"]) / (1 - group["momentum"]) if group["momentum"] else 1.0
         return step_size(lr=lr * reach, dim=dim, weight=self.codebook_weight)
+
+
+def _name(model: nn.Module, part: nn.Module) -> str | None:
+    """What a part is called from the model on, such as "model.quantize"."""
+    names = [name for name, module in model.named_modules() if module is part]
+    return ".".join(["model", *filter(None, names[:1])]) if names else None
 
 
 def _weight(quantizer: Any) -> float:

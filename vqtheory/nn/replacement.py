@@ -13,6 +13,8 @@ from torch import Tensor, distributed, nn
 
 from vqtheory._base import check
 from vqtheory._base.randomness import Purpose, generator
+from vqtheory.nn.batches import tensors
+from vqtheory.nn.foreign import check_heads, compared, finder, indices_in, is_codes, place, stored
 from vqtheory.nn.ops import processes
 from vqtheory.nn.ops.hooks import Hook
 from vqtheory.nn.ops.mode import repeated
@@ -34,8 +36,9 @@ class Replacement:
 
     Parameters
     ----------
-    quantizer : VectorQuantize
-        With codes of its own, so of any rule but the map rules; in a `TamingQuantizer` or torch's wrappers too.
+    quantizer : Module
+        `VectorQuantize` with codes of its own, so of any rule but the map rules, in a `TamingQuantizer` or torch's wrappers
+        too; or a quantizer of vector-quantize-pytorch, diffusers or taming-transformers, as for `Monitor`.
     optimizer : torch.optim.Optimizer
         The one of the codes. With EMA, which needs none, the one of the model.
     every : int, default 100
@@ -83,12 +86,13 @@ class Replacement:
         self.every, self.least = check.integer(owner, "every", every), check.integer(owner, "least", least)
         self.seed = check.integer(owner, "seed", seed, 0)
         self.updates, self.replaced = 0, 0
-        self._fresh = torch.zeros(layer.codebook_size, dtype=torch.int64)  # since the optimizer's last step
-        self._quantizer: VectorQuantize = layer
-        self._hits = torch.zeros(layer.codebook_size, dtype=torch.int64)
+        self._quantizer: Any = layer
+        num_codes, is_ours = len(self._codes), isinstance(layer, VectorQuantize)
+        self._fresh = torch.zeros(num_codes, dtype=torch.int64)  # since the optimizer's last step
+        self._hits = torch.zeros(num_codes, dtype=torch.int64)
         self._seen: tuple[Tensor, Tensor] | None = None  # latents and indices
         self._hooks = (
-            layer.register_forward_hook(Hook(self._see), with_kwargs=True),
+            layer.register_forward_hook(Hook(self._see if is_ours else self._see_another), with_kwargs=True),
             optimizer.register_step_post_hook(Hook(self._count)),
         )
 
@@ -116,6 +120,16 @@ class Replacement:
             self._seen = latents.detach().clone(), output.indices.clone()
 
     @torch.no_grad()
+    def _see_another(self, quantizer: nn.Module, args: tuple, options: dict[str, Any], output: Any) -> None:
+        """The same of a quantizer of another package."""
+        latents = next((value for value in tensors((args, options)) if value.is_floating_point()), None)
+        if quantizer.training and not repeated() and latents is not None:
+            indices = indices_in(quantizer, latents.detach(), self._codes, output)
+            hits = torch.bincount(indices[indices >= 0].long(), minlength=len(self._codes))
+            self._fresh = hits + self._fresh.to(hits.device)
+            self._seen = latents.detach().clone(), indices.clone()
+
+    @torch.no_grad()
     def _count(self, optimizer: torch.optim.Optimizer, *_: Any) -> None:
         """After the optimizer's step, so that a code put in place meets no gradient of the code before it."""
         self.updates += 1
@@ -124,7 +138,7 @@ class Replacement:
         if self.updates % self.every or self._seen is None:
             return
         dead = (self._hits < self.least).nonzero().ravel()
-        if not self._quantizer._codebook.held:
+        if not (isinstance(self._quantizer, VectorQuantize) and self._quantizer._codebook.held):
             self._replace(dead, optimizer)
         self._hits, self._seen = torch.zeros_like(self._hits), None
 
@@ -133,22 +147,33 @@ class Replacement:
         assert self._seen is not None
         alive = torch.ones_like(self._hits, dtype=torch.bool).index_fill(0, dead, False)
         random = generator(self.seed, Purpose.RULE, self.updates)
-        latents = _draw(self._compared(*self._seen), self._quantizer.codebook[alive], random, len(dead))
+        latents = _draw(self._compared(*self._seen), self._codes[alive], random, len(dead))
         self._place(dead[: len(latents)], latents, optimizer)
 
     def _compared(self, latents: Tensor, indices: Tensor) -> Tensor:
         """Latents as rows [N, codebook_dim], as they are compared with the codes; masked and not finite ones left out."""
-        rows = self._quantizer.project(latents.to(self._quantizer.codebook.dtype))
-        rows = self._quantizer._codebook.project(rows[indices.ravel() >= 0])
-        return rows[rows.isfinite().all(dim=1)].to(self._quantizer.codebook.dtype)
+        codes, kept = self._codes, indices.ravel() >= 0
+        if isinstance(self._quantizer, VectorQuantize):
+            rows = self._quantizer._codebook.project(self._quantizer.project(latents.to(codes.dtype))[kept])
+        else:
+            rows = compared(self._quantizer, latents.to(codes.dtype), codes)[kept]
+        return rows[rows.isfinite().all(dim=1)].to(codes.dtype)
 
     def _place(self, rows: Tensor, latents: Tensor, optimizer: torch.optim.Optimizer) -> None:
-        codebook = self._quantizer._codebook
-        codebook.place(rows, latents)
-        for moment in optimizer.state.get(codebook.weight, {}).values():
-            if isinstance(moment, Tensor) and moment.shape == codebook.weight.shape:
-                moment[rows] = 0
+        if isinstance(self._quantizer, VectorQuantize):
+            self._quantizer._codebook.place(rows, latents)
+        else:
+            place(self._quantizer, self._codes, rows, latents)
+        for weight in _trained(self._quantizer, self._codes):
+            for moment in optimizer.state.get(weight, {}).values():
+                if isinstance(moment, Tensor) and moment.shape == weight.shape:
+                    moment[..., rows, :] = 0
         self.replaced += len(rows)
+
+    @property
+    def _codes(self) -> Tensor:
+        """The codes [K, D]."""
+        return finder("Replacement", self._quantizer)().detach()
 
 
 def _draw(latents: Tensor, codes: Tensor, random: Any, count: int) -> Tensor:
@@ -182,16 +207,40 @@ def _distinct(rows: Tensor, first: int) -> Tensor:
     return rows[(earliest[place] == number) | (number < first)]
 
 
+def _trained(quantizer: Any, codes: Tensor) -> list[nn.Parameter]:
+    """The parameters in which an optimizer may have the codes."""
+    if isinstance(quantizer, VectorQuantize):
+        return [quantizer._codebook.weight]
+    return [parameter for parameter in quantizer.parameters() if is_codes(quantizer, parameter, codes)]
+
+
 def _check_parts(owner: str, quantizer: Any, optimizer: Any) -> None:
-    if not isinstance(quantizer, VectorQuantize):
-        raise check.fail(owner, "quantizer", "a VectorQuantize", quantizer)
-    codebook = quantizer._codebook
-    if not codebook.has_rows:
-        name = type(quantizer.rule).__name__
-        wanted = f"one with codes of its own: those of {name} come from a map, which has no rows to replace"
-        raise check.fail(owner, "quantizer", wanted, quantizer.rule)
+    if isinstance(quantizer, VectorQuantize):
+        _check_ours(owner, quantizer)
+    else:
+        _check_another(owner, quantizer)
     if not isinstance(optimizer, torch.optim.Optimizer):
         raise check.fail(owner, "optimizer", "a torch.optim.Optimizer", optimizer)
     held = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
-    if codebook.trained and id(codebook.weight) not in held:
+    if isinstance(quantizer, VectorQuantize):
+        trained = [quantizer._codebook.weight] if quantizer._codebook.trained else []
+    else:
+        trained = _trained(quantizer, finder(owner, quantizer)().detach())
+    if any(id(parameter) not in held for parameter in trained):
         raise check.fail(owner, "optimizer", "the one that has the quantizer's codes", type(optimizer).__name__)
+
+
+def _check_ours(owner: str, quantizer: VectorQuantize) -> None:
+    if not quantizer._codebook.has_rows:
+        name = type(quantizer.rule).__name__
+        wanted = f"one with codes of its own: those of {name} come from a map, which has no rows to replace"
+        raise check.fail(owner, "quantizer", wanted, quantizer.rule)
+
+
+def _check_another(owner: str, quantizer: Any) -> None:
+    if not isinstance(quantizer, nn.Module):
+        raise check.fail(owner, "quantizer", "a module with a codebook", quantizer)
+    check_heads(owner, quantizer)
+    if not stored(quantizer, finder(owner, quantizer)()):
+        name = type(quantizer).__name__
+        raise check.fail(owner, "quantizer", "one that keeps its codes, and does not make them of something else", name)

@@ -152,6 +152,12 @@ def projects(rule: protocols.Rule) -> bool:
     return getattr(declared(rule, "project"), "__func__", None) is not Rule.project
 
 
+def descends(rule: protocols.Rule) -> bool:
+    """Whether the codes themselves are what an optimizer moves, and nothing else moves them."""
+    held = declared(rule, "memory") or declared(rule, "needs_displacement") or projects(rule)
+    return declared(rule, "step_size") is not None and not held
+
+
 def check_start(owner: str, start: str) -> None:
     """Refuses a start that is not known."""
     check.choice(owner, "start", start, ["matched", "published"])
