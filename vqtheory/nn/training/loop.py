@@ -271,7 +271,8 @@ def _look(run: TrainingRun, images: np.ndarray, due: bool) -> None:
 @torch.no_grad()
 def _start(run: TrainingRun, images: np.ndarray) -> None:
     """A matched start takes its codes, and transport its probe, from the first images, in whichever process."""
-    if not run.quantizer.started or (run.step > 0 and run.config.rule.start == "matched"):
+    matched = run.config.rule.start == "matched"  # type: ignore[union-attr]  # a text is read when it is given
+    if not run.quantizer.started or (run.step > 0 and matched):
         run.quantizer.initialize(_first_latents(run, images))
     if run.config.transport is not None:
         count = run.config.transport_images or run.config.batch_size
