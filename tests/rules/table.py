@@ -6,7 +6,7 @@ A new rule is a row here, an entry in `twins.py` and a row of docs/rules.md.
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from vqtheory.rules import EMA, NSVQ, VQ, CosineVQ, Rule, SimVQ, TrainedVQ, Transport, TransVQ
+from vqtheory.rules import EMA, NSVQ, VQ, CosineVQ, Replacement, Rule, SimVQ, TrainedVQ, Transport, TransVQ
 from vqtheory.schedules import exponential, harmonic
 
 
@@ -67,6 +67,14 @@ TABLE = [
     ),
     Row(
         [Transport(VQ(0.25)), Transport(EMA(decay=0.75, smoothing=1e-5)), Transport(CosineVQ(0.25))],
+    ),
+    Row(
+        [
+            Replacement(VQ(0.25), every=4),
+            Replacement(EMA(decay=0.75), every=4, least=1e-3, policy="count"),
+            Replacement(TrainedVQ(0.01), every=4, policy="split"),
+            Replacement(Transport(VQ(0.25)), every=4, policy="oldest"),
+        ],
     ),
 ]
 

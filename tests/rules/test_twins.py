@@ -11,7 +11,8 @@ import twins
 
 from vqtheory import Batches
 from vqtheory.assign import nearest
-from vqtheory.rules import EMA, NSVQ, VQ, TrainedVQ
+from vqtheory.rules import EMA, NSVQ, VQ, Replacement, TrainedVQ
+from vqtheory.rules.replacement import POLICIES
 from vqtheory.schedules import exponential, harmonic
 
 CASES = [(1, 1, 1), (1, 5, 3), (4, 1, 16), (3, 7, 5), (2, 16, 2), (2, 150, 1), (3, 130, 4)]  # D, K, B
@@ -22,6 +23,7 @@ OTHERS = [
     NSVQ(0.3, exponential(1.5, half_life=2), strength=0.4),
     NSVQ(0.3, 0.7, strength=0.9, form="propagate"),
     TrainedVQ(0.05, weight_decay=0.3),
+    *(Replacement(EMA(0.8), every=2, policy=policy) for policy in POLICIES),
 ]
 
 
@@ -41,6 +43,7 @@ def started(rule, codes):
         pytest.skip(str(error))
 
 
+@pytest.mark.filterwarnings("ignore:Replacement replaces at least")
 @pytest.mark.parametrize(("dim", "num_codes", "batch_size"), CASES)
 class TestTwins:
     def test_nearest(self, dim, num_codes, batch_size):

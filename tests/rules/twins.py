@@ -8,7 +8,8 @@ import math
 import numpy as np
 
 from vqtheory import Batches
-from vqtheory.rules import EMA, NSVQ, VQ, CosineVQ, SimVQ, TrainedVQ, Transport, TransVQ
+from vqtheory._base.randomness import Purpose, generator
+from vqtheory.rules import EMA, NSVQ, VQ, CosineVQ, Replacement, SimVQ, TrainedVQ, Transport, TransVQ
 
 TWINS = {}  # of a class of rules: (rule, state, batches) -> fields of the state after the batches
 MAPS = {}  # of a class of map rules: (base, parameters) -> the map's output
@@ -212,6 +213,44 @@ def play_transport(rule, state, batches):
         state = state._replace(**{name: rule.project(getattr(state, name) + move) for name in rule.places})
         state, _ = rule.rule.advance(state, Batches(x[None], weight=weight[None]))
     return state._asdict()
+
+
+def unwrapped(rule, state):
+    """The state of the rule inside."""
+    kind = type(rule.rule.init(state.codes))
+    return kind._make(state[: len(kind._fields)])
+
+
+def candidates(policy, latents, codes, random):
+    """The latents for dead codes in their order: all at random, or one of each cell, the most distorting first."""
+    shuffled = [latents[i] for i in random.permutation(len(latents))]
+    if policy == "split" and len(codes):
+        cells = [nearest(z, codes) for z in latents]
+        worst = {k: sum(squared[k] for winner, squared in cells if winner == k) for k, _ in cells}
+        own = {k: [z for z in shuffled if nearest(z, codes)[0] == k and (z != codes[k]).any()] for k in worst}
+        return [own[k][0] for k in sorted(worst, key=lambda k: (-worst[k], k)) if own[k]]
+    return [z for i, z in enumerate(shuffled) if not any((z == other).all() for other in [*codes, *shuffled[:i]])]
+
+
+@twin_of(Replacement)
+def play_replacement(rule, state, batches):
+    """Updates of the rule inside, by its own `advance`, one at a time; then dead codes go to latents, one by one."""
+    inner, hits, last = unwrapped(rule, state), np.zeros(len(state.codes), int), np.full(len(state.codes), -1)
+    for t in range(len(batches.x)):
+        x, moved, weight = (part[t : t + 1] for part in batches)
+        inner, info = rule.rule.advance(inner, Batches(x, moved if rule.needs_displacement else None, weight))
+        hits, last = hits + info["hits"], np.where(info["hits"] > 0, t, last)
+        if rule.policy != "oldest" and (t + 1) % rule.every:
+            continue
+        dead = {"count": getattr(inner, "counts", hits) < rule.least, "oldest": t - last >= rule.every}
+        dead = dead.get(rule.policy, hits < rule.least)
+        drawn = candidates(rule.policy, batches.x[t], inner.codes[~dead], generator(0, Purpose.RULE, t + 1))
+        for k, z in zip(np.flatnonzero(dead), drawn, strict=False):
+            inner, last[k] = rule.rule.place(inner, np.array([k]), z[None]), t
+            if rule.policy == "count":
+                inner.counts[k] = rule.least
+        hits[:] = 0
+    return inner._asdict()
 
 
 class Optimizer:

@@ -4,10 +4,11 @@ from vqtheory.rules.base import Rule
 from vqtheory.rules.cosine import CosineVQ
 from vqtheory.rules.ema import EMA
 from vqtheory.rules.nsvq import NSVQ
+from vqtheory.rules.replacement import Replacement
 from vqtheory.rules.simvq import SimVQ
 from vqtheory.rules.trained import TrainedVQ
 from vqtheory.rules.transport import Transport
 from vqtheory.rules.transvq import TransVQ
 from vqtheory.rules.vq import VQ
 
-__all__ = ["EMA", "NSVQ", "VQ", "CosineVQ", "Rule", "SimVQ", "TrainedVQ", "TransVQ", "Transport"]
+__all__ = ["EMA", "NSVQ", "VQ", "CosineVQ", "Replacement", "Rule", "SimVQ", "TrainedVQ", "TransVQ", "Transport"]

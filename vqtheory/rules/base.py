@@ -64,6 +64,11 @@ class Rule(Configured, protocols.Rule[Any]):
         return ("codes",)
 
     @property
+    def running_counts(self) -> str:
+        """Name of the array [K] of its state that keeps running counts of hits; "" for a rule that keeps none."""
+        return ""
+
+    @property
     def step_size(self) -> Any:
         """eta, a number or a schedule; None for a rule without one."""
         return None
@@ -117,6 +122,11 @@ class Rule(Configured, protocols.Rule[Any]):
         """Latents [N, D] as the rule compares them with its codes."""
         return latents
 
+    def place(self, state: Any, rows: np.ndarray, codes: np.ndarray) -> Any:
+        """The state with the codes of these numbers put at `codes` [n, D], as new ones: what was known of them is gone."""
+        codes = declared(self, "project")(codes)
+        return state._replace(**{name: with_rows(getattr(state, name), rows, codes) for name in declared(self, "places")})
+
     def matched(self) -> Self:
         """The same from a matched start."""
         return self if self.start == "matched" else replace(self, start="matched")  # type: ignore[type-var]
@@ -145,6 +155,19 @@ def under(rule: protocols.Rule, optimizer: str | None, rate: Any, momentum: floa
     """`Rule.under`, of a rule too that says nothing of it."""
     method: Callable[..., Any] = getattr(type(rule), "under", Rule.under)
     return method(rule, optimizer, rate, momentum, weight_decay)
+
+
+def place(rule: protocols.Rule, state: Any, rows: np.ndarray, codes: np.ndarray) -> Any:
+    """`Rule.place`, of a rule too that says nothing of it."""
+    method: Callable[..., Any] = getattr(type(rule), "place", Rule.place)
+    return method(rule, state, rows, codes)
+
+
+def with_rows(values: np.ndarray, rows: np.ndarray, new: Any) -> np.ndarray:
+    """A copy of an array in which these rows are new."""
+    values = values.copy()
+    values[rows] = new
+    return values
 
 
 def projects(rule: protocols.Rule) -> bool:
