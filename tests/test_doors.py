@@ -237,6 +237,8 @@ ROWS = {
     "rules.VQ": {"step_size": 0.05, "clock": "step", "start": "matched"},
     "rules.Transport": {"rule": rules.VQ(0.05), "neighbours": 1},
     "rules.Replacement": {"rule": rules.EMA(0.9), "every": 1, "least": 1, "policy": "count"},
+    "rules.Reestimate": {"rule": rules.VQ(0.05), "every": 1, "until": 5, "reservoir": 3},
+    "rules.Affine": {"rule": rules.VQ(0.05), "per": "covariance", "decay": 0.9},
     "rules.CosineVQ": {"step_size": 0.05, "start": "matched"},
     "rules.SimVQ": {"step_size": 0.05, "bias": True, "optimizer": "sgd", "start": "matched"},
     "rules.TrainedVQ": {
@@ -475,7 +477,7 @@ def test_every_public_callable_has_a_row():
 
 
 @pytest.mark.filterwarnings("ignore:.*are fewer than t(wo|en) to:UserWarning")
-@pytest.mark.filterwarnings("ignore:Replacement replaces at least:UserWarning")
+@pytest.mark.filterwarnings("ignore:(Replacement replaces at least|Reestimate leaves|Affine.*leaves):UserWarning")
 @pytest.mark.parametrize(
     "room", ["theory", "measure", "reference", "assign", "streams", "rules", "schedules", "vqtheory", "methods"]
 )

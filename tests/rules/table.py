@@ -6,7 +6,20 @@ A new rule is a row here, an entry in `twins.py` and a row of docs/rules.md.
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from vqtheory.rules import EMA, NSVQ, VQ, CosineVQ, Replacement, Rule, SimVQ, TrainedVQ, Transport, TransVQ
+from vqtheory.rules import (
+    EMA,
+    NSVQ,
+    VQ,
+    Affine,
+    CosineVQ,
+    Reestimate,
+    Replacement,
+    Rule,
+    SimVQ,
+    TrainedVQ,
+    Transport,
+    TransVQ,
+)
 from vqtheory.schedules import exponential, harmonic
 
 
@@ -75,6 +88,12 @@ TABLE = [
             Replacement(TrainedVQ(0.01), every=4, policy="split"),
             Replacement(Transport(VQ(0.25)), every=4, policy="oldest"),
         ],
+    ),
+    Row(
+        [Affine(VQ(0.25)), Affine(EMA(decay=0.75), "covariance"), Affine(VQ(0.25), "scalar")],
+    ),
+    Row(
+        [Reestimate(VQ(0.25), every=4, until=8, reservoir=520)],
     ),
 ]
 

@@ -11,7 +11,7 @@ import twins
 
 from vqtheory import Batches
 from vqtheory.assign import nearest
-from vqtheory.rules import EMA, NSVQ, VQ, Replacement, TrainedVQ
+from vqtheory.rules import EMA, NSVQ, VQ, Reestimate, Replacement, TrainedVQ
 from vqtheory.rules.replacement import POLICIES
 from vqtheory.schedules import exponential, harmonic
 
@@ -23,6 +23,7 @@ OTHERS = [
     NSVQ(0.3, exponential(1.5, half_life=2), strength=0.4),
     NSVQ(0.3, 0.7, strength=0.9, form="propagate"),
     TrainedVQ(0.05, weight_decay=0.3),
+    Reestimate(EMA(0.8), every=3, until=3, reservoir=150),
     *(Replacement(EMA(0.8), every=2, policy=policy) for policy in POLICIES),
 ]
 
@@ -43,7 +44,7 @@ def started(rule, codes):
         pytest.skip(str(error))
 
 
-@pytest.mark.filterwarnings("ignore:Replacement replaces at least")
+@pytest.mark.filterwarnings("ignore:Replacement replaces at least", "ignore:Reestimate leaves", "ignore:Affine")
 @pytest.mark.parametrize(("dim", "num_codes", "batch_size"), CASES)
 class TestTwins:
     def test_nearest(self, dim, num_codes, batch_size):

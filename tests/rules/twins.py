@@ -9,7 +9,8 @@ import numpy as np
 
 from vqtheory import Batches
 from vqtheory._base.randomness import Purpose, generator
-from vqtheory.rules import EMA, NSVQ, VQ, CosineVQ, Replacement, SimVQ, TrainedVQ, Transport, TransVQ
+from vqtheory.reference import lloyd
+from vqtheory.rules import EMA, NSVQ, VQ, Affine, CosineVQ, Reestimate, Replacement, SimVQ, TrainedVQ, Transport, TransVQ
 
 TWINS = {}  # of a class of rules: (rule, state, batches) -> fields of the state after the batches
 MAPS = {}  # of a class of map rules: (base, parameters) -> the map's output
@@ -250,6 +251,61 @@ def play_replacement(rule, state, batches):
             if rule.policy == "count":
                 inner.counts[k] = rule.least
         hits[:] = 0
+    return inner._asdict()
+
+
+@twin_of(Reestimate)
+def play_reestimate(rule, state, batches):
+    """Updates of the rule inside, one at a time, and k-means on a sample of what has gone by."""
+    inner, sample, seen = unwrapped(rule, state), [], 0
+    for t, (x, weight) in enumerate(zip(batches.x, batches.weight, strict=True)):
+        inner, _ = rule.rule.advance(inner, Batches(x[None], weight=weight[None]))
+        for z, share in zip(x, generator(0, Purpose.RULE, 2 * t + 2).random(len(x)), strict=True):
+            slot = seen if seen < rule.reservoir else int(share * (seen + 1))
+            seen += 1
+            sample[slot : slot + 1] = [z] if slot < rule.reservoir else []
+        if (t + 1) % rule.every == 0 and len(sample) >= len(state.codes):
+            seed = int(generator(0, Purpose.RULE, 2 * t + 3).integers(2**31))
+            codes = lloyd(np.array(sample), len(state.codes), restarts=1, seed=seed).codes
+            inner, sample, seen = rule.rule.place(inner, np.arange(len(codes)), codes), [], 0
+    return inner._asdict()
+
+
+def transported(before, after):
+    """The matrix of the optimal transport from N(0, before) to N(0, after)."""
+    root = sqrtm(before)
+    return np.linalg.inv(root) @ sqrtm(root @ after @ root) @ np.linalg.inv(root)
+
+
+def sqrtm(matrix):
+    """The symmetric root."""
+    values, axes = np.linalg.eigh(matrix)
+    return sum(max(value, 0) ** 0.5 * np.outer(axis, axis) for value, axis in zip(values, axes.T, strict=True))
+
+
+def growth(per, before, after):
+    """F."""
+    if per == "scalar":
+        return (np.trace(after) / np.trace(before)) ** 0.5 * np.eye(len(before))
+    return transported(before, after) if per == "covariance" else np.diag(np.sqrt(np.diag(after) / np.diag(before)))
+
+
+@twin_of(Affine)
+def play_affine(rule, state, batches):
+    """The frame is the weighted mean and covariance of all batches, batch s of t with the weight gamma^(t - s)."""
+    inner, frames, total = unwrapped(rule, state), [], 0.0
+    for t, (x, weight) in enumerate(zip(batches.x, batches.weight, strict=True)):
+        ages = rule.decay ** np.arange(t, -1, -1.0)
+        shares = (batches.weight / batches.weight.sum(axis=1, keepdims=True))[: t + 1] * (ages / ages.sum())[:, None]
+        mean = sum(share * z for share, z in zip(shares.ravel(), batches.x[: t + 1].reshape(-1, x.shape[1]), strict=True))
+        spread = batches.x[: t + 1].reshape(-1, x.shape[1]) - mean
+        frames.append((mean, sum(share * np.outer(z, z) for share, z in zip(shares.ravel(), spread, strict=True))))
+        if total >= 10 * (x.shape[1] if rule.per == "covariance" else 1):
+            (old, before), (new, after) = frames[-2:]
+            factor = growth(rule.per, before, after)
+            inner = inner._replace(**{name: new + (getattr(inner, name) - old) @ factor for name in rule.places})
+        total = rule.decay * total + weight.sum()
+        inner, _ = rule.rule.advance(inner, Batches(x[None], weight=weight[None]))
     return inner._asdict()
 
 

@@ -1,9 +1,11 @@
 """Rules: how a codebook moves after the latents. One file per rule, the rule's whole story."""
 
+from vqtheory.rules.affine import Affine
 from vqtheory.rules.base import Rule
 from vqtheory.rules.cosine import CosineVQ
 from vqtheory.rules.ema import EMA
 from vqtheory.rules.nsvq import NSVQ
+from vqtheory.rules.reestimate import Reestimate
 from vqtheory.rules.replacement import Replacement
 from vqtheory.rules.simvq import SimVQ
 from vqtheory.rules.trained import TrainedVQ
@@ -11,4 +13,17 @@ from vqtheory.rules.transport import Transport
 from vqtheory.rules.transvq import TransVQ
 from vqtheory.rules.vq import VQ
 
-__all__ = ["EMA", "NSVQ", "VQ", "CosineVQ", "Replacement", "Rule", "SimVQ", "TrainedVQ", "TransVQ", "Transport"]
+__all__ = [
+    "EMA",
+    "NSVQ",
+    "VQ",
+    "Affine",
+    "CosineVQ",
+    "Reestimate",
+    "Replacement",
+    "Rule",
+    "SimVQ",
+    "TrainedVQ",
+    "TransVQ",
+    "Transport",
+]
