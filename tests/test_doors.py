@@ -239,6 +239,7 @@ ROWS = {
     "rules.Replacement": {"rule": rules.EMA(0.9), "every": 1, "least": 1, "policy": "count"},
     "rules.Reestimate": {"rule": rules.VQ(0.05), "every": 1, "until": 5, "reservoir": 3},
     "rules.Affine": {"rule": rules.VQ(0.05), "per": "covariance", "decay": 0.9},
+    "rules.Sinkhorn": {"step_size": 0.05, "temperature": 1.0, "rounds": 3, "tolerance": 0.1, "start": "matched"},
     "rules.CosineVQ": {"step_size": 0.05, "start": "matched"},
     "rules.SimVQ": {"step_size": 0.05, "bias": True, "optimizer": "sgd", "start": "matched"},
     "rules.TrainedVQ": {

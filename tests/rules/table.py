@@ -16,6 +16,7 @@ from vqtheory.rules import (
     Replacement,
     Rule,
     SimVQ,
+    Sinkhorn,
     TrainedVQ,
     Transport,
     TransVQ,
@@ -70,6 +71,10 @@ TABLE = [
     Row(
         [CosineVQ(0.25)],
         layer=[CosineVQ()],
+    ),
+    Row(
+        [Sinkhorn(0.25), Sinkhorn(0.25, temperature=0.1, rounds=30, start="published")],
+        layer=[Sinkhorn(rounds=2)],
     ),
     Row(
         [

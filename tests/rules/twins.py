@@ -6,11 +6,25 @@
 import math
 
 import numpy as np
+from scipy.special import log_softmax, logsumexp
 
 from vqtheory import Batches
 from vqtheory._base.randomness import Purpose, generator
 from vqtheory.reference import lloyd
-from vqtheory.rules import EMA, NSVQ, VQ, Affine, CosineVQ, Reestimate, Replacement, SimVQ, TrainedVQ, Transport, TransVQ
+from vqtheory.rules import (
+    EMA,
+    NSVQ,
+    VQ,
+    Affine,
+    CosineVQ,
+    Reestimate,
+    Replacement,
+    SimVQ,
+    Sinkhorn,
+    TrainedVQ,
+    Transport,
+    TransVQ,
+)
 
 TWINS = {}  # of a class of rules: (rule, state, batches) -> fields of the state after the batches
 MAPS = {}  # of a class of map rules: (base, parameters) -> the map's output
@@ -281,6 +295,27 @@ def sqrtm(matrix):
     """The symmetric root."""
     values, axes = np.linalg.eigh(matrix)
     return sum(max(value, 0) ** 0.5 * np.outer(axis, axis) for value, axis in zip(values, axes.T, strict=True))
+
+
+@twin_of(Sinkhorn)
+def play_sinkhorn(rule, state, batches):
+    """All distances of a batch at once, in logarithms."""
+    codes, prices = state.codes, state.prices
+    for t, (x, weight) in enumerate(zip(batches.x, batches.weight, strict=True)):
+        squared, shares = np.array([nearest(sample, codes)[1] for sample in x]), weight / weight.sum()
+        epsilon = rule.temperature * (shares @ squared.min(axis=1))
+        for done in range(rule.rounds + 1):
+            excess = np.log(len(codes)) + logsumexp(log_softmax((prices - squared) / epsilon, axis=1).T, axis=1, b=shares)
+            if done == rule.rounds or np.abs(np.exp(excess) - 1).max() <= rule.tolerance:
+                break
+            prices = prices - min(1, len(x) / len(codes)) * epsilon * excess
+            prices = prices - prices.mean()
+        priced = squared - prices
+        close = priced <= priced.min(axis=1, keepdims=True) + np.finfo(float).eps ** 0.5 * epsilon
+        winners, pull = np.where(close, squared, np.inf).argmin(axis=1), np.zeros_like(codes)
+        np.add.at(pull, winners, weight[:, None] * (x - codes[winners]))
+        codes = codes + at(rule.step_size, t) / len(x) * pull
+    return {"codes": codes, "prices": prices}
 
 
 def growth(per, before, after):

@@ -8,6 +8,7 @@ from vqtheory.rules.nsvq import NSVQ
 from vqtheory.rules.reestimate import Reestimate
 from vqtheory.rules.replacement import Replacement
 from vqtheory.rules.simvq import SimVQ
+from vqtheory.rules.sinkhorn import Sinkhorn
 from vqtheory.rules.trained import TrainedVQ
 from vqtheory.rules.transport import Transport
 from vqtheory.rules.transvq import TransVQ
@@ -23,6 +24,7 @@ __all__ = [
     "Replacement",
     "Rule",
     "SimVQ",
+    "Sinkhorn",
     "TrainedVQ",
     "TransVQ",
     "Transport",

@@ -19,7 +19,8 @@ For a rule that commutes with affine maps, once the winners are known, as VQ and
 What it follows and what not (derived here). All moves add up to one, from the frame at the start to the frame now: the noise
 of batches does not add up. Under a steady translation v the frame lags by v gamma / (1 - gamma), in growth likewise, and
 then goes at the cloud's own speed: a code stays behind the cloud by at most that lag, where plain VQ stays behind without
-bound. (V has v^2 gamma / (1 - gamma)^2 of the drift itself in it: a lag above the spread stretches the codebook.) A change of shape that the frame does not have, as a strip that turns in a scalar frame, leaves the codes to the rule.
+bound. (V has v^2 gamma / (1 - gamma)^2 of the drift itself in it: a lag above the spread stretches the codebook.) A change
+of shape that the frame does not have, as a strip that turns in a scalar frame, leaves the codes to the rule.
 """
 
 from __future__ import annotations

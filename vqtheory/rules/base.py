@@ -54,6 +54,11 @@ class Rule(Configured, protocols.Rule[Any]):
         return ()
 
     @property
+    def assigns_nearest(self) -> bool:
+        """Whether a latent is won by the code nearest to it; hits and distortion are of the rule's own assignment."""
+        return True
+
+    @property
     def needs_displacement(self) -> bool:
         """Whether it needs to know how far each latent has moved by itself."""
         return False

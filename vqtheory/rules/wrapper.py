@@ -38,7 +38,9 @@ class Wrapper(Rule):
         inner, ("step_size", "clock", "optimizer", "momentum", "weight_decay")
     )
     start, places, project = map(inner, ("start", "places", "project"))
-    needs_displacement, running_counts = map(inner, ("needs_displacement", "running_counts"))
+    needs_displacement, running_counts, assigns_nearest = map(
+        inner, ("needs_displacement", "running_counts", "assigns_nearest")
+    )
 
     def _check_rule(self) -> None:
         """Refuses what is no rule, and a rule whose codes are not its own."""
