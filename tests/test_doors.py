@@ -478,7 +478,7 @@ def test_every_public_callable_has_a_row():
 
 
 @pytest.mark.filterwarnings("ignore:.*are fewer than t(wo|en) to:UserWarning")
-@pytest.mark.filterwarnings("ignore:(Replacement replaces at least|Reestimate leaves|Affine.*leaves):UserWarning")
+@pytest.mark.filterwarnings("ignore:(Replacement has at least|Reestimate leaves|Affine.*leaves):UserWarning")
 @pytest.mark.parametrize(
     "room", ["theory", "measure", "reference", "assign", "streams", "rules", "schedules", "vqtheory", "methods"]
 )

@@ -23,7 +23,7 @@ from vqtheory.rules.replacement import POLICIES  # noqa: E402
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:The codebook of .* codes starts on"),  # of a few latents
-    pytest.mark.filterwarnings("ignore:Replacement replaces at least"),  # in small batches
+    pytest.mark.filterwarnings("ignore:Replacement has at least"),  # in small batches
 ]
 NEAREST = [rule for rule in table.WITH_ROWS if rule.assigns_nearest]  # a price brings codes to life by itself
 ALIVE, DEAD = slice(0, 3), slice(3, 8)

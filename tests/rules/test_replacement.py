@@ -72,11 +72,9 @@ def test_a_run_is_configured_saved_and_resumed(tmp_path):
 
 
 def test_a_threshold_that_replaces_for_ever_gives_the_lemma_s_number():
-    sentence = (
-        r"at least 3 of 5 codes every time, for ever: to stay, each has to win 3 of 6 latents .* That takes least <= 1.2."
-    )
-    for rule in (Replacement(EMA(0.9), every=2, least=3, policy="count"), Replacement(VQ(), every=1, least=3)):
-        with pytest.warns(UserWarning, match=sentence):
+    sentence = r"at least 3 of 5 codes to replace per {}, on average .* has to win 3 of 6 latents .* takes least <= 1.2"
+    for period, rule in (("2 updates", Replacement(EMA(0.9), 2, 3, "count")), ("update", Replacement(VQ(), 1, 3))):
+        with pytest.warns(UserWarning, match=sentence.format(period)):
             rule.advance(rule.init(codes_for()), batches(1))
     Replacement(VQ(), every=2, least=2).advance(rule.init(codes_for()), batches(1))  # 12 latents for 10
 

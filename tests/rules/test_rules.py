@@ -60,7 +60,7 @@ class TestConformance:
         np.testing.assert_array_equal(info["last_hit"] >= 0, info["hits"] > 0)
         assert info["assignment"].shape == (4,)
 
-    @pytest.mark.filterwarnings("ignore:Replacement replaces at least")
+    @pytest.mark.filterwarnings("ignore:Replacement has at least")
     @pytest.mark.parametrize(("num_codes", "groups"), [(6, 1), (520, 32)])  # which goes by tiles, and by products
     def test_weights_count_like_copies(self, rule, num_codes, groups):
         """Of three samples the first with weight 2 and the third with weight 0: as if the first were there twice."""

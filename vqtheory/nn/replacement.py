@@ -143,7 +143,7 @@ class Replacement:
             return
         if self.updates == self.every:
             latents = int(fresh.sum()) * (1 if self.policy == "count" else self.every)
-            warn_of_churn("Replacement", len(fresh), latents, self.least)
+            warn_of_churn("Replacement", len(fresh), latents, self.least, self.every)
         dead = self._dead().nonzero().ravel()
         if len(dead) and not self._quantizer._codebook.held:
             self._replace(dead, optimizer)

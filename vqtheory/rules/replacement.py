@@ -11,10 +11,12 @@ count, z the latents of the last batch, and a threshold h (`least`):
 
 No two codes are put on one latent, and none on one where a code is. What the rule remembers of the code is gone.
 
-The expiry lemma (derived here): between two replacements there are B E latents, and a code that is to stay has to win h of
-them, so that K h > B E leaves K - B E / h codes at least to be replaced every time, for ever. With "count" the B latents of
-one batch take their place: from N_k = h on, gamma N_k + (1 - gamma) n_k >= h if and only if n_k >= h, whatever the decay.
-With "oldest" a single win keeps a code, h = 1. A usage that is high with replacement says how often codes are revived,
+The expiry lemma (derived here). In the E updates between two replacements there are B E latents, and a code that is to stay
+has to win h of them: where K h > B E, at least K - B E / h codes are replaced every time, for ever. With "count" the B
+latents of a batch take their place, and it is so on average. From N_k = h on, gamma N_k + (1 - gamma) n_k >= h if and only
+if n_k >= h, whatever the decay; and the replacements have to raise a sum of counts that goes to B on its own to K h or more,
+by (1 - gamma) h at most each. With "oldest" one win keeps a code: h = 1, for E updates.
+A usage that is high with replacement says how often codes are revived,
 not that they stay alive.
 """
 
@@ -112,7 +114,7 @@ class Replacement(Wrapper):
         x, weight = checked("Replacement.advance", batches, state.codes)
         if state.step == 0:
             latents = x.shape[1] if self.policy == "count" else x.shape[1] * self.every
-            warn_of_churn("Replacement", len(state.codes), latents, self.least)
+            warn_of_churn("Replacement", len(state.codes), latents, self.least, self.every)
         answers: list[dict[str, np.ndarray]] = []
         before, done = state.replaced, 0
         while not answers or done < len(x):
@@ -165,13 +167,14 @@ class Replacement(Wrapper):
         return state._replace(last_hits=last, replaced=state.replaced + len(rows))
 
 
-def warn_of_churn(owner: str, num_codes: int, latents: int, least: float) -> None:
-    """By the expiry lemma: where latents are too few for each code to win `least` of them, some are replaced every time."""
+def warn_of_churn(owner: str, num_codes: int, latents: int, least: float, every: int) -> None:
+    """By the expiry lemma: where latents are too few for each code to win `least` of them, codes are replaced for ever."""
     if num_codes * least > latents:
-        stay = int(latents / least)
+        period = "update" if every == 1 else f"{every} updates"
         warnings.warn(
-            f"{owner} replaces at least {num_codes - stay} of {num_codes} codes every time, for ever: to stay, each has to "
-            f"win {least} of {latents} latents (the expiry lemma). That takes least <= {latents / num_codes:.3g}.",
+            f"{owner} has at least {num_codes - latents / least:.3g} of {num_codes} codes to replace per {period}, on "
+            f"average and for ever: to stay, each has to win {least} of {latents} latents (the expiry lemma). That takes "
+            f"least <= {latents / num_codes:.3g}.",
             stacklevel=4,
         )
 
