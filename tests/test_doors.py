@@ -238,6 +238,7 @@ ROWS = {
     "rules.Transport": {"rule": rules.VQ(0.05), "neighbours": 1},
     "rules.Replacement": {"rule": rules.EMA(0.9), "every": 1, "least": 1, "policy": "count"},
     "rules.Reestimate": {"rule": rules.VQ(0.05), "every": 1, "until": 5, "reservoir": 3},
+    "rules.Wasserstein": {"rule": rules.VQ(0.05), "pull": 0.1, "decay": 0.9},
     "rules.Affine": {"rule": rules.VQ(0.05), "per": "covariance", "decay": 0.9},
     "rules.Sinkhorn": {"step_size": 0.05, "temperature": 1.0, "rounds": 3, "tolerance": 0.1, "start": "matched"},
     "rules.CosineVQ": {"step_size": 0.05, "start": "matched"},
@@ -478,7 +479,7 @@ def test_every_public_callable_has_a_row():
 
 
 @pytest.mark.filterwarnings("ignore:.*are fewer than t(wo|en) to:UserWarning")
-@pytest.mark.filterwarnings("ignore:(Replacement has at least|Reestimate leaves|Affine.*leaves):UserWarning")
+@pytest.mark.filterwarnings("ignore:(Replacement has at least|Reestimate leaves|(Affine|Wasserstein).*leaves):UserWarning")
 @pytest.mark.parametrize(
     "room", ["theory", "measure", "reference", "assign", "streams", "rules", "schedules", "vqtheory", "methods"]
 )

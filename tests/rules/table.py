@@ -20,6 +20,7 @@ from vqtheory.rules import (
     TrainedVQ,
     Transport,
     TransVQ,
+    Wasserstein,
 )
 from vqtheory.schedules import exponential, harmonic
 
@@ -96,6 +97,9 @@ TABLE = [
     ),
     Row(
         [Affine(VQ(0.25)), Affine(EMA(decay=0.75), "covariance"), Affine(VQ(0.25), "scalar")],
+    ),
+    Row(
+        [Wasserstein(VQ(0.25))],
     ),
     Row(
         [Reestimate(VQ(0.25), every=4, until=8, reservoir=520)],

@@ -6,7 +6,8 @@ import pytest
 import vqtheory as vq
 from vqtheory import Batches
 from vqtheory.rules import NSVQ, VQ, Affine, CosineVQ, SimVQ, Transport
-from vqtheory.rules.affine import KINDS, transport_map
+from vqtheory.rules.affine import KINDS
+from vqtheory.rules.framed import transport_map
 
 STILL = VQ(1e-300)
 

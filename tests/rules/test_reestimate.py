@@ -73,7 +73,7 @@ REFUSED = [
         "'reservoir' parameter of Reestimate must be an int >= 4",
     ),
     (lambda: Reestimate(VQ(), every=0), "'every' parameter of Reestimate must be an int >= 1. Got 0."),
-    (lambda: Reestimate(Reestimate(VQ())), "one without a Reestimate of its own"),
+    (lambda: Reestimate(Reestimate(VQ())), "one without Reestimate in it"),
 ]
 
 

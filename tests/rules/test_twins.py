@@ -44,7 +44,7 @@ def started(rule, codes):
         pytest.skip(str(error))
 
 
-@pytest.mark.filterwarnings("ignore:Replacement has at least", "ignore:Reestimate leaves", "ignore:Affine")
+@pytest.mark.filterwarnings("ignore:Replacement has at least", "ignore:Reestimate leaves", "ignore:(Affine|Wasserstein)")
 @pytest.mark.parametrize(("dim", "num_codes", "batch_size"), CASES)
 class TestTwins:
     def test_nearest(self, dim, num_codes, batch_size):

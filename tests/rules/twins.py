@@ -24,6 +24,7 @@ from vqtheory.rules import (
     TrainedVQ,
     Transport,
     TransVQ,
+    Wasserstein,
 )
 
 TWINS = {}  # of a class of rules: (rule, state, batches) -> fields of the state after the batches
@@ -287,8 +288,11 @@ def play_reestimate(rule, state, batches):
 
 def transported(before, after):
     """The matrix of the optimal transport from N(0, before) to N(0, after)."""
-    root = sqrtm(before)
-    return np.linalg.inv(root) @ sqrtm(root @ after @ root) @ np.linalg.inv(root)
+    values, axes = np.linalg.eigh(before)
+    kept = values > 1e-12 * values[-1]
+    root, flat = sqrtm(before), axes[:, ~kept] @ axes[:, ~kept].T  # directions without a spread are left
+    inverse = axes[:, kept] / values[kept] ** 0.5 @ axes[:, kept].T
+    return inverse @ sqrtm(root @ after @ root) @ inverse + flat
 
 
 def sqrtm(matrix):
@@ -328,6 +332,22 @@ def growth(per, before, after):
 @twin_of(Affine)
 def play_affine(rule, state, batches):
     """The frame is the weighted mean and covariance of all batches, batch s of t with the weight gamma^(t - s)."""
+    return framed(rule, state, batches, lambda codes, old, new: new[0] + (codes - old[0]) @ growth(rule.per, old[1], new[1]))
+
+
+@twin_of(Wasserstein)
+def play_wasserstein(rule, state, batches):
+    """Part of the way to the image under the optimal transport of the codes' Gaussian to the latents'."""
+
+    def drawn(codes, old, new):
+        own = codes - codes.mean(axis=0)
+        return codes + rule.pull * (new[0] + own @ transported(own.T @ own / len(own), new[1]) - codes)
+
+    return framed(rule, state, batches, drawn)
+
+
+def framed(rule, state, batches, move):
+    """The rule inside, its codes moved before each update: by `move` from one mean and covariance to the next."""
     inner, frames, total = unwrapped(rule, state), [], 0.0
     for t, (x, weight) in enumerate(zip(batches.x, batches.weight, strict=True)):
         ages = rule.decay ** np.arange(t, -1, -1.0)
@@ -335,10 +355,8 @@ def play_affine(rule, state, batches):
         mean = sum(share * z for share, z in zip(shares.ravel(), batches.x[: t + 1].reshape(-1, x.shape[1]), strict=True))
         spread = batches.x[: t + 1].reshape(-1, x.shape[1]) - mean
         frames.append((mean, sum(share * np.outer(z, z) for share, z in zip(shares.ravel(), spread, strict=True))))
-        if total >= 10 * (x.shape[1] if rule.per == "covariance" else 1):
-            (old, before), (new, after) = frames[-2:]
-            factor = growth(rule.per, before, after)
-            inner = inner._replace(**{name: new + (getattr(inner, name) - old) @ factor for name in rule.places})
+        if total >= 10 * (1 if getattr(rule, "per", "covariance") != "covariance" else x.shape[1]):
+            inner = inner._replace(**{name: move(getattr(inner, name), *frames[-2:]) for name in rule.places})
         total = rule.decay * total + weight.sum()
         inner, _ = rule.rule.advance(inner, Batches(x[None], weight=weight[None]))
     return inner._asdict()

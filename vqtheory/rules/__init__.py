@@ -13,6 +13,7 @@ from vqtheory.rules.trained import TrainedVQ
 from vqtheory.rules.transport import Transport
 from vqtheory.rules.transvq import TransVQ
 from vqtheory.rules.vq import VQ
+from vqtheory.rules.wasserstein import Wasserstein
 
 __all__ = [
     "EMA",
@@ -28,4 +29,5 @@ __all__ = [
     "TrainedVQ",
     "TransVQ",
     "Transport",
+    "Wasserstein",
 ]

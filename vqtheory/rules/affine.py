@@ -1,12 +1,9 @@
 """Affine: codes kept in a frame that goes with the mean and the spread of the latents, in which a rule takes its steps.
 
-After Huh et al. (arXiv 2305.08842, section 4.2; with running statistics as in vector-quantize-pytorch): codes that are one
-affine function of codes in a normalised frame all move when the frame does. Batch t with mean m and covariance S moves
-the frame, and n counts its batches before,
-
-    a = (1 - gamma) / (1 - gamma^(n + 1)),   mu' = mu + a (m - mu),   V' = (1 - a) (V + a (m - mu)(m - mu)^T) + a S
-
-and every code, chosen or not, goes with it before the rule takes its own step among the latents as they are:
+The affine re-parameterization of Huh et al. (arXiv 2305.08842), with running statistics as in vector-quantize-pytorch: codes
+that are one affine function of codes in a normalised frame all move when the frame does. Each batch moves the running mean
+mu and covariance V of the latents, with the decay gamma (`vqtheory.rules.framed`), and every code, chosen or not, goes with
+them before the rule takes its own step among the latents as they are:
 
     c_k <- mu' + F (c_k - mu)
 
@@ -25,24 +22,21 @@ of shape that the frame does not have, as a strip that turns in a scalar frame, 
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
 from vqtheory import protocols
 from vqtheory._base import check
-from vqtheory.protocols import Batches, checked
-from vqtheory.rules.base import declared, projects
-from vqtheory.rules.wrapper import Joined, Wrapper, cut, inside, joined, rejoined, summed
+from vqtheory.rules.base import declared
+from vqtheory.rules.framed import Framed, rounding_of, transport_map
 
 KINDS = ("scalar", "dimension", "covariance")
-_ENOUGH = 10  # latents in the average, for each dimension of a covariance, before codes go with it
 
 
 @dataclass(frozen=True, repr=False)
-class Affine(Wrapper):
+class Affine(Framed):
     """Any rule with codes of its own, its codebook carried by the mean and the spread of the latents.
 
     Its state is the rule's with `frame_mean` [D], `frame_covariance` [D, D], and `frame_batches` and `frame_weight`, the
@@ -63,6 +57,7 @@ class Affine(Wrapper):
     --------
     The cloud moves by 5 and doubles in size; the code at 2, which wins nothing, goes with it:
 
+    >>> from vqtheory.protocols import Batches
     >>> from vqtheory.rules import VQ
     >>> cloud = np.linspace(-1, 1, 12).reshape(1, 12, 1)
     >>> rule = Affine(VQ(step_size=1e-9), decay=0.0)
@@ -76,20 +71,13 @@ class Affine(Wrapper):
     per: str = "dimension"
     decay: Any = 0.99
 
-    _own_memory: ClassVar[str] = "its frame"
-
     def __post_init__(self) -> None:
-        owner = "Affine"
-        self._check_rule()
-        self._check_single()
-        if declared(self.rule, "needs_displacement"):
-            raise check.fail(owner, "rule", "one that does not pass displacements on by itself", self.rule)
-        if projects(self.rule):
-            raise check.fail(owner, "rule", "one that compares latents with its codes as they are", self.rule)
-        check.choice(owner, "per", self.per, KINDS)
-        self._keep(decay=check.number(owner, "decay", self.decay, 0))
-        if self.decay >= 1:
-            raise check.fail(owner, "decay", "a number >= 0 and < 1", self.decay)
+        self._check_frame()
+        check.choice("Affine", "per", self.per, KINDS)
+
+    @property
+    def _of_covariance(self) -> bool:  # type: ignore[override]
+        return self.per == "covariance"
 
     @property
     def fixed_point(self) -> str | None:
@@ -102,45 +90,13 @@ class Affine(Wrapper):
         """The rule's own; but a spread of each dimension knows the axes."""
         return self._equivariances_without(*(["rotation"] if self.per == "dimension" else []))
 
-    def init(self, codes: np.ndarray, seed: int = 0) -> Any:
-        """The rule's own state that starts from codes [K, D], and a frame of no latents."""
-        state = self.rule.init(codes, seed)
-        dim, dtype = state.codes.shape[1], state.codes.dtype
-        frame = {"frame_mean": np.zeros(dim, dtype), "frame_covariance": np.zeros((dim, dim), dtype)}
-        return joined(state, **frame, frame_batches=np.int64(0), frame_weight=np.float64(0))
+    def _moves(self, state: Any, mean: np.ndarray, covariance: np.ndarray) -> dict[str, np.ndarray]:
+        factor = self._factor(state.frame_covariance, covariance, rounding_of(mean))
+        offsets = {name: getattr(state, name) - state.frame_mean for name in self.places}
+        return {name: mean + np.einsum("kd,ed->ke", offset, factor) for name, offset in offsets.items()}
 
-    def advance(self, state: Any, batches: Batches) -> tuple[Any, dict[str, np.ndarray]]:
-        """T updates from batches.x [T, B, D]."""
-        check.instance("Affine.advance", "state", state, Joined, "a state that Affine.init has made")
-        x, weight = checked("Affine.advance", batches, state.codes)
-        if state.step == 0:
-            self._warn(*x.shape[1:])
-        answers: list[dict[str, np.ndarray]] = []
-        for t in range(max(1, len(x))):
-            if len(x):
-                state = self._carried(state, x[t], weight[t])
-            after, answer = self.rule.advance(inside(state), cut(batches, slice(t, t + 1)))
-            state = rejoined(state, after)
-            answers.append(answer)
-        return state, summed(answers)
-
-    def _carried(self, state: Any, x: np.ndarray, weight: np.ndarray) -> Any:
-        """The state once the frame has moved by a batch [B, D], and the codes with it."""
-        if not weight.any():
-            return state
-        gain = (1 - self.decay) / (1 - self.decay ** (int(state.frame_batches) + 1))
-        mean, covariance = _moved(state.frame_mean, state.frame_covariance, x, weight, x.dtype.type(gain))
-        total = self.decay * state.frame_weight + weight.sum(dtype=np.float64)
-        frame = {"frame_mean": mean, "frame_covariance": covariance, "frame_weight": np.float64(total)}
-        if state.frame_weight >= self._enough(x.shape[1]):
-            factor = self._factor(state.frame_covariance, covariance, mean)
-            offsets = {name: getattr(state, name) - state.frame_mean for name in self.places}
-            frame |= {name: mean + np.einsum("kd,ed->ke", offset, factor) for name, offset in offsets.items()}
-        return state._replace(**frame, frame_batches=state.frame_batches + 1)
-
-    def _factor(self, before: np.ndarray, after: np.ndarray, mean: np.ndarray) -> np.ndarray:
-        """F [D, D] from one covariance to the next; the mean says what is rounding."""
-        rounding = (16 * np.finfo(mean.dtype).eps * np.abs(mean).max()) ** 2
+    def _factor(self, before: np.ndarray, after: np.ndarray, rounding: float) -> np.ndarray:
+        """F [D, D] from one covariance to the next."""
         if self.per == "covariance":
             return transport_map(before, after, rounding)
         variances = np.array([np.diag(before), np.diag(after)])
@@ -148,45 +104,3 @@ class Affine(Wrapper):
             variances[:] = variances.mean(axis=1, keepdims=True)
         resolved = (variances > rounding).all(axis=0)
         return np.diag(np.sqrt(np.where(resolved, variances[1], 1) / np.where(resolved, variances[0], 1)))
-
-    def _enough(self, dim: int) -> int:
-        return _ENOUGH * (dim if self.per == "covariance" else 1)
-
-    def _warn(self, batch_size: int, dim: int) -> None:
-        """Where the average never has enough latents."""
-        most, enough = batch_size / (1 - self.decay), self._enough(dim)
-        if most < enough:
-            warnings.warn(
-                f"{self!r} leaves the codes to the rule: its average never has more than {most:.3g} latents, and a frame "
-                f"needs {enough}. Take larger batches, or a greater decay.",
-                stacklevel=3,
-            )
-
-
-def _moved(mean: np.ndarray, covariance: np.ndarray, x: np.ndarray, weight: np.ndarray, gain: Any) -> tuple[Any, Any]:
-    """mu' and V' after a batch [B, D]."""
-    shares = (weight / weight.sum())[:, None]
-    jump = (shares * (x - mean)).sum(axis=0)
-    spread = x - (mean + jump)
-    own = np.einsum("bd,be->de", shares * spread, spread)
-    return mean + gain * jump, (1 - gain) * (covariance + gain * np.outer(jump, jump)) + gain * own
-
-
-def transport_map(before: np.ndarray, after: np.ndarray, rounding: float = 0.0) -> np.ndarray:
-    """The symmetric map that takes one covariance [D, D] to another; the identity where the first has no more than rounding,
-    and altogether where the other has less directions.
-
-    >>> transport_map(np.diag([1.0, 4.0]), np.diag([9.0, 4.0]))
-    array([[3., 0.],
-           [0., 1.]])
-    """
-    values, axes = np.linalg.eigh(before)
-    relative = len(values) * np.finfo(before.dtype).eps
-    spread = values > max(rounding, relative * values[-1])
-    axes, root, flat = axes[:, spread], np.sqrt(values[spread]), axes[:, ~spread]
-    after = axes.T @ after @ axes
-    if not spread.any() or np.linalg.eigvalsh(after)[0] <= max(rounding, relative * np.trace(after)):
-        return np.eye(len(values), dtype=before.dtype)
-    values, turns = np.linalg.eigh(root[:, None] * after * root)
-    middle = turns * np.sqrt(np.maximum(values, 0)) @ turns.T
-    return axes / root @ middle @ (axes / root).T + flat @ flat.T

@@ -1,6 +1,6 @@
 """Sinkhorn: latents are given to codes by optimal transport, so that every code wins the same share of a batch.
 
-OptVQ (Zhang et al., arXiv 2412.15195, section 3), here in the log domain, with squared distances and with prices that are
+OptVQ (Zhang et al., arXiv 2412.15195), here in the log domain, with squared distances and with prices that are
 kept from batch to batch. With d_ik = |x_i - c_k|^2, w_i the share of latent i in its batch, prices psi_k, which start at
 0, and epsilon the temperature times the mean of min_k d_ik, up to R `rounds` of
 

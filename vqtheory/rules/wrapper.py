@@ -53,12 +53,12 @@ class Wrapper(Rule):
             wanted = f"one with codes of its own: those of {name} are the output of a map, and cannot be moved one by one"
             raise check.fail(owner, "rule", wanted, self.rule)
 
-    def _check_single(self) -> None:
-        """Refuses one within another: what they carry on has the same names."""
+    def _check_single(self, kind: type | None = None) -> None:
+        """Refuses one within another of its kind: what they carry on has the same names."""
         rule = self.rule
         while isinstance(rule, Wrapper):
-            if isinstance(rule, type(self)):
-                raise check.fail(type(self).__name__, "rule", f"one without a {type(self).__name__} of its own", self.rule)
+            if isinstance(rule, kind or type(self)):
+                raise check.fail(type(self).__name__, "rule", f"one without {type(rule).__name__} in it", self.rule)
             rule = rule.rule
 
     @property
