@@ -74,7 +74,7 @@ TABLE = [
         layer=[CosineVQ()],
     ),
     Row(
-        [Sinkhorn(0.25), Sinkhorn(0.25, temperature=0.1, rounds=30, start="published")],
+        [Sinkhorn(0.25)],
         layer=[Sinkhorn(rounds=2)],
     ),
     Row(
@@ -88,15 +88,10 @@ TABLE = [
         [Transport(VQ(0.25)), Transport(EMA(decay=0.75, smoothing=1e-5)), Transport(CosineVQ(0.25))],
     ),
     Row(
-        [
-            Replacement(VQ(0.25), every=4),
-            Replacement(EMA(decay=0.75), every=4, least=1e-3, policy="count"),
-            Replacement(TrainedVQ(0.01), every=4, policy="split"),
-            Replacement(Transport(VQ(0.25)), every=4, policy="oldest"),
-        ],
+        [Replacement(VQ(0.25), every=4), Replacement(Transport(VQ(0.25)), every=4, policy="oldest")],
     ),
     Row(
-        [Affine(VQ(0.25)), Affine(EMA(decay=0.75), "covariance"), Affine(VQ(0.25), "scalar")],
+        [Affine(EMA(decay=0.75), "covariance")],
     ),
     Row(
         [Wasserstein(VQ(0.25))],
