@@ -238,6 +238,7 @@ ROWS = {
     "rules.Transport": {"rule": rules.VQ(0.05), "neighbours": 1},
     "rules.Replacement": {"rule": rules.EMA(0.9), "every": 1, "least": 1, "policy": "count"},
     "rules.Reestimate": {"rule": rules.VQ(0.05), "every": 1, "until": 5, "reservoir": 3},
+    "rules.EntropyVQ": {"step_size": 0.05, "strength": 0.1, "temperature": 1.0, "balance": 1.0, "start": "matched"},
     "rules.Wasserstein": {"rule": rules.VQ(0.05), "pull": 0.1, "decay": 0.9},
     "rules.Affine": {"rule": rules.VQ(0.05), "per": "covariance", "decay": 0.9},
     "rules.Sinkhorn": {"step_size": 0.05, "temperature": 1.0, "rounds": 3, "tolerance": 0.1, "start": "matched"},

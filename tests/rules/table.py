@@ -12,6 +12,7 @@ from vqtheory.rules import (
     VQ,
     Affine,
     CosineVQ,
+    EntropyVQ,
     Reestimate,
     Replacement,
     Rule,
@@ -92,6 +93,9 @@ TABLE = [
     ),
     Row(
         [Affine(EMA(decay=0.75), "covariance")],
+    ),
+    Row(
+        [EntropyVQ(0.25)],
     ),
     Row(
         [Wasserstein(VQ(0.25))],

@@ -11,7 +11,7 @@ import twins
 
 from vqtheory import Batches
 from vqtheory.assign import nearest
-from vqtheory.rules import EMA, NSVQ, VQ, Affine, Reestimate, Replacement, Sinkhorn, TrainedVQ
+from vqtheory.rules import EMA, NSVQ, VQ, Affine, EntropyVQ, Reestimate, Replacement, Sinkhorn, TrainedVQ
 from vqtheory.rules.replacement import POLICIES
 from vqtheory.schedules import exponential, harmonic
 
@@ -23,6 +23,7 @@ OTHERS = [
     NSVQ(0.3, exponential(1.5, half_life=2), strength=0.4),
     NSVQ(0.3, 0.7, strength=0.9, form="propagate"),
     TrainedVQ(0.05, weight_decay=0.3),
+    EntropyVQ(0.3, strength=0.8, temperature=3.0, balance=0.5),
     Affine(VQ(0.3)),
     Affine(VQ(0.3), "scalar", decay=0.5),
     Sinkhorn(0.3, temperature=0.1, rounds=30),

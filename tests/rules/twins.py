@@ -17,6 +17,7 @@ from vqtheory.rules import (
     VQ,
     Affine,
     CosineVQ,
+    EntropyVQ,
     Reestimate,
     Replacement,
     SimVQ,
@@ -320,6 +321,22 @@ def play_sinkhorn(rule, state, batches):
         np.add.at(pull, winners, weight[:, None] * (x - codes[winners]))
         codes = codes + at(rule.step_size, t) / len(x) * pull
     return {"codes": codes, "prices": prices}
+
+
+@twin_of(EntropyVQ)
+def play_entropy(rule, state, batches):
+    """Whole arrays, with the logarithms of softmaxes."""
+    codes = state.codes
+    for t, (x, weight) in enumerate(zip(batches.x, batches.weight, strict=True)):
+        squared, shares = np.array([nearest(sample, codes)[1] for sample in x]), weight / weight.sum()
+        logs = log_softmax(-squared / (rule.temperature * (shares @ squared.min(axis=1))), axis=1)
+        used = rule.balance * logsumexp(logs.T, axis=1, b=shares)
+        kept = np.exp(logs) * (logs - used - (np.exp(logs) * (logs - used)).sum(axis=1, keepdims=True))
+        kept *= 2 * rule.strength / rule.temperature * weight[:, None]
+        codes = vq(codes, x, at(rule.step_size, t), weight) + at(rule.step_size, t) / len(x) * np.einsum(
+            "bk,bkd->kd", kept, x[:, None] - codes
+        )
+    return {"codes": codes}
 
 
 def growth(per, before, after):

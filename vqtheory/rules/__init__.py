@@ -4,6 +4,7 @@ from vqtheory.rules.affine import Affine
 from vqtheory.rules.base import Rule
 from vqtheory.rules.cosine import CosineVQ
 from vqtheory.rules.ema import EMA
+from vqtheory.rules.entropy import EntropyVQ
 from vqtheory.rules.nsvq import NSVQ
 from vqtheory.rules.reestimate import Reestimate
 from vqtheory.rules.replacement import Replacement
@@ -21,6 +22,7 @@ __all__ = [
     "VQ",
     "Affine",
     "CosineVQ",
+    "EntropyVQ",
     "Reestimate",
     "Replacement",
     "Rule",
