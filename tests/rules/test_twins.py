@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import table
 import twins
+import wrapped_twins  # noqa: F401 (enters its twins)
 
 from vqtheory import Batches
 from vqtheory.assign import nearest
