@@ -236,6 +236,12 @@ ROWS = {
     },
     "rules.VQ": {"step_size": 0.05, "clock": "step", "start": "matched"},
     "rules.Transport": {"rule": rules.VQ(0.05), "neighbours": 1},
+    "rules.Replacement": {"rule": rules.EMA(0.9), "every": 1, "least": 1, "policy": "count"},
+    "rules.Reestimate": {"rule": rules.VQ(0.05), "every": 1, "until": 5, "reservoir": 3},
+    "rules.EntropyVQ": {"step_size": 0.05, "strength": 0.1, "temperature": 1.0, "balance": 1.0, "start": "matched"},
+    "rules.Wasserstein": {"rule": rules.VQ(0.05), "pull": 0.1, "decay": 0.9},
+    "rules.Affine": {"rule": rules.VQ(0.05), "per": "covariance", "decay": 0.9},
+    "rules.Sinkhorn": {"step_size": 0.05, "temperature": 1.0, "rounds": 3, "tolerance": 0.1, "start": "matched"},
     "rules.CosineVQ": {"step_size": 0.05, "start": "matched"},
     "rules.SimVQ": {"step_size": 0.05, "bias": True, "optimizer": "sgd", "start": "matched"},
     "rules.TrainedVQ": {
@@ -474,6 +480,7 @@ def test_every_public_callable_has_a_row():
 
 
 @pytest.mark.filterwarnings("ignore:.*are fewer than t(wo|en) to:UserWarning")
+@pytest.mark.filterwarnings("ignore:(Replacement has at least|Reestimate leaves|(Affine|Wasserstein).*leaves):UserWarning")
 @pytest.mark.parametrize(
     "room", ["theory", "measure", "reference", "assign", "streams", "rules", "schedules", "vqtheory", "methods"]
 )

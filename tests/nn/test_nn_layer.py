@@ -451,7 +451,7 @@ def test_two_processes_equal_one_with_the_joined_batch(tmp_path):
         from vqtheory.nn import VectorQuantize
         from vqtheory.rules import NSVQ
         z = torch.randn(4, 40, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-        for name, rule in {"ema": "ema", "nsvq": "nsvq", "softmax": NSVQ(form="softmax")}.items():
+        for name, rule in {"ema": "ema", "nsvq": "nsvq", "sinkhorn": "sinkhorn", "softmax": NSVQ(form="softmax")}.items():
             model = VectorQuantize(4, 8, rule).double()
             model.initialize(z[0])
             trained = [p for p in model.parameters() if p.requires_grad]
@@ -484,7 +484,7 @@ def test_two_processes_equal_one_with_the_joined_batch(tmp_path):
             assert torch.equal(first, layer.codebook)
     """
     together(script, tmp_path, (0, 1), (0, 2), (1, 2))
-    for rule in ("ema", "nsvq", "softmax"):
+    for rule in ("ema", "nsvq", "sinkhorn", "softmax"):
         one, two = (torch.load(tmp_path / f"{rule}-{world}.pt", weights_only=True) for world in (1, 2))
         torch.testing.assert_close(one, two, rtol=0, atol=1e-12)
 

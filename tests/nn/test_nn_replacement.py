@@ -5,19 +5,27 @@ import re
 import sys
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import table
 from processes import together
 
 torch = pytest.importorskip("torch")
 
+from vqtheory import Batches, rules  # noqa: E402
 from vqtheory.cli import app  # noqa: E402
-from vqtheory.nn import Replacement, VectorQuantize  # noqa: E402
+from vqtheory.nn import Replacement, VectorQuantize, step_size  # noqa: E402
 from vqtheory.nn.training.config import TrainingConfig  # noqa: E402
 from vqtheory.nn.training.loop import resume, train  # noqa: E402
 from vqtheory.nn.training.run import TrainingRun  # noqa: E402
+from vqtheory.rules import EMA, VQ  # noqa: E402
+from vqtheory.rules.replacement import POLICIES  # noqa: E402
 
-pytestmark = pytest.mark.filterwarnings("ignore:The codebook of .* codes starts on")  # of a few latents
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:The codebook of .* codes starts on"),  # of a few latents
+    pytest.mark.filterwarnings("ignore:Replacement has at least"),  # in small batches
+]
+NEAREST = [rule for rule in table.WITH_ROWS if rule.assigns_nearest]  # a price brings codes to life by itself
 ALIVE, DEAD = slice(0, 3), slice(3, 8)
 
 
@@ -46,7 +54,7 @@ def update(layer, optimizer, seed=0):
 
 
 class TestWhatItDoes:
-    @pytest.mark.parametrize("rule", table.WITH_ROWS, ids=repr)
+    @pytest.mark.parametrize("rule", NEAREST, ids=repr)
     def test_dead_codes_come_to_life_on_latents_of_the_batch(self, rule):
         layer, optimizer = collapsed(rule)
         replacement = Replacement(layer, optimizer, every=3)
@@ -61,7 +69,7 @@ class TestWhatItDoes:
         assert not torch.allclose(layer.codebook[DEAD], dead)
         assert (update(layer, optimizer, 2).info.hits[DEAD] > 0).all()
 
-    @pytest.mark.parametrize("rule", table.WITH_ROWS, ids=repr)
+    @pytest.mark.parametrize("rule", NEAREST, ids=repr)
     def test_without_it_they_stay_dead(self, rule):
         layer, optimizer = collapsed(rule)
         for seed in range(20):
@@ -404,3 +412,26 @@ REFUSED = [
 def test_bad_input_gets_one_clear_sentence(call, sentence):
     with pytest.raises(ValueError, match=re.escape(sentence)):
         call()
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_every_policy_is_the_simulator_s(policy):
+    """The same codes are replaced by the same latents; EMA, and SGD of plain VQ at the matching rate."""
+    least = 0.6 if policy == "count" else 1
+    for inner in (EMA(0.8),) if policy == "count" else (EMA(0.8), VQ(0.25)):
+        rule, random = rules.Replacement(inner, every=2, least=least, policy=policy), np.random.default_rng(0)
+        codes, x = random.normal(size=(12, 3)), random.normal(size=(9, 10, 3))
+        layer = VectorQuantize(3, 12, inner, commitment_weight=0.0).double()
+        layer._codebook.load(inner.init(codes))
+        weights = [*layer.codebook_parameters(), torch.nn.Parameter(torch.zeros(1))]
+        optimizer = torch.optim.SGD(weights, lr=step_size(eta=0.25, dim=3))
+        replacement = Replacement(layer, optimizer, every=2, least=least, seed=5, policy=policy)
+        state = rule.init(codes, seed=5)
+        for batch in x:
+            optimizer.zero_grad()
+            (layer(torch.tensor(batch[None])).loss + weights[-1]).backward()
+            optimizer.step()
+            state, _ = rule.advance(state, Batches(batch[None]))
+            assert replacement.replaced == state.replaced
+        assert state.replaced > 3
+        np.testing.assert_allclose(layer.codebook.numpy(), state.codes, rtol=0, atol=1e-12)

@@ -6,7 +6,23 @@ A new rule is a row here, an entry in `twins.py` and a row of docs/rules.md.
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from vqtheory.rules import EMA, NSVQ, VQ, CosineVQ, Rule, SimVQ, TrainedVQ, Transport, TransVQ
+from vqtheory.rules import (
+    EMA,
+    NSVQ,
+    VQ,
+    Affine,
+    CosineVQ,
+    EntropyVQ,
+    Reestimate,
+    Replacement,
+    Rule,
+    SimVQ,
+    Sinkhorn,
+    TrainedVQ,
+    Transport,
+    TransVQ,
+    Wasserstein,
+)
 from vqtheory.schedules import exponential, harmonic
 
 
@@ -59,6 +75,10 @@ TABLE = [
         layer=[CosineVQ()],
     ),
     Row(
+        [Sinkhorn(0.25)],
+        layer=[Sinkhorn(rounds=2)],
+    ),
+    Row(
         [
             TrainedVQ(0.01),
             TrainedVQ(0.25, optimizer="sgd", momentum=0.5, start="published"),
@@ -67,6 +87,21 @@ TABLE = [
     ),
     Row(
         [Transport(VQ(0.25)), Transport(EMA(decay=0.75, smoothing=1e-5)), Transport(CosineVQ(0.25))],
+    ),
+    Row(
+        [Replacement(VQ(0.25), every=4), Replacement(Transport(VQ(0.25)), every=4, policy="oldest")],
+    ),
+    Row(
+        [Affine(EMA(decay=0.75), "covariance")],
+    ),
+    Row(
+        [EntropyVQ(0.25)],
+    ),
+    Row(
+        [Wasserstein(VQ(0.25))],
+    ),
+    Row(
+        [Reestimate(VQ(0.25), every=4, until=8, reservoir=520)],
     ),
 ]
 

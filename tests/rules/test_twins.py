@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 import table
 import twins
+import wrapped_twins  # noqa: F401 (enters its twins)
 
 from vqtheory import Batches
 from vqtheory.assign import nearest
-from vqtheory.rules import EMA, NSVQ, VQ, TrainedVQ
+from vqtheory.rules import EMA, NSVQ, VQ, Affine, EntropyVQ, Reestimate, Replacement, Sinkhorn, TrainedVQ
+from vqtheory.rules.replacement import POLICIES
 from vqtheory.schedules import exponential, harmonic
 
 CASES = [(1, 1, 1), (1, 5, 3), (4, 1, 16), (3, 7, 5), (2, 16, 2), (2, 150, 1), (3, 130, 4)]  # D, K, B
@@ -22,6 +24,13 @@ OTHERS = [
     NSVQ(0.3, exponential(1.5, half_life=2), strength=0.4),
     NSVQ(0.3, 0.7, strength=0.9, form="propagate"),
     TrainedVQ(0.05, weight_decay=0.3),
+    EntropyVQ(0.3, strength=0.8, temperature=3.0, balance=0.5),
+    Affine(VQ(0.3)),
+    Affine(VQ(0.3), "scalar", decay=0.5),
+    Sinkhorn(0.3, temperature=0.1, rounds=30),
+    Replacement(TrainedVQ(0.05), every=2, policy="split"),
+    Reestimate(EMA(0.8), every=3, until=3, reservoir=150),
+    *(Replacement(EMA(0.8), every=2, policy=policy) for policy in POLICIES),
 ]
 
 
@@ -41,6 +50,7 @@ def started(rule, codes):
         pytest.skip(str(error))
 
 
+@pytest.mark.filterwarnings("ignore:Replacement has at least", "ignore:Reestimate leaves", "ignore:(Affine|Wasserstein)")
 @pytest.mark.parametrize(("dim", "num_codes", "batch_size"), CASES)
 class TestTwins:
     def test_nearest(self, dim, num_codes, batch_size):

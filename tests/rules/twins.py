@@ -1,14 +1,16 @@
 """Naive NumPy twins of the compiled kernels: each equation once, in loops that can be read.
 
 `play` is the twin of `advance` for every rule; a new rule adds a function with `@twin_of`, and a map rule its map in `MAPS`.
+Those of rules around rules are in `wrapped_twins.py`.
 """
 
 import math
 
 import numpy as np
+from scipy.special import log_softmax, logsumexp
 
 from vqtheory import Batches
-from vqtheory.rules import EMA, NSVQ, VQ, CosineVQ, SimVQ, TrainedVQ, Transport, TransVQ
+from vqtheory.rules import EMA, NSVQ, VQ, CosineVQ, EntropyVQ, SimVQ, Sinkhorn, TrainedVQ, Transport, TransVQ
 
 TWINS = {}  # of a class of rules: (rule, state, batches) -> fields of the state after the batches
 MAPS = {}  # of a class of map rules: (base, parameters) -> the map's output
@@ -212,6 +214,43 @@ def play_transport(rule, state, batches):
         state = state._replace(**{name: rule.project(getattr(state, name) + move) for name in rule.places})
         state, _ = rule.rule.advance(state, Batches(x[None], weight=weight[None]))
     return state._asdict()
+
+
+@twin_of(Sinkhorn)
+def play_sinkhorn(rule, state, batches):
+    """All distances of a batch at once, in logarithms."""
+    codes, prices = state.codes, state.prices
+    for t, (x, weight) in enumerate(zip(batches.x, batches.weight, strict=True)):
+        squared, shares = np.array([nearest(sample, codes)[1] for sample in x]), weight / weight.sum()
+        epsilon = rule.temperature * (shares @ squared.min(axis=1))
+        for done in range(rule.rounds + 1):
+            excess = np.log(len(codes)) + logsumexp(log_softmax((prices - squared) / epsilon, axis=1).T, axis=1, b=shares)
+            if done == rule.rounds or np.abs(np.exp(excess) - 1).max() <= rule.tolerance:
+                break
+            prices = prices - min(1, len(x) / len(codes)) * epsilon * excess
+            prices = prices - prices.mean()
+        priced = squared - prices
+        close = priced <= priced.min(axis=1, keepdims=True) + np.finfo(float).eps ** 0.5 * epsilon
+        winners, pull = np.where(close, squared, np.inf).argmin(axis=1), np.zeros_like(codes)
+        np.add.at(pull, winners, weight[:, None] * (x - codes[winners]))
+        codes = codes + at(rule.step_size, t) / len(x) * pull
+    return {"codes": codes, "prices": prices}
+
+
+@twin_of(EntropyVQ)
+def play_entropy(rule, state, batches):
+    """Whole arrays, with the logarithms of softmaxes."""
+    codes = state.codes
+    for t, (x, weight) in enumerate(zip(batches.x, batches.weight, strict=True)):
+        squared, shares = np.array([nearest(sample, codes)[1] for sample in x]), weight / weight.sum()
+        logs = log_softmax(-squared / (rule.temperature * (shares @ squared.min(axis=1))), axis=1)
+        used = rule.balance * logsumexp(logs.T, axis=1, b=shares)
+        kept = np.exp(logs) * (logs - used - (np.exp(logs) * (logs - used)).sum(axis=1, keepdims=True))
+        kept *= 2 * rule.strength / rule.temperature * weight[:, None]
+        codes = vq(codes, x, at(rule.step_size, t), weight) + at(rule.step_size, t) / len(x) * np.einsum(
+            "bk,bkd->kd", kept, x[:, None] - codes
+        )
+    return {"codes": codes}
 
 
 class Optimizer:

@@ -20,7 +20,7 @@ from vqtheory.nn.ops.passes import Passes, advance, unrepeated
 from vqtheory.nn.ops.presence import fill, finite, mean, restore, whole, wide
 from vqtheory.nn.ops.start import draw
 from vqtheory.rules.base import Rule
-from vqtheory.rules.transport import Transport
+from vqtheory.rules.wrapper import Wrapper
 
 
 class Info(NamedTuple):
@@ -367,8 +367,8 @@ def step_size(*, lr: float | None = None, eta: float | None = None, dim: int, we
 def _rule(rule: Rule | str, start: str | None) -> Rule:
     if isinstance(rule, str):
         rule = RULES[check.choice("VectorQuantize", "rule", rule, RULES)]()
-    if isinstance(rule, Transport):
-        raise check.fail("VectorQuantize", "rule", "the rule inside, whose codes vqtheory.nn.Transport carries", rule)
+    if isinstance(rule, Wrapper):
+        raise check.fail("VectorQuantize", "rule", rule.in_layer, rule)
     if type(rule) not in RULES.values():
         raise check.fail("VectorQuantize", "rule", f"one of {', '.join(RULES)}, or a rule of vqtheory.rules", rule)
     Codebook.of(type(rule)).check("VectorQuantize", rule)

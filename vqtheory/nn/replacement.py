@@ -20,10 +20,13 @@ from vqtheory.nn.ops.hooks import Hook
 from vqtheory.nn.ops.mode import repeated
 from vqtheory.nn.quantize import Quantized, VectorQuantize
 from vqtheory.nn.wrappers import optimizer_of, quantizer_of
+from vqtheory.rules.replacement import POLICIES, from_worst_cells, warn_of_churn
 
 
 class Replacement:
     """Puts codes that are hardly chosen on random latents of the last batch, no two on one, every so many updates.
+
+    The simulator's `vqtheory.rules.Replacement`, beside a layer, with the same names and the same draws.
 
     Hits are counted in training passes, and updates by the optimizer's steps. A replaced row of the codebook loses its
     moments: what the optimizer keeps in the shape of the codebook is set to zero there, so that the next step does not
@@ -42,11 +45,15 @@ class Replacement:
     optimizer : torch.optim.Optimizer
         The one of the codes. With EMA, which needs none, the one of the model.
     every : int, default 100
-        Updates from one replacement to the next.
+        Updates from one replacement to the next; with "oldest" the updates without a hit after which a code is replaced.
     least : int, default 1
         Codes with fewer hits since the replacement before are replaced; as many as there are distinct latents in the batch.
+        With "count" a number > 0, of hits per update.
     seed : int, default 0
         The latents are drawn by (seed, update).
+    policy : {"random", "count", "oldest", "split"}, default "random"
+        Which codes are dead, and where they go: the table of `vqtheory.rules.replacement`. "count" is for rules with running
+        counts, as EMA. A threshold that replaces codes for ever, by the expiry lemma there, gives a warning.
 
     Attributes
     ----------
@@ -77,19 +84,23 @@ class Replacement:
         quantizer: nn.Module,
         optimizer: torch.optim.Optimizer,
         every: int = 100,
-        least: int = 1,
+        least: float = 1,
         seed: int = 0,
+        policy: str = "random",
     ) -> None:
         owner = "Replacement"
         layer, optimizer = quantizer_of(quantizer), optimizer_of(optimizer)
         _check_parts(owner, layer, optimizer)
-        self.every, self.least = check.integer(owner, "every", every), check.integer(owner, "least", least)
+        self.policy = _check_policy(owner, policy, layer, least)
+        self.every = check.integer(owner, "every", every)
+        self.least = least if policy == "count" else check.integer(owner, "least", least)
         self.seed = check.integer(owner, "seed", seed, 0)
         self.updates, self.replaced = 0, 0
         self._quantizer: Any = layer
         num_codes, is_ours = len(self._codes), isinstance(layer, VectorQuantize)
         self._fresh = torch.zeros(num_codes, dtype=torch.int64)  # since the optimizer's last step
         self._hits = torch.zeros(num_codes, dtype=torch.int64)
+        self._last = torch.full_like(self._hits, -1)  # the last update with a hit, for "oldest"
         self._seen: tuple[Tensor, Tensor] | None = None  # latents and indices
         self._hooks = (
             layer.register_forward_hook(Hook(self._see if is_ours else self._see_another), with_kwargs=True),
@@ -103,13 +114,15 @@ class Replacement:
 
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint between two updates has to keep."""
-        return {"updates": self.updates, "replaced": self.replaced, "hits": self._hits}
+        last = {"last": self._last} if self.policy == "oldest" else {}
+        return {"updates": self.updates, "replaced": self.replaced, "hits": self._hits, **last}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from a `state_dict`."""
         if state["hits"].shape != self._hits.shape:
             raise ValueError(f"The state must be of {len(self._hits)} codes. Got {len(state['hits'])}.")
         self.updates, self.replaced, self._hits = int(state["updates"]), int(state["replaced"]), state["hits"].clone()
+        self._last = state.get("last", self._last).clone()
 
     @torch.no_grad()
     def _see(self, quantizer: nn.Module, args: tuple, options: dict[str, Any], output: Quantized) -> None:
@@ -134,20 +147,42 @@ class Replacement:
         """After the optimizer's step, so that a code put in place meets no gradient of the code before it."""
         self.updates += 1
         processes.add_up(self._fresh)  # now, so that every process has the state of all
-        self._hits, self._fresh = self._hits.to(self._fresh.device) + self._fresh, torch.zeros_like(self._fresh)
-        if self.updates % self.every or self._seen is None:
+        self._hits, fresh = self._hits.to(self._fresh.device) + self._fresh, self._fresh
+        self._fresh = torch.zeros_like(fresh)
+        if self.policy == "oldest":
+            self._last = torch.where(fresh > 0, self.updates - 1, self._last.to(fresh.device))
+        elif self.updates % self.every:
             return
-        dead = (self._hits < self.least).nonzero().ravel()
-        if not (isinstance(self._quantizer, VectorQuantize) and self._quantizer._codebook.held):
+        if self._seen is None:
+            return
+        if self.updates == self.every:
+            latents = int(fresh.sum()) * (1 if self.policy == "count" else self.every)
+            warn_of_churn("Replacement", len(fresh), latents, self.least, self.every)
+        dead = self._dead().nonzero().ravel()
+        held = isinstance(self._quantizer, VectorQuantize) and self._quantizer._codebook.held
+        if len(dead) and not held:
             self._replace(dead, optimizer)
         self._hits, self._seen = torch.zeros_like(self._hits), None
+
+    def _dead(self) -> Tensor:
+        """Which codes are to be replaced."""
+        if self.policy == "count":
+            return self._counts() < self.least
+        if self.policy == "oldest":
+            return self.updates - 1 - self._last >= self.every
+        return self._hits < self.least
+
+    def _counts(self) -> Tensor:
+        """The running counts of the rule."""
+        return getattr(self._quantizer._codebook, self._quantizer.rule.running_counts)
 
     def _replace(self, dead: Tensor, optimizer: torch.optim.Optimizer) -> None:
         """Put the codes with these numbers on latents where no code is."""
         assert self._seen is not None
         alive = torch.ones_like(self._hits, dtype=torch.bool).index_fill(0, dead, False)
         random = generator(self.seed, Purpose.RULE, self.updates)
-        latents = _draw(self._compared(*self._seen), self._codes[alive], random, len(dead))
+        draw = _of_worst_cells if self.policy == "split" and bool(alive.any()) else _draw
+        latents = draw(self._compared(*self._seen), self._codes[alive], random, len(dead))
         self._place(dead[: len(latents)], latents, optimizer)
 
     def _compared(self, latents: Tensor, indices: Tensor) -> Tensor:
@@ -164,6 +199,10 @@ class Replacement:
             self._quantizer._codebook.place(rows, latents)
         else:
             place(self._quantizer, self._codes, rows, latents)
+        if self.policy == "count":
+            self._counts()[rows] = self.least
+        if self.policy == "oldest":
+            self._last[rows] = self.updates - 1
         for weight in _trained(self._quantizer, self._codes):
             for moment in optimizer.state.get(weight, {}).values():
                 if isinstance(moment, Tensor) and moment.shape == weight.shape:
@@ -176,13 +215,28 @@ class Replacement:
         return finder("Replacement", self._quantizer)().detach()
 
 
-def _draw(latents: Tensor, codes: Tensor, random: Any, count: int) -> Tensor:
-    """Up to `count` different rows of the latents [n, D] of all processes, none a row of codes; the same in each process."""
+def _sizes(latents: Tensor) -> tuple[int, Tensor]:
+    """How many latents all processes have, and how many those before this one."""
     rank = distributed.get_rank() if processes.running() else 0
     sizes = torch.zeros(processes.world_size(), dtype=torch.int64, device=latents.device)
     sizes[rank] = len(latents)
     processes.add_up(sizes)
-    order = torch.from_numpy(random.permutation(int(sizes.sum()))).to(latents.device) - sizes[:rank].sum()
+    return int(sizes.sum()), sizes[:rank].sum()
+
+
+def _of_worst_cells(latents: Tensor, codes: Tensor, random: Any, count: int) -> Tensor:
+    """Up to `count` latents of all processes, one of each cell of the codes, the most distorting cell first."""
+    total, before = _sizes(latents)
+    everywhere = _at(torch.arange(total, device=latents.device) - before, latents)
+    rows, places = (part.double().cpu().numpy() for part in (everywhere, codes))
+    chosen = from_worst_cells(rows, places, random)
+    return torch.from_numpy(chosen[:count]).to(latents)
+
+
+def _draw(latents: Tensor, codes: Tensor, random: Any, count: int) -> Tensor:
+    """Up to `count` different rows of the latents [n, D] of all processes, none a row of codes; the same in each process."""
+    total, before = _sizes(latents)
+    order = torch.from_numpy(random.permutation(total)).to(latents.device) - before
     rows, size = codes, count
     while len(rows) < len(codes) + count and len(order):
         places, order = order[:size], order[size:]
@@ -212,6 +266,19 @@ def _trained(quantizer: Any, codes: Tensor) -> list[nn.Parameter]:
     if isinstance(quantizer, VectorQuantize):
         return [quantizer._codebook.weight]
     return [parameter for parameter in quantizer.parameters() if is_codes(quantizer, parameter, codes)]
+
+
+def _check_policy(owner: str, policy: str, layer: Any, least: Any) -> str:
+    """A known policy that suits the rule of the layer, and the threshold."""
+    check.choice(owner, "policy", policy, POLICIES)
+    if policy == "count":
+        check.number(owner, "least", least, 0, above=True)
+        if not (isinstance(layer, VectorQuantize) and layer.rule.running_counts):
+            wanted = "a VectorQuantize whose rule has running counts for policy='count', as EMA"
+            raise check.fail(owner, "quantizer", wanted, getattr(layer, "rule", type(layer).__name__))
+    if policy == "oldest" and least != 1:
+        raise check.fail(owner, "least", "1 with policy='oldest', for which one hit is enough", least)
+    return policy
 
 
 def _check_parts(owner: str, quantizer: Any, optimizer: Any) -> None:

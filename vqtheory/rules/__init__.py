@@ -1,13 +1,35 @@
 """Rules: how a codebook moves after the latents. One file per rule, the rule's whole story."""
 
+from vqtheory.rules.affine import Affine
 from vqtheory.rules.base import Rule
 from vqtheory.rules.cosine import CosineVQ
 from vqtheory.rules.ema import EMA
+from vqtheory.rules.entropy import EntropyVQ
 from vqtheory.rules.nsvq import NSVQ
+from vqtheory.rules.reestimate import Reestimate
+from vqtheory.rules.replacement import Replacement
 from vqtheory.rules.simvq import SimVQ
+from vqtheory.rules.sinkhorn import Sinkhorn
 from vqtheory.rules.trained import TrainedVQ
 from vqtheory.rules.transport import Transport
 from vqtheory.rules.transvq import TransVQ
 from vqtheory.rules.vq import VQ
+from vqtheory.rules.wasserstein import Wasserstein
 
-__all__ = ["EMA", "NSVQ", "VQ", "CosineVQ", "Rule", "SimVQ", "TrainedVQ", "TransVQ", "Transport"]
+__all__ = [
+    "EMA",
+    "NSVQ",
+    "VQ",
+    "Affine",
+    "CosineVQ",
+    "EntropyVQ",
+    "Reestimate",
+    "Replacement",
+    "Rule",
+    "SimVQ",
+    "Sinkhorn",
+    "TrainedVQ",
+    "TransVQ",
+    "Transport",
+    "Wasserstein",
+]

@@ -54,6 +54,11 @@ class Rule(Configured, protocols.Rule[Any]):
         return ()
 
     @property
+    def assigns_nearest(self) -> bool:
+        """Whether a latent is won by the code nearest to it; hits and distortion are of the rule's own assignment."""
+        return True
+
+    @property
     def needs_displacement(self) -> bool:
         """Whether it needs to know how far each latent has moved by itself."""
         return False
@@ -62,6 +67,11 @@ class Rule(Configured, protocols.Rule[Any]):
     def places(self) -> tuple[str, ...]:
         """Names of the arrays [K, D] of its state that move where a code is moved; none where a map makes the codes."""
         return ("codes",)
+
+    @property
+    def running_counts(self) -> str:
+        """Name of the array [K] of its state that keeps running counts of hits; "" for a rule that keeps none."""
+        return ""
 
     @property
     def step_size(self) -> Any:
@@ -117,6 +127,11 @@ class Rule(Configured, protocols.Rule[Any]):
         """Latents [N, D] as the rule compares them with its codes."""
         return latents
 
+    def place(self, state: Any, rows: np.ndarray, codes: np.ndarray) -> Any:
+        """The state with the codes of these numbers put at `codes` [n, D], as new ones: what was known of them is gone."""
+        codes = declared(self, "project")(codes)
+        return state._replace(**{name: with_rows(getattr(state, name), rows, codes) for name in declared(self, "places")})
+
     def matched(self) -> Self:
         """The same from a matched start."""
         return self if self.start == "matched" else replace(self, start="matched")  # type: ignore[type-var]
@@ -145,6 +160,19 @@ def under(rule: protocols.Rule, optimizer: str | None, rate: Any, momentum: floa
     """`Rule.under`, of a rule too that says nothing of it."""
     method: Callable[..., Any] = getattr(type(rule), "under", Rule.under)
     return method(rule, optimizer, rate, momentum, weight_decay)
+
+
+def place(rule: protocols.Rule, state: Any, rows: np.ndarray, codes: np.ndarray) -> Any:
+    """`Rule.place`, of a rule too that says nothing of it."""
+    method: Callable[..., Any] = getattr(type(rule), "place", Rule.place)
+    return method(rule, state, rows, codes)
+
+
+def with_rows(values: np.ndarray, rows: np.ndarray, new: Any) -> np.ndarray:
+    """A copy of an array in which these rows are new."""
+    values = values.copy()
+    values[rows] = new
+    return values
 
 
 def projects(rule: protocols.Rule) -> bool:

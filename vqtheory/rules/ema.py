@@ -27,7 +27,7 @@ from vqtheory._base import check
 from vqtheory._kernels.cells import Tally, by_batch, find_all, info, link, new_chain, new_tally, sum_cells
 from vqtheory._kernels.jit import kernel
 from vqtheory.protocols import Batches, checked
-from vqtheory.rules.base import Rule, check_start, uniform_start
+from vqtheory.rules.base import Rule, check_start, uniform_start, with_rows
 
 
 @dataclass(frozen=True, repr=False)
@@ -70,6 +70,7 @@ class EMA(Rule):
     key: ClassVar[str] = "ema"
     memory: ClassVar[str] = "its counts"
     places: ClassVar[tuple[str, ...]] = ("codes", "means")
+    running_counts: ClassVar[str] = "counts"
 
     def __post_init__(self) -> None:
         self._keep(decay=schedules.validate("EMA", "decay", self.decay))
@@ -101,6 +102,11 @@ class EMA(Rule):
         if self.start == "published":
             codes = uniform_start(codes, seed, bound=np.sqrt(3 / codes.shape[1]))
         return EMAState(codes, np.int64(0), np.ones(len(codes), codes.dtype), codes if self.smoothing == 0 else codes.copy())
+
+    def place(self, state: EMAState, rows: np.ndarray, codes: np.ndarray) -> EMAState:
+        """With the count of a start: the latent that a code is put on weighs as much as one hit."""
+        state = super().place(state, rows, codes)
+        return state._replace(counts=with_rows(state.counts, rows, 1))
 
     def advance(self, state: EMAState, batches: Batches) -> tuple[EMAState, dict[str, np.ndarray]]:
         """T updates from batches.x [T, B, D]."""

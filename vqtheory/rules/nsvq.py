@@ -47,7 +47,7 @@ from vqtheory._kernels.cells import Tally, info, new_tally
 from vqtheory._kernels.tiles import lay, lift
 from vqtheory.protocols import Batches, checked
 from vqtheory.rules import _attraction, _normalised
-from vqtheory.rules.base import Rule, check_start, uniform_start
+from vqtheory.rules.base import Rule, check_start, uniform_start, with_rows
 
 _STRENGTH = {"normalised": 1e-3, "gaussian": 0.5, "softmax": 0.01, "propagate": 1.0}
 _OWN = {"step_size": 0.05, "bandwidth": 1.0}  # of the published forms
@@ -154,6 +154,11 @@ class NSVQ(Rule):
         return "its counts" if self.form == "normalised" else ""
 
     @property
+    def running_counts(self) -> str:
+        """The normalised form has them."""
+        return "counts" if self.form == "normalised" else ""
+
+    @property
     def needs_displacement(self) -> bool:
         """Only the propagate form needs to know how far the encoder moved each sample."""
         return self.form == "propagate"
@@ -175,6 +180,11 @@ class NSVQ(Rule):
         if self.form == "normalised":
             return AveragedState(codes, np.int64(0), np.ones(len(codes), codes.dtype))
         return NSVQState(codes, np.int64(0))
+
+    def place(self, state: Any, rows: np.ndarray, codes: np.ndarray) -> Any:
+        """With the counts of a start, in the normalised form."""
+        state = super().place(state, rows, codes)
+        return state._replace(counts=with_rows(state.counts, rows, 1)) if self.running_counts else state
 
     def advance(self, state: Any, batches: Batches) -> tuple[NSVQState | AveragedState, dict[str, np.ndarray]]:
         """T updates from batches.x [T, B, D]; `ValueError` if the propagate form gets no displacement."""

@@ -27,7 +27,7 @@ from vqtheory._base import check
 from vqtheory._kernels.cells import info, new_tally
 from vqtheory._kernels.jit import kernel
 from vqtheory.protocols import Batches, checked
-from vqtheory.rules.base import Rule, check_start, uniform_start
+from vqtheory.rules.base import Rule, check_start, uniform_start, with_rows
 from vqtheory.rules.maps import Flat, descend, find_gradient, place
 
 
@@ -106,6 +106,13 @@ class TrainedVQ(Rule):
         if optimizer == "sgd" or (optimizer == "adam" and not momentum):
             return TrainedVQ(rate, optimizer, momentum, weight_decay)
         return super().under(optimizer, rate, momentum, weight_decay)
+
+    def place(self, state: TrainedState, rows: np.ndarray, codes: np.ndarray) -> TrainedState:
+        """Without moments."""
+        state, shape = super().place(state, rows, codes), state.codes.shape
+        moments = {name: getattr(state, name) for name in ("first", "second") if getattr(state, name).size}
+        fresh: Any = {name: with_rows(moment.reshape(shape), rows, 0).ravel() for name, moment in moments.items()}
+        return state._replace(**fresh)
 
     def advance(self, state: TrainedState, batches: Batches) -> tuple[TrainedState, dict[str, np.ndarray]]:
         """T updates from batches.x [T, B, D]."""

@@ -19,8 +19,7 @@ leave in different directions from one place, as those that swap places: it goes
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -30,16 +29,12 @@ from vqtheory._base import check
 from vqtheory._kernels.cells import find_nearest
 from vqtheory._kernels.jit import kernel
 from vqtheory.protocols import AnyState, Batches, checked
-from vqtheory.rules.base import Rule, declared, projects
-
-
-def _inner(name: str) -> Any:
-    """What the rule inside declares under this name."""
-    return property(lambda self: declared(self.rule, name), doc=f"The {name} of the rule.")
+from vqtheory.rules.base import declared, projects
+from vqtheory.rules.wrapper import Wrapper, cut, summed
 
 
 @dataclass(frozen=True, repr=False)
-class Transport(Rule):
+class Transport(Wrapper):
     """Any rule with codes of its own, its codebook carried by the latents before each of its steps.
 
     The batch is the probe: where its latents are after the encoder's update is `x`, so the nearest ones are sought at
@@ -73,22 +68,11 @@ class Transport(Rule):
     rule: protocols.Rule
     neighbours: int = 1
 
-    needs_displacement: ClassVar[bool] = True
-    _positional: ClassVar[int] = 1
-
-    step_size, clock, optimizer, momentum, weight_decay = map(
-        _inner, ("step_size", "clock", "optimizer", "momentum", "weight_decay")
-    )
-    start, memory, places, project = map(_inner, ("start", "memory", "places", "project"))
+    needs_displacement: ClassVar[bool] = True  # type: ignore[misc]
+    in_layer: ClassVar[str] = "the rule inside, whose codes vqtheory.nn.Transport carries"
 
     def __post_init__(self) -> None:
-        for name in ("init", "advance"):
-            if isinstance(self.rule, type) or not callable(getattr(self.rule, name, None)):
-                raise check.fail("Transport", "rule", "a rule such as VQ(step_size=0.05)", self.rule)
-        if not self.places:
-            name = type(self.rule).__name__
-            wanted = f"one with codes of its own: those of {name} are the output of a map, and cannot be moved one by one"
-            raise check.fail("Transport", "rule", wanted, self.rule)
+        self._check_rule()
         if declared(self.rule, "needs_displacement"):
             raise check.fail("Transport", "rule", "one that does not pass displacements on by itself", self.rule)
         self._keep(neighbours=check.integer("Transport", "neighbours", self.neighbours))
@@ -101,18 +85,13 @@ class Transport(Rule):
 
     @property
     def equivariances(self) -> frozenset[str]:
-        """The rule's own; but scaling where it has lengths, which are no fields of this one."""
-        if self.start != "matched":
-            return frozenset()
-        return declared(self.rule, "equivariances") - ({"scaling"} if declared(self.rule, "lengths") else set())
+        """The rule's own."""
+        return self._equivariances_without()
 
     @property
     def tracks_translation(self) -> bool:
         """At any speed, if the rule itself does not know where the origin is."""
         return "translation" in declared(self.rule, "equivariances")
-
-    def matched(self) -> Transport:
-        return self if self.start == "matched" else replace(self, rule=replace(self.rule, start="matched"))  # type: ignore
 
     def init(self, codes: np.ndarray, seed: int = 0) -> Any:
         """The rule's own state that starts from codes [K, D]."""
@@ -125,9 +104,9 @@ class Transport(Rule):
         answers = []
         for t in range(len(x)):
             state = self._carried(state, x[t], moved[t], weight[t])
-            state, answer = self.rule.advance(state, Batches(x[t : t + 1], weight=weight[t : t + 1]))
+            state, answer = self.rule.advance(state, cut(Batches(x, weight=weight), slice(t, t + 1)))
             answers.append(answer)
-        return state, _joined(answers)
+        return state, summed(answers)
 
     def _displacement(self, batches: Batches) -> np.ndarray:
         """The samples' own moves [T, B, D]."""
@@ -153,19 +132,6 @@ class Transport(Rule):
         _follow(state.codes, before.T.copy(), moved, weight, weight.dtype.type(self.neighbours), moves)
         carried = {name: self.project(getattr(state, name) + moves) for name in self.places}
         return state._replace(**carried)  # type: ignore[attr-defined]
-
-
-def _joined(answers: Sequence[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    """What was counted in single updates, as of one call."""
-    *_, last = answers
-    joined = {"hits": np.sum([answer["hits"] for answer in answers], axis=0)}
-    if "last_hit" in last:
-        joined["last_hit"] = np.max([answer["last_hit"] for answer in answers], axis=0)
-    if "assignment" in last:
-        joined["assignment"] = last["assignment"]
-    if "distortion" in last:
-        joined["distortion"] = np.concatenate([answer["distortion"] for answer in answers])
-    return joined
 
 
 @kernel

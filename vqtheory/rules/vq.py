@@ -22,7 +22,7 @@ from vqtheory._kernels.cells import Tally, by_batch, find_all, find_nearest, inf
 from vqtheory._kernels.jit import kernel
 from vqtheory._kernels.product import BY_STEP, BY_WINS, Gains, follow, worthwhile
 from vqtheory.protocols import Batches, checked
-from vqtheory.rules.base import Rule, check_start, uniform_start
+from vqtheory.rules.base import Rule, check_start, uniform_start, with_rows
 from vqtheory.rules.trained import TrainedVQ
 
 
@@ -76,6 +76,11 @@ class VQ(Rule):
         if self.start == "published":
             codes = uniform_start(codes, seed, bound=1 / len(codes))
         return VQState(codes, np.int64(0), np.zeros(len(codes), np.int64))
+
+    def place(self, state: VQState, rows: np.ndarray, codes: np.ndarray) -> VQState:
+        """Without wins."""
+        state = super().place(state, rows, codes)
+        return state._replace(wins=with_rows(state.wins, rows, 0))
 
     def under(self, optimizer: str | None, rate: Any, momentum: float = 0.0, weight_decay: float = 0.0) -> Rule | None:
         """Adam, momentum and weight decay make it a `TrainedVQ`."""

@@ -15,6 +15,7 @@ from vqtheory.claims.laws import (
     mobilities,
     online_kmeans,
     potential,
+    remedies,
     stationary,
     straight_through,
     trained,
@@ -42,4 +43,5 @@ LAWS = (
     straight_through,
     trained,
     transport,
+    remedies,
 )

@@ -52,10 +52,14 @@ def scored(latents: Tensor, codes: Tensor) -> Iterator[tuple[Tensor, Tensor, Ten
     """Blocks of n latents: as they are, minus the centre, and |c|^2 - 2 x.c [K, n] of what is centred."""
     middle = centre(latents)
     lifted = _lifted(codes - middle)
-    size = max(_LEAST, _BLOCK.get(latents.device.type, _BLOCK_ELSEWHERE) // len(codes))
-    for part in latents.split(size) if len(latents) else ():
+    for part in latents.split(block_size(latents, codes)) if len(latents) else ():
         x = part - middle
         yield part, x, product(lifted, nn.functional.pad(x, (0, 1), value=1.0))
+
+
+def block_size(latents: Tensor, codes: Tensor) -> int:
+    """How many latents at a time are compared with all codes."""
+    return max(_LEAST, _BLOCK.get(latents.device.type, _BLOCK_ELSEWHERE) // len(codes))
 
 
 def centre(latents: Tensor) -> Tensor:

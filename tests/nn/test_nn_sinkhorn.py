@@ -1,0 +1,74 @@
+"""Balanced cells in the layer, beside what the table of all rules asks of it."""
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from torch.utils.checkpoint import checkpoint  # noqa: E402
+
+from vqtheory.nn import VectorQuantize  # noqa: E402
+from vqtheory.nn.ops.balance import balance  # noqa: E402
+from vqtheory.nn.ops.search import assign  # noqa: E402
+from vqtheory.rules import Sinkhorn  # noqa: E402
+
+BALANCED = Sinkhorn(rounds=300, tolerance=0.01)
+
+
+def latents(seed=0):
+    return torch.randn(1, 64, 2, generator=torch.Generator().manual_seed(seed))
+
+
+def layer(rule=BALANCED):
+    """Of 8 codes one is among the latents."""
+    made = VectorQuantize(2, 8, rule)
+    made.set_codebook(torch.tensor([[0.0, 0.0]] + [[9.0, 9.0 + k] for k in range(7)]))
+    return made
+
+
+def test_training_gives_equal_shares_and_evaluation_the_nearest_code():
+    model, z = layer(), latents()
+    hits = model(z).info.hits
+    assert model._codebook.imbalance <= 0.01
+    assert hits.min() >= 6
+    assert hits.max() <= 10
+    output = model.eval()(z)
+    assert output.info.hits.tolist() == [64, 0, 0, 0, 0, 0, 0, 0]
+    assert torch.equal(output.indices[0], assign(z[0], model.codebook))
+
+
+def test_a_pass_that_is_run_again_has_the_prices_that_it_began_with():
+    plain, again = layer(), layer()
+    for seed in range(2):
+        z = latents(seed)
+        for model, call in ((plain, plain), (again, lambda z: checkpoint(again, z, use_reentrant=False))):
+            model.zero_grad()
+            call(z.clone().requires_grad_()).loss.backward()
+        torch.testing.assert_close(again.codebook_parameters()[0].grad, plain.codebook_parameters()[0].grad)
+        assert torch.equal(again._codebook.prices, plain._codebook.prices)
+
+
+def test_held_codes_hold_their_prices_and_placed_codes_lose_them():
+    model = layer().requires_grad_(False)
+    model(latents())
+    assert not model._codebook.prices.any()
+    model.requires_grad_(True)
+    model(latents())
+    assert model._codebook.prices.all()
+    with torch.no_grad():
+        model._codebook.place(torch.tensor([2]), torch.zeros(1, 2))
+    assert (model._codebook.prices == 0).nonzero().ravel().tolist() == [2]
+
+
+def test_a_batch_that_is_not_balanced_is_said():
+    model = layer(Sinkhorn(rounds=1))
+    with pytest.warns(UserWarning, match=r"Sinkhorn\(rounds=1\) has not balanced a batch in 1 rounds"):
+        model(latents())
+    assert model._codebook.imbalance > 0.1
+
+
+def test_latents_that_are_not_kept_count_nowhere():
+    z, codes, keep = latents()[0], torch.randn(8, 2, generator=torch.Generator().manual_seed(1)), torch.arange(64) < 40
+    options = (codes, torch.zeros(8), 1.0, 50, 0.01)
+    masked, alone = balance(z, keep, *options), balance(z[:40], keep[:40], *options)
+    assert torch.equal(masked[0][:40], alone[0])
+    torch.testing.assert_close(masked[1], alone[1])
