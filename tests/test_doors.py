@@ -237,6 +237,15 @@ ROWS = {
     "rules.VQ": {"step_size": 0.05, "clock": "step", "start": "matched"},
     "rules.Transport": {"rule": rules.VQ(0.05), "neighbours": 1},
     "rules.CosineVQ": {"step_size": 0.05, "start": "matched"},
+    "rules.CVQ": {
+        "step_size": 0.05,
+        "decay": 0.9,
+        "anchors": "closest",
+        "similarity": "euclidean",
+        "temperature": 1.0,
+        "contrastive": 0.0,
+        "start": "matched",
+    },
     "rules.SimVQ": {"step_size": 0.05, "bias": True, "optimizer": "sgd", "start": "matched"},
     "rules.TrainedVQ": {
         "step_size": 0.05,
@@ -305,11 +314,29 @@ VARIANTS = [  # other ways through the same door
 METHODS = {
     **{
         f"{type(rule).__name__}.init": (rule.init, {"codes": CODES, "seed": 0})
-        for rule in (rules.VQ(), rules.EMA(), rules.NSVQ(), rules.CosineVQ(), MAP, rules.TrainedVQ(), rules.TransVQ(width=2))
+        for rule in (
+            rules.VQ(),
+            rules.EMA(),
+            rules.NSVQ(),
+            rules.CosineVQ(),
+            rules.CVQ(),
+            MAP,
+            rules.TrainedVQ(),
+            rules.TransVQ(width=2),
+        )
     },
     **{
         f"{type(rule).__name__}.advance": (rule.advance, {"state": rule.init(CODES), "batches": BATCHES})
-        for rule in (rules.VQ(), rules.EMA(), rules.NSVQ(), rules.CosineVQ(), MAP, rules.TrainedVQ(), rules.TransVQ(width=2))
+        for rule in (
+            rules.VQ(),
+            rules.EMA(),
+            rules.NSVQ(),
+            rules.CosineVQ(),
+            rules.CVQ(),
+            MAP,
+            rules.TrainedVQ(),
+            rules.TransVQ(width=2),
+        )
     },
     **{
         f"{type(stream).__name__}.{name}": (getattr(stream, name), row)

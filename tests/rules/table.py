@@ -6,7 +6,7 @@ A new rule is a row here, an entry in `twins.py` and a row of docs/rules.md.
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from vqtheory.rules import EMA, NSVQ, VQ, CosineVQ, Rule, SimVQ, TrainedVQ, Transport, TransVQ
+from vqtheory.rules import CVQ, EMA, NSVQ, VQ, CosineVQ, Rule, SimVQ, TrainedVQ, Transport, TransVQ
 from vqtheory.schedules import exponential, harmonic
 
 
@@ -15,6 +15,7 @@ class Row(NamedTuple):
 
     simulator: Sequence[Rule]  # between them they take every branch; the first is the plain one
     layer: Sequence[Rule] = ()  # for the layer in torch and for trainings; the first is the plain one
+    revives: bool = False  # codes come back by themselves, from any distance, within a few updates
     maps: Sequence[tuple[int, int, Rule]] = ()  # of a map rule: K, D and instances whose forward and backward have a twin
 
 
@@ -60,6 +61,15 @@ TABLE = [
     ),
     Row(
         [
+            CVQ(0.25, decay=0.5),
+            CVQ(0.25, decay=0.5, anchors="probabilistic"),
+            CVQ(0.25, decay=0.5, anchors="random", similarity="cosine"),
+        ],
+        layer=[CVQ(), CVQ(anchors="probabilistic")],
+        revives=True,
+    ),
+    Row(
+        [
             TrainedVQ(0.01),
             TrainedVQ(0.25, optimizer="sgd", momentum=0.5, start="published"),
             TrainedVQ(0.01, weight_decay=0.1),
@@ -79,3 +89,4 @@ LAYER = [rule for row in TABLE for rule in row.layer]
 PLAIN_LAYER = [row.layer[0] for row in TABLE if row.layer]
 UNDER_SGD = [rule for rule in RULES if rule.key and rule.start == "matched" and getattr(rule, "clock", "step") == "step"]
 WITH_ROWS = [row.layer[0] for row in TABLE if row.layer and not row.maps]  # the codes of a map have no rows
+STAY_DEAD = [row.layer[0] for row in TABLE if row.layer and not row.maps and not row.revives]

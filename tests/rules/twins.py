@@ -8,7 +8,8 @@ import math
 import numpy as np
 
 from vqtheory import Batches
-from vqtheory.rules import EMA, NSVQ, VQ, CosineVQ, SimVQ, TrainedVQ, Transport, TransVQ
+from vqtheory._kernels.draws import uniform
+from vqtheory.rules import CVQ, EMA, NSVQ, VQ, CosineVQ, SimVQ, TrainedVQ, Transport, TransVQ
 
 TWINS = {}  # of a class of rules: (rule, state, batches) -> fields of the state after the batches
 MAPS = {}  # of a class of map rules: (base, parameters) -> the map's output
@@ -261,6 +262,32 @@ def play_cosine(rule, state, batches):
     for t, (x, weight) in enumerate(zip(batches.x, batches.weight, strict=True)):
         codes = cosine(codes, x, at(rule.step_size, t), weight)
     return {"codes": codes}
+
+
+def anchor(rule, code, x, weight, fraction):
+    """The latent that a code moves to; the draw is the first at which the running sum exceeds its fraction."""
+    squared = ((x - code) ** 2).sum(axis=1)
+    if rule.anchors == "closest":
+        return x[np.argmin(np.where(weight > 0, squared, np.inf))]
+    similarity = -squared / (2 if rule.similarity == "cosine" else 1) / rule.temperature
+    shares = weight * (1 if rule.anchors == "random" else np.exp(similarity - similarity.max()))
+    return x[np.argmax(np.cumsum(shares) > fraction * shares.sum())]
+
+
+@twin_of(CVQ)
+def play_cvq(rule, state, batches):
+    """The step of the base rule, and by alpha of the way to the anchor."""
+    codes, shares, sphere = state.codes, state.shares, rule.similarity == "cosine"
+    for t, (x, weight) in enumerate(zip(batches.x, batches.weight, strict=True)):
+        x = rule.project(x)
+        won = np.bincount([nearest(sample, codes)[0] for sample in x], weight, minlength=len(codes))
+        shares = rule.decay * shares + (1 - rule.decay) * won / weight.sum()
+        alpha = np.exp(-10 * len(codes) * shares / (1 - rule.decay) - 1e-3)[:, None]
+        fractions = [uniform(int(state.key), int(state.step) + t, k) for k in range(len(codes))]
+        anchors = [anchor(rule, code, x, weight, fraction) for code, fraction in zip(codes, fractions, strict=True)]
+        codes = (cosine if sphere else vq)(codes, x, at(rule.step_size, t), weight)
+        codes = rule.project((1 - alpha) * codes + alpha * np.array(anchors))
+    return {"codes": codes, "shares": shares}
 
 
 def codes_of_map(rule, state, theta=None):
