@@ -6,7 +6,22 @@ A new rule is a row here, an entry in `twins.py` and a row of docs/rules.md.
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from vqtheory.rules import CVQ, EMA, NSVQ, VQ, CosineVQ, Rule, SimVQ, TrainedVQ, Transport, TransVQ
+from vqtheory.rules import (
+    CVQ,
+    EMA,
+    FSCL,
+    NSVQ,
+    SOM,
+    VQ,
+    Conscience,
+    CosineVQ,
+    NeuralGas,
+    Rule,
+    SimVQ,
+    TrainedVQ,
+    Transport,
+    TransVQ,
+)
 from vqtheory.schedules import exponential, harmonic
 
 
@@ -66,6 +81,26 @@ TABLE = [
             CVQ(0.25, decay=0.5, anchors="random", similarity="cosine"),
         ],
         layer=[CVQ(), CVQ(anchors="probabilistic")],
+        revives=True,
+    ),
+    Row(
+        [NeuralGas(0.25), NeuralGas(0.25, exponential(2.0, half_life=1))],
+        layer=[NeuralGas()],
+        revives=True,
+    ),
+    Row(
+        [SOM(0.25), SOM(0.25, exponential(2.0, half_life=1), neighbourhood="bubble")],
+        layer=[SOM()],
+        revives=True,
+    ),
+    Row(
+        [FSCL(0.25), FSCL(0.25, fairness=2.5, decay=0.5)],
+        layer=[FSCL()],
+        revives=True,
+    ),
+    Row(
+        [Conscience(0.25, decay=0.5)],
+        layer=[Conscience()],
         revives=True,
     ),
     Row(

@@ -33,7 +33,7 @@ import numpy as np
 from vqtheory import schedules
 from vqtheory._base import check
 from vqtheory._base.randomness import Purpose, generator
-from vqtheory._kernels.cells import Tally, by_batch, find_each, info, new_tally
+from vqtheory._kernels.cells import by_batch, find_each, info, new_tally
 from vqtheory._kernels.draws import draw
 from vqtheory._kernels.exponential import exponential
 from vqtheory._kernels.jit import kernel
