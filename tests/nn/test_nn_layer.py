@@ -20,7 +20,7 @@ from vqtheory.nn.ops import search  # noqa: E402
 from vqtheory.nn.ops.attraction import attract, propagate  # noqa: E402
 from vqtheory.nn.ops.averaging import kernel_sums  # noqa: E402
 from vqtheory.nn.ops.search import assign  # noqa: E402
-from vqtheory.rules import CVQ, EMA, NSVQ  # noqa: E402
+from vqtheory.rules import CVQ, EMA, FSCL, NSVQ, Conscience  # noqa: E402
 from vqtheory.rules.base import projects  # noqa: E402
 from vqtheory.rules.cvq import ANCHORS  # noqa: E402
 from vqtheory.schedules import exponential  # noqa: E402
@@ -243,6 +243,8 @@ OPERATORS = {
     "attract": (torch.ops.vqtheory.attract, (torch.tensor(-0.7), 0.3, True)),
     "propagate": (torch.ops.vqtheory.propagate, (latents(9, 4), torch.tensor(-0.7))),
     "draw": (torch.ops.vqtheory.draw, (-0.7, torch.linspace(0, 1, 9)[:8])),
+    "attract_by_rank": (torch.ops.vqtheory.attract_by_rank, (torch.tensor(0.7),)),
+    "assign_by_price": (torch.ops.vqtheory.assign_by_price, (torch.linspace(0.5, 1, 8),)),
     "contrast": (torch.ops.vqtheory.contrast, (False,)),
     "kernel_sums": (torch.ops.vqtheory.kernel_sums, (torch.arange(9) % 8, torch.tensor(0.7))),
 }
@@ -252,7 +254,7 @@ OPERATORS = {
 @pytest.mark.parametrize("name", OPERATORS)
 def test_operators_are_what_a_compiler_takes_them_for(name):
     operator, options = OPERATORS[name]
-    kept = [] if name == "assign" else [KEEP]
+    kept = [] if name.startswith("assign") else [KEEP]
     torch.library.opcheck(operator, (latents(9, 4), *kept, latents(8, 4, seed=1), *options))
 
 
@@ -448,6 +450,7 @@ class TestUse:
 
 
 IN_PROCESSES = [EMA(), NSVQ(), SOFTMAX, *(CVQ(anchors=anchors, temperature=0.5) for anchors in ANCHORS)]
+IN_PROCESSES += [FSCL(), Conscience()]
 
 
 def test_two_processes_equal_one_with_the_joined_batch(tmp_path):

@@ -21,6 +21,9 @@ from vqtheory.protocols import State
 class PricedCodebook(Codebook):
     """Codes that are parameters, and what each has won: `won` [K], counts or shares, the last field of the rule's state.
 
+    The codebook loss and the commitment are taken at the code that a latent goes to, however far away it is, so that the
+    commitment pulls latents to codes that are not the nearest ones: give it less weight than beside plain VQ.
+
     A pass that is run once more by activation checkpointing takes what was won before it.
     """
 

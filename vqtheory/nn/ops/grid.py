@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from vqtheory.nn.ops.attraction import _count
-from vqtheory.nn.ops.search import centre
+from vqtheory.nn.ops.search import _BLOCK, _BLOCK_ELSEWHERE, centre
 
 
 def attract_on_grid(
@@ -42,10 +42,13 @@ def _attract_on_grid(
 def _spread(sums: Tensor, sides: tuple[int, int], fall: Tensor) -> Tensor:
     """sum_j h(g_k - g_j) sums_j, [K, F]."""
     rows, columns = sides
-    along_rows, along_columns = _matrix(rows, fall), _matrix(columns, fall)
-    return torch.einsum("ab,bcf,cd->adf", along_rows, sums.reshape(rows, columns, -1), along_columns).flatten(0, 1)
+    sums = _along(sums.reshape(rows, -1), fall).reshape(rows, columns, -1)
+    return _along(sums.transpose(0, 1).reshape(columns, -1), fall).reshape(columns, rows, -1).transpose(0, 1).flatten(0, 1)
 
 
-def _matrix(side: int, fall: Tensor) -> Tensor:
-    places = torch.arange(side, device=fall.device)
-    return fall[(places[:, None] - places).abs()]
+def _along(values: Tensor, fall: Tensor) -> Tensor:
+    """sum_j fall(|i - j|) values_j, [side, F], by blocks of i."""
+    side = len(values)
+    falls = torch.cat([fall[1:side].flip(0), fall[:side]]).unfold(0, side, 1)  # of i = side - 1 first
+    size = max(1, _BLOCK.get(values.device.type, _BLOCK_ELSEWHERE) // side)
+    return torch.cat([part @ values for part in falls.split(size)]).flip(0)
