@@ -10,8 +10,9 @@ has the decay 1 - 2/K, which moves a code of average mass as far, and SimVQ with
 has twice the trace, the step size 1. NSVQ's bandwidth is the spread of the cloud, s sqrt(D), for as long as
 the encoder drifts, and is then halved 30 times. TransVQ is trained by Adam, whose steps are no step sizes
 of that kind: 4e-3 is the best of 5e-4, 1e-3, 2e-3 and 4e-3 at the speeds below 0.03, and falls after the
-drift. The neighbourhoods of neural gas and of the SOM, and the bias of the conscience, shrink with the bandwidth, and neural gas
-and the SOM have half the step, since all latents move each of their codes. A map is given the mean and the spread of the other rules' first codes, not the codes themselves.
+drift. The neighbourhoods of neural gas and of the SOM, and the bias of the conscience, shrink with the
+bandwidth, and neural gas and the SOM have half the step, since all latents move each of their codes. A map
+is given the mean and the spread of the other rules' first codes, not the codes themselves.
 CosineVQ sees directions only: its codes and its distortion are on the unit sphere, and it has no ratio to
 the best Lloyd run.
 

@@ -25,6 +25,7 @@ latents it has a pool that is filled in turn; and it moves codes in evaluation t
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
@@ -129,9 +130,10 @@ class CVQ(Rule):
         limits = np.finfo(np.float32)
         return -1 / float(np.clip((1 + self.on_sphere) * self.temperature, limits.tiny, limits.max / 1024))
 
-    def project(self, latents: np.ndarray) -> np.ndarray:
-        """Latents [..., D] as the rule compares them with its codes: with the cosine, on the unit sphere."""
-        return CosineVQ.project(self, latents) if self.on_sphere else latents  # type: ignore[arg-type]
+    @property
+    def project(self) -> Callable[[np.ndarray], np.ndarray]:
+        """What takes latents [..., D] to where the rule compares them with its codes: with the cosine, the unit sphere."""
+        return CosineVQ().project if self.on_sphere else super().project
 
     def init(self, codes: np.ndarray, seed: int = 0) -> CVQState:
         """The state that starts from codes [K, D], or from their directions; `seed` is of the draws too."""
