@@ -99,8 +99,8 @@ def of_fscl(fairness: float) -> float:
 
 @claim(
     key="magnification-of-neural-gas",
-    statement="Neural gas with a range of 1/2 has 20 codes as dense as the density of the latents to the power 1/3, within 5 %, "
-    "in one dimension (exponent over it)",
+    statement="Neural gas with a range of 1/2 has 20 codes as dense as the density of the latents to the power 1/3, in one "
+    "dimension, within 5 % (exponent over it)",
     source="Martinetz, Berkovich & Schulten 1993",
     law=LAW,
     strength="tolerance",
