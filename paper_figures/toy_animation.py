@@ -1,7 +1,8 @@
-"""The toy as an animation: four rules follow the same translating encoder."""
+"""The toy as an animation: the rules follow the same translating encoder."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,12 +19,18 @@ LIMITS = {"xlim": (-4.0, 11.0), "ylim": (-4.0, 4.0)}
 
 
 def draw(table: pl.DataFrame) -> Callable[[Path], None]:
-    """Four panels, a frame for each second record."""
+    """A panel for each rule, a frame for each second record."""
     steps, rules = sorted(table["step"].unique().to_list())[::2], in_order(table["rule"])
-    figure, grid = plt.subplots(2, 2, figsize=(7, 4.4), sharex=True, sharey=True, layout="constrained")
+    columns = math.ceil(math.sqrt(len(rules)))
+    rows = math.ceil(len(rules) / columns)
+    size = (3.5 * columns, 2.2 * rows)
+    figure, grid = plt.subplots(rows, columns, figsize=size, sharex=True, sharey=True, squeeze=False, layout="constrained")
+    panels = grid.ravel()[: len(rules)]
+    for axes in grid.ravel()[len(rules) :]:
+        axes.set_axis_off()
 
     def frame(step: int) -> list:
-        for axes, rule in zip(grid.flat, rules, strict=True):
+        for axes, rule in zip(panels, rules, strict=True):
             axes.clear()
             draw_panel(axes, *moment(table, rule, "translating", 4.0, step))
             axes.set(title=rule, **LIMITS)
