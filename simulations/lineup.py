@@ -40,10 +40,10 @@ LINEUP = {
     "SimVQ without bias": Entry("SimVQ", "#c994c7", "--"),
     "CosineVQ": Entry("CosineVQ", "#636363"),
     "CVQ": Entry("CVQ", "#17becf"),
-    "NeuralGas": Entry("neighbourhood", "#b5a000"),
-    "SOM": Entry("neighbourhood", "#8c6d31", "--"),
-    "FSCL": Entry("conscience", "#e377c2"),
-    "Conscience": Entry("conscience", "#7f2f6b", "--"),
+    "NeuralGas": Entry("NeuralGas", "#b5a000"),
+    "SOM": Entry("NeuralGas", "#8c6d31", "--"),
+    "FSCL": Entry("FSCL", "#e377c2"),
+    "Conscience": Entry("FSCL", "#7f2f6b", "--"),
 }
 
 
