@@ -1,4 +1,4 @@
-"""Phase diagrams: the share of codes alive after a drift, over its speed and the size of the codebook, for eight rules."""
+"""Phase diagrams: the share of codes alive after a drift, over its speed and the size of the codebook, rule by rule."""
 
 from __future__ import annotations
 

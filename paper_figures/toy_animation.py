@@ -1,4 +1,4 @@
-"""The toy as an animation: four rules follow the same translating encoder."""
+"""The toy as an animation: the rules follow the same translating encoder."""
 
 from __future__ import annotations
 

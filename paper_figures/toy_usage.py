@@ -31,7 +31,7 @@ def draw(table: pl.DataFrame) -> Callable[[Path], None]:
         axes.set_title(drift)
     for axes in grid[-1]:
         axes.set_xlabel(f"updates of batch {BATCH}")
-    grid[0, 0].legend(loc="lower right")
+    grid[0, -1].legend(loc="lower right", ncols=2)  # the panel with the most room
     figure.suptitle("Drift in the shaded third: the median of all seeds, and their range")
     return lambda path: figure.savefig(path)
 

@@ -23,7 +23,8 @@ excess down as 1/t.
 
 Rules take the same codes to start from and steps that move a code of average mass as far: EMA has the
 decay 1 - eta_t / K, and SimVQ with bias, whose tangent kernel has twice the trace, half the step.
-NSVQ's bandwidth starts at the spread of the cloud and shrinks as 1/t. A stationary encoder has no
+NSVQ's bandwidth starts at the spread of the cloud and shrinks as 1/t, and so do the ranges of neural gas and of the SOM and
+the bias of the conscience; CVQ and FSCL keep what takes them beside k-means. A stationary encoder has no
 drift to be passed on, and NSVQ's propagate form is VQ to the bit. TransVQ is trained by Adam, which
 does not slow down by itself: its steps fall as 1/t too. CosineVQ knows directions only; it is run on
 patches, and measured on the unit sphere: its centroids are directions of means, its optimum is the
@@ -46,7 +47,7 @@ from simulations.lineup import LINEUP, in_order
 from simulations.tables import run_all
 from vqtheory.protocols import Rule
 from vqtheory.reference.density import Density
-from vqtheory.rules import EMA, NSVQ, VQ, CosineVQ, SimVQ, TransVQ
+from vqtheory.rules import CVQ, EMA, FSCL, NSVQ, SOM, VQ, Conscience, CosineVQ, NeuralGas, SimVQ, TransVQ
 from vqtheory.rules.base import projects
 from vqtheory.schedules import harmonic
 from vqtheory.streams import Distribution, Gaussian, Latents, Patches, Stream, Uniform
@@ -134,6 +135,11 @@ def rules(name: str) -> dict[str, Rule]:
         "NSVQ gaussian": NSVQ(step, bandwidth),
         "NSVQ softmax": NSVQ(step, bandwidth, form="softmax"),
         "NSVQ propagate": NSVQ(step, bandwidth, form="propagate"),
+        "CVQ": CVQ(step),
+        "NeuralGas": NeuralGas(half, harmonic(4.0, 100)),
+        "SOM": SOM(half, harmonic(2.0, 100)),
+        "FSCL": FSCL(step),
+        "Conscience": Conscience(step, harmonic(spread(name), 100)),
         "TransVQ": TransVQ(harmonic(3e-3, 1000), width=64),
         "SimVQ": SimVQ(half),
         "SimVQ without bias": SimVQ(step, bias=False),

@@ -10,7 +10,9 @@ has the decay 1 - 2/K, which moves a code of average mass as far, and SimVQ with
 has twice the trace, the step size 1. NSVQ's bandwidth is the spread of the cloud, s sqrt(D), for as long as
 the encoder drifts, and is then halved 30 times. TransVQ is trained by Adam, whose steps are no step sizes
 of that kind: 4e-3 is the best of 5e-4, 1e-3, 2e-3 and 4e-3 at the speeds below 0.03, and falls after the
-drift. A map is given the mean and the spread of the other rules' first codes, not the codes themselves.
+drift. The neighbourhoods of neural gas and of the SOM, and the bias of the conscience, shrink with the
+bandwidth, and neural gas and the SOM have half the step, since all latents move each of their codes. A map
+is given the mean and the spread of the other rules' first codes, not the codes themselves.
 CosineVQ sees directions only: its codes and its distortion are on the unit sphere, and it has no ratio to
 the best Lloyd run.
 
@@ -37,7 +39,20 @@ import vqtheory as vq
 from simulations.lineup import in_order
 from simulations.tables import run_all
 from vqtheory.protocols import Rule
-from vqtheory.rules import EMA, NSVQ, VQ, CosineVQ, SimVQ, Transport, TransVQ
+from vqtheory.rules import (
+    CVQ,
+    EMA,
+    FSCL,
+    NSVQ,
+    SOM,
+    VQ,
+    Conscience,
+    CosineVQ,
+    NeuralGas,
+    SimVQ,
+    Transport,
+    TransVQ,
+)
 from vqtheory.rules.base import projects
 from vqtheory.schedules import exponential
 from vqtheory.streams import Patches, Scaling, Stream, Translation
@@ -94,6 +109,7 @@ def motion(drift: str, speed: float, steps: int) -> Translation | Scaling:
 def rules(steps: int) -> dict[str, Rule]:
     """The rules, with what shrinks after the drift made to."""
     begin, rest = drifting(steps), steps - drifting(steps)
+    ranks = exponential(CODES / 4, half_life=rest / 30, begin=begin)
     bandwidth = exponential(spread() * math.sqrt(Patches().dim), half_life=rest / 30, begin=begin)
     return {
         "VQ": VQ(STEP_SIZE),
@@ -107,6 +123,11 @@ def rules(steps: int) -> dict[str, Rule]:
         "SimVQ": SimVQ(STEP_SIZE / 2),
         "SimVQ without bias": SimVQ(STEP_SIZE, bias=False),
         "CosineVQ": CosineVQ(STEP_SIZE),
+        "CVQ": CVQ(STEP_SIZE),
+        "NeuralGas": NeuralGas(STEP_SIZE / 2, ranks),
+        "SOM": SOM(STEP_SIZE / 2, exponential(2.0, half_life=rest / 30, begin=begin), grid=(8, 8)),
+        "FSCL": FSCL(STEP_SIZE, decay=0.99),
+        "Conscience": Conscience(STEP_SIZE, bias=exponential(spread(), half_life=rest / 30, begin=begin)),
     }
 
 

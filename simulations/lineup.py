@@ -46,6 +46,11 @@ LINEUP = {
     "CosineVQ": Entry("CosineVQ", "#636363"),
     "FSQ": Entry("FSQ", "#17a2a2"),
     "LFQ": Entry("FSQ", "#7fc8c8", "--"),
+    "CVQ": Entry("CVQ", "#17becf"),
+    "NeuralGas": Entry("NeuralGas", "#b5a000"),
+    "SOM": Entry("NeuralGas", "#8c6d31", "--"),
+    "FSCL": Entry("FSCL", "#e377c2"),
+    "Conscience": Entry("FSCL", "#7f2f6b", "--"),
 }
 
 

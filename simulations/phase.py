@@ -1,4 +1,4 @@
-"""When a codebook collapses: usage over the number of codes and the speed of the drift, for eight rules.
+"""When a codebook collapses: usage over the number of codes and the speed of the drift, rule by rule.
 
 A uniform cloud in one dimension moves by three of its widths, the codes starting where they are best for it at rest. A
 code is alive at the end if its cell has at least the mass of one in 200 K latents. NSVQ's kernels carry codes behind
@@ -23,7 +23,20 @@ from simulations.tables import run_all
 from vqtheory.claims.laws.collapse import living
 from vqtheory.claims.laws.stationary import optimum
 from vqtheory.protocols import Rule
-from vqtheory.rules import EMA, NSVQ, VQ, SimVQ, TrainedVQ, Transport, TransVQ
+from vqtheory.rules import (
+    CVQ,
+    EMA,
+    FSCL,
+    NSVQ,
+    SOM,
+    VQ,
+    Conscience,
+    NeuralGas,
+    SimVQ,
+    TrainedVQ,
+    Transport,
+    TransVQ,
+)
 from vqtheory.schedules import exponential
 from vqtheory.simulation.follow import follow
 from vqtheory.streams import Stream, Translation, Uniform
@@ -51,6 +64,11 @@ def narrowing(drifting: int) -> NSVQ:
     return NSVQ(RATE, bandwidth=exponential(BANDWIDTH, half_life=RECOVERY / 10, begin=drifting))
 
 
+def shrinking(start: float, drifting: int) -> exponential:
+    """A neighbourhood or a bias that shrinks after the drift."""
+    return exponential(start, half_life=RECOVERY / 10, begin=drifting)
+
+
 def held_or_captured(num_codes: np.ndarray) -> np.ndarray:
     """NSVQ keeps the codes that plain VQ keeps, and those that its kernel captures."""
     return np.maximum(critical_speed(num_codes, RATE), capture_speed(RATE, BANDWIDTH, source=Uniform(dim=1)))
@@ -75,6 +93,11 @@ CASES = {
     "NSVQ gaussian": Case(narrowing, (-4.5, -1.5), held_or_captured, recovery=RECOVERY),
     "TransVQ": Case(lambda _: TransVQ(MAP_RATE, width=16), (-4.5, -1.5)),
     "SimVQ": Case(lambda _: SimVQ(MAP_RATE, optimizer="adam"), (-4.5, -1.5)),
+    "CVQ": Case(lambda _: CVQ(RATE), (-4.5, -1.5)),
+    "NeuralGas": Case(lambda drifting: NeuralGas(RATE, shrinking(4.0, drifting)), (-4.5, -1.5), recovery=RECOVERY),
+    "SOM": Case(lambda drifting: SOM(RATE, shrinking(2.0, drifting)), (-4.5, -1.5), recovery=RECOVERY),
+    "FSCL": Case(lambda _: FSCL(RATE, decay=0.99), (-4.5, -1.5)),
+    "Conscience": Case(lambda _: Conscience(RATE, bias=0.3), (-4.5, -1.5)),
 }
 
 

@@ -19,7 +19,7 @@ import vqtheory as vq
 from simulations.lineup import in_order
 from simulations.tables import run_all
 from vqtheory.protocols import Rule
-from vqtheory.rules import EMA, NSVQ, VQ, Transport, TransVQ
+from vqtheory.rules import CVQ, EMA, FSCL, NSVQ, SOM, VQ, Conscience, NeuralGas, Transport, TransVQ
 from vqtheory.schedules import exponential
 from vqtheory.streams import Latents, Scaling, Stream, Translation
 
@@ -54,6 +54,11 @@ def rules(step_size: float, drifting: int = DRIFTING, steps: int = STEPS) -> dic
         "VQ with transport": Transport(VQ(step_size)),
         "NSVQ": NSVQ(),
         "NSVQ gaussian": NSVQ(step_size, bandwidth=exponential(2.0, half_life=half_life, begin=drifting)),
+        "CVQ": CVQ(step_size, decay=0.9),
+        "NeuralGas": NeuralGas(step_size / 4, exponential(4.0, half_life=half_life, begin=drifting)),
+        "SOM": SOM(step_size / 4, exponential(1.0, half_life=half_life, begin=drifting), grid=(4, 4)),
+        "FSCL": FSCL(step_size, decay=0.9),
+        "Conscience": Conscience(step_size, exponential(2.0, half_life=half_life, begin=drifting), decay=0.9),
         "TransVQ": TransVQ(exponential(5e-4 * step_size, half_life=2.5 * half_life, begin=drifting)),
     }
 

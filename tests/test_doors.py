@@ -243,6 +243,19 @@ ROWS = {
     "rules.Affine": {"rule": rules.VQ(0.05), "per": "covariance", "decay": 0.9},
     "rules.Sinkhorn": {"step_size": 0.05, "temperature": 1.0, "rounds": 3, "tolerance": 0.1, "start": "matched"},
     "rules.CosineVQ": {"step_size": 0.05, "start": "matched"},
+    "rules.CVQ": {
+        "step_size": 0.05,
+        "decay": 0.9,
+        "anchors": "closest",
+        "similarity": "euclidean",
+        "temperature": 1.0,
+        "contrastive": 0.0,
+        "start": "matched",
+    },
+    "rules.NeuralGas": {"step_size": 0.05, "range": 1.0, "start": "matched"},
+    "rules.SOM": {"step_size": 0.05, "range": 1.0, "grid": [1, 2], "neighbourhood": "gaussian", "start": "matched"},
+    "rules.FSCL": {"step_size": 0.05, "fairness": 1.0, "decay": 1.0, "start": "matched"},
+    "rules.Conscience": {"step_size": 0.05, "bias": 1.0, "decay": 0.9, "start": "matched"},
     "rules.SimVQ": {"step_size": 0.05, "bias": True, "optimizer": "sgd", "start": "matched"},
     "rules.TrainedVQ": {
         "step_size": 0.05,
@@ -308,14 +321,25 @@ VARIANTS = [  # other ways through the same door
         if not (row and isinstance(rule, rules.NSVQ))
     ),
 ]
+EVERY_RULE = (
+    rules.VQ(),
+    rules.EMA(),
+    rules.NSVQ(),
+    rules.CosineVQ(),
+    rules.CVQ(),
+    rules.NeuralGas(),
+    rules.SOM(),
+    rules.FSCL(),
+    rules.Conscience(),
+    MAP,
+    rules.TrainedVQ(),
+    rules.TransVQ(width=2),
+)
 METHODS = {
-    **{
-        f"{type(rule).__name__}.init": (rule.init, {"codes": CODES, "seed": 0})
-        for rule in (rules.VQ(), rules.EMA(), rules.NSVQ(), rules.CosineVQ(), MAP, rules.TrainedVQ(), rules.TransVQ(width=2))
-    },
+    **{f"{type(rule).__name__}.init": (rule.init, {"codes": CODES, "seed": 0}) for rule in EVERY_RULE},
     **{
         f"{type(rule).__name__}.advance": (rule.advance, {"state": rule.init(CODES), "batches": BATCHES})
-        for rule in (rules.VQ(), rules.EMA(), rules.NSVQ(), rules.CosineVQ(), MAP, rules.TrainedVQ(), rules.TransVQ(width=2))
+        for rule in EVERY_RULE
     },
     **{
         f"{type(stream).__name__}.{name}": (getattr(stream, name), row)

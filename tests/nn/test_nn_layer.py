@@ -20,8 +20,9 @@ from vqtheory.nn.ops import search  # noqa: E402
 from vqtheory.nn.ops.attraction import attract, propagate  # noqa: E402
 from vqtheory.nn.ops.averaging import kernel_sums  # noqa: E402
 from vqtheory.nn.ops.search import assign  # noqa: E402
-from vqtheory.rules import NSVQ  # noqa: E402
+from vqtheory.rules import CVQ, EMA, FSCL, NSVQ, Conscience, Sinkhorn  # noqa: E402
 from vqtheory.rules.base import projects  # noqa: E402
+from vqtheory.rules.cvq import ANCHORS  # noqa: E402
 from vqtheory.schedules import exponential  # noqa: E402
 
 
@@ -241,6 +242,10 @@ OPERATORS = {
     "assign": (torch.ops.vqtheory.assign, ()),
     "attract": (torch.ops.vqtheory.attract, (torch.tensor(-0.7), 0.3, True)),
     "propagate": (torch.ops.vqtheory.propagate, (latents(9, 4), torch.tensor(-0.7))),
+    "draw": (torch.ops.vqtheory.draw, (-0.7, torch.linspace(0, 1, 9)[:8])),
+    "attract_by_rank": (torch.ops.vqtheory.attract_by_rank, (torch.tensor(0.7),)),
+    "assign_by_price": (torch.ops.vqtheory.assign_by_price, (torch.linspace(0.5, 1, 8),)),
+    "contrast": (torch.ops.vqtheory.contrast, (False,)),
     "kernel_sums": (torch.ops.vqtheory.kernel_sums, (torch.arange(9) % 8, torch.tensor(0.7))),
 }
 
@@ -249,7 +254,7 @@ OPERATORS = {
 @pytest.mark.parametrize("name", OPERATORS)
 def test_operators_are_what_a_compiler_takes_them_for(name):
     operator, options = OPERATORS[name]
-    kept = [] if name == "assign" else [KEEP]
+    kept = [] if name.startswith("assign") else [KEEP]
     torch.library.opcheck(operator, (latents(9, 4), *kept, latents(8, 4, seed=1), *options))
 
 
@@ -444,15 +449,22 @@ class TestUse:
         torch.testing.assert_close(gradients[1], 0.1 * gradients[0])
 
 
+IN_PROCESSES = [EMA(), NSVQ(), SOFTMAX, *(CVQ(anchors=anchors, temperature=0.5) for anchors in ANCHORS)]
+IN_PROCESSES += [FSCL(), Conscience(), Sinkhorn()]
+
+
 def test_two_processes_equal_one_with_the_joined_batch(tmp_path):
     """EMA's statistics are added up, and gradients averaged, over two gloo processes; codes and starts are shared."""
-    script = """
+    script = f"""
+        rules = {list(map(repr, IN_PROCESSES))!r}
+    """
+    script += """
         from torch.nn.parallel import DistributedDataParallel
         from vqtheory.nn import VectorQuantize
-        from vqtheory.rules import NSVQ
+        from vqtheory._base.config import parse
         z = torch.randn(4, 40, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-        for name, rule in {"ema": "ema", "nsvq": "nsvq", "sinkhorn": "sinkhorn", "softmax": NSVQ(form="softmax")}.items():
-            model = VectorQuantize(4, 8, rule).double()
+        for name, rule in enumerate(rules):
+            model = VectorQuantize(4, 8, parse(rule)).double()
             model.initialize(z[0])
             trained = [p for p in model.parameters() if p.requires_grad]
             ddp = DistributedDataParallel(model) if world > 1 and trained else model
@@ -484,9 +496,9 @@ def test_two_processes_equal_one_with_the_joined_batch(tmp_path):
             assert torch.equal(first, layer.codebook)
     """
     together(script, tmp_path, (0, 1), (0, 2), (1, 2))
-    for rule in ("ema", "nsvq", "sinkhorn", "softmax"):
-        one, two = (torch.load(tmp_path / f"{rule}-{world}.pt", weights_only=True) for world in (1, 2))
-        torch.testing.assert_close(one, two, rtol=0, atol=1e-12)
+    for name, rule in enumerate(IN_PROCESSES):
+        one, two = (torch.load(tmp_path / f"{name}-{world}.pt", weights_only=True) for world in (1, 2))
+        torch.testing.assert_close(one, two, rtol=0, atol=1e-12, msg=repr(rule))
 
 
 REFUSED = [

@@ -25,7 +25,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:The codebook of .* codes starts on"),  # of a few latents
     pytest.mark.filterwarnings("ignore:Replacement has at least"),  # in small batches
 ]
-NEAREST = [rule for rule in table.WITH_ROWS if rule.assigns_nearest]  # a price brings codes to life by itself
 ALIVE, DEAD = slice(0, 3), slice(3, 8)
 
 
@@ -54,7 +53,7 @@ def update(layer, optimizer, seed=0):
 
 
 class TestWhatItDoes:
-    @pytest.mark.parametrize("rule", NEAREST, ids=repr)
+    @pytest.mark.parametrize("rule", table.STAY_DEAD, ids=repr)
     def test_dead_codes_come_to_life_on_latents_of_the_batch(self, rule):
         layer, optimizer = collapsed(rule)
         replacement = Replacement(layer, optimizer, every=3)
@@ -69,7 +68,7 @@ class TestWhatItDoes:
         assert not torch.allclose(layer.codebook[DEAD], dead)
         assert (update(layer, optimizer, 2).info.hits[DEAD] > 0).all()
 
-    @pytest.mark.parametrize("rule", NEAREST, ids=repr)
+    @pytest.mark.parametrize("rule", table.STAY_DEAD, ids=repr)
     def test_without_it_they_stay_dead(self, rule):
         layer, optimizer = collapsed(rule)
         for seed in range(20):

@@ -27,6 +27,7 @@ from vqtheory.assign import nearest  # noqa: E402
 from vqtheory.cli import app  # noqa: E402
 from vqtheory.diagnosis.recording import Recording  # noqa: E402
 from vqtheory.nn import VectorQuantize, compare, evaluate, resume, step_size, train  # noqa: E402
+from vqtheory.nn.codebooks import RULES  # noqa: E402
 from vqtheory.nn.models.vqvae import VQVAE  # noqa: E402
 from vqtheory.nn.training.config import TrainingConfig  # noqa: E402
 from vqtheory.nn.training.recorder import Recorder, recorded  # noqa: E402
@@ -552,7 +553,10 @@ REFUSED = [
     ({"clip": 0}, "The 'clip' parameter of train must be a number > 0. Got 0."),
     ({"amp": "yes"}, "The 'amp' parameter of train must be True or False. Got 'yes'."),
     ({"size": 18}, "The 'size' parameter of train must be a multiple of 4, by which the model 'small' divides. Got 18."),
-    ({"rule": "vqq"}, "Got 'vqq' (known: cosine, ema, nsvq, simvq, transvq, vq; did you mean 'vq'?)."),
+    (
+        {"rule": "vqq"},
+        f"Got 'vqq' (known: {', '.join(sorted(RULES))}; did you mean 'vq'?).",
+    ),
     ({"rule": "Uniform(dim=1)"}, "The 'rule' parameter of VectorQuantize must be one of"),
     ({"model": "large"}, "The 'model' parameter of train must be one of the known names. Got 'large'"),
     ({"batch_size": 46}, "The 'batch_size' parameter of train must be at most 45, the images to train on. Got 46."),

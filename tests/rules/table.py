@@ -7,12 +7,17 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from vqtheory.rules import (
+    CVQ,
     EMA,
+    FSCL,
     NSVQ,
+    SOM,
     VQ,
     Affine,
+    Conscience,
     CosineVQ,
     EntropyVQ,
+    NeuralGas,
     Reestimate,
     Replacement,
     Rule,
@@ -31,6 +36,7 @@ class Row(NamedTuple):
 
     simulator: Sequence[Rule]  # between them they take every branch; the first is the plain one
     layer: Sequence[Rule] = ()  # for the layer in torch and for trainings; the first is the plain one
+    revives: bool = False  # codes come back by themselves, from any distance, within a few updates
     maps: Sequence[tuple[int, int, Rule]] = ()  # of a map rule: K, D and instances whose forward and backward have a twin
 
 
@@ -77,6 +83,36 @@ TABLE = [
     Row(
         [Sinkhorn(0.25)],
         layer=[Sinkhorn(rounds=2)],
+        revives=True,
+    ),
+    Row(
+        [
+            CVQ(0.25, decay=0.5),
+            CVQ(0.25, decay=0.5, anchors="probabilistic"),
+            CVQ(0.25, decay=0.5, anchors="random", similarity="cosine"),
+        ],
+        layer=[CVQ(), CVQ(anchors="probabilistic")],
+        revives=True,
+    ),
+    Row(
+        [NeuralGas(0.25), NeuralGas(0.25, exponential(2.0, half_life=1))],
+        layer=[NeuralGas()],
+        revives=True,
+    ),
+    Row(
+        [SOM(0.25), SOM(0.25, exponential(2.0, half_life=1), neighbourhood="bubble")],
+        layer=[SOM()],
+        revives=True,
+    ),
+    Row(
+        [FSCL(0.25), FSCL(0.25, fairness=2.5, decay=0.5)],
+        layer=[FSCL(fairness=0.1)],  # at 1 a model trains, and its commitment loss grows
+        revives=True,
+    ),
+    Row(
+        [Conscience(0.25, decay=0.5)],
+        layer=[Conscience()],
+        revives=True,
     ),
     Row(
         [
@@ -114,3 +150,4 @@ LAYER = [rule for row in TABLE for rule in row.layer]
 PLAIN_LAYER = [row.layer[0] for row in TABLE if row.layer]
 UNDER_SGD = [rule for rule in RULES if rule.key and rule.start == "matched" and getattr(rule, "clock", "step") == "step"]
 WITH_ROWS = [row.layer[0] for row in TABLE if row.layer and not row.maps]  # the codes of a map have no rows
+STAY_DEAD = [row.layer[0] for row in TABLE if row.layer and not row.maps and not row.revives]

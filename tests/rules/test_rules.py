@@ -12,7 +12,7 @@ import table
 from vqtheory import Batches, measure, rules
 from vqtheory._base.config import parse
 from vqtheory.assign import nearest
-from vqtheory.rules import EMA, NSVQ, VQ, CosineVQ, TrainedVQ
+from vqtheory.rules import CVQ, EMA, FSCL, NSVQ, SOM, VQ, Conscience, CosineVQ, NeuralGas, TrainedVQ
 from vqtheory.schedules import exponential, harmonic, linear
 from vqtheory.testing import check_rule
 
@@ -352,6 +352,19 @@ BAD = [
     (lambda: NSVQ(0.1, decay=0.5), "'decay' parameter of NSVQ must be left out with form='gaussian', which keeps no"),
     (lambda: TrainedVQ(momentum=0.9), "below 1, and 0 with optimizer='adam'. Got 0.9"),
     (lambda: TrainedVQ(optimizer="adm"), "did you mean 'adam'"),
+    (lambda: CVQ(anchors="nearest"), "known: closest, probabilistic, random"),
+    (lambda: CVQ(similarity="dot"), "known: cosine, euclidean"),
+    (lambda: CVQ(temperature=0), "The 'temperature' parameter of CVQ must be a number > 0. Got 0."),
+    (lambda: CVQ(decay=1.0), "The 'decay' parameter of CVQ must be a number >= 0 and < 1. Got 1."),
+    (lambda: NeuralGas(range=0), "The 'range' parameter of NeuralGas must be a number > 0. Got 0."),
+    (lambda: SOM(range=-1), "The 'range' parameter of SOM must be a number > 0. Got -1."),
+    (lambda: SOM(neighbourhood="mexican hat"), "known: bubble, gaussian"),
+    (lambda: SOM(grid=(3, 0)), r"'grid' parameter of SOM must be None, or two ints >= 1. Got \(3, 0\)"),
+    (lambda: SOM(grid=(2, 3)).init(np.zeros((8, 2))), r"grid of SOM, \(2, 3\), needs 2 x 3 = 6 codes. Got 8"),
+    (lambda: FSCL(decay=1.5), "The 'decay' parameter of FSCL must be a number > 0 and <= 1. Got 1.5."),
+    (lambda: FSCL(fairness=-1), "The 'fairness' parameter of FSCL must be a number >= 0. Got -1."),
+    (lambda: Conscience(bias=-1), "The 'bias' parameter of Conscience must be a number >= 0. Got -1."),
+    (lambda: Conscience(decay=1.0), "The 'decay' parameter of Conscience must be a number >= 0 and < 1. Got 1."),
     (lambda: CosineVQ(start="random"), "known: matched, published"),
     (lambda: CosineVQ().init(np.zeros((2, 2))), "length > 0"),
 ]

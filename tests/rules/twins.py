@@ -10,7 +10,24 @@ import numpy as np
 from scipy.special import log_softmax, logsumexp
 
 from vqtheory import Batches
-from vqtheory.rules import EMA, NSVQ, VQ, CosineVQ, EntropyVQ, SimVQ, Sinkhorn, TrainedVQ, Transport, TransVQ
+from vqtheory._kernels.draws import uniform
+from vqtheory.rules import (
+    CVQ,
+    EMA,
+    FSCL,
+    NSVQ,
+    SOM,
+    VQ,
+    Conscience,
+    CosineVQ,
+    EntropyVQ,
+    NeuralGas,
+    SimVQ,
+    Sinkhorn,
+    TrainedVQ,
+    Transport,
+    TransVQ,
+)
 
 TWINS = {}  # of a class of rules: (rule, state, batches) -> fields of the state after the batches
 MAPS = {}  # of a class of map rules: (base, parameters) -> the map's output
@@ -300,6 +317,87 @@ def play_cosine(rule, state, batches):
     for t, (x, weight) in enumerate(zip(batches.x, batches.weight, strict=True)):
         codes = cosine(codes, x, at(rule.step_size, t), weight)
     return {"codes": codes}
+
+
+def anchor(rule, code, x, weight, fraction):
+    """The latent that a code moves to; the draw is the first at which the running sum exceeds its fraction."""
+    squared = ((x - code) ** 2).sum(axis=1)
+    if rule.anchors == "closest":
+        return x[np.argmin(np.where(weight > 0, squared, np.inf))]
+    similarity = -squared / (2 if rule.similarity == "cosine" else 1) / rule.temperature
+    shares = weight * (1 if rule.anchors == "random" else np.exp(similarity - similarity.max()))
+    return x[np.argmax(np.cumsum(shares) > fraction * shares.sum())]
+
+
+@twin_of(CVQ)
+def play_cvq(rule, state, batches):
+    """The step of the base rule, and by alpha of the way to the anchor."""
+    codes, shares, sphere = state.codes, state.shares, rule.similarity == "cosine"
+    for t, (x, weight) in enumerate(zip(batches.x, batches.weight, strict=True)):
+        x = rule.project(x)
+        won = np.bincount([nearest(sample, codes)[0] for sample in x], weight, minlength=len(codes))
+        shares = rule.decay * shares + (1 - rule.decay) * won / weight.sum()
+        alpha = np.exp(-10 * len(codes) * shares / (1 - rule.decay) - 1e-3)[:, None]
+        fractions = [uniform(int(state.key), int(state.step) + t, k) for k in range(len(codes))]
+        anchors = [anchor(rule, code, x, weight, fraction) for code, fraction in zip(codes, fractions, strict=True)]
+        codes = (cosine if sphere else vq)(codes, x, at(rule.step_size, t), weight)
+        codes = rule.project((1 - alpha) * codes + alpha * np.array(anchors))
+    return {"codes": codes, "shares": shares}
+
+
+def step_by(codes, x, shares, rate):
+    """c_k += (eta / B) sum_i shares_ik (x_i - c_k)."""
+    return codes + rate / len(x) * np.einsum("ik,ikd->kd", shares, x[:, None] - codes)
+
+
+@twin_of(NeuralGas)
+def play_neural_gas(rule, state, batches):
+    """Weights by the number of nearer codes."""
+    codes = state.codes
+    for t, (x, weight) in enumerate(zip(batches.x, batches.weight, strict=True)):
+        squared = np.array([nearest(sample, codes)[1] for sample in x])
+        ranks = (squared[:, None] < squared[:, :, None]).sum(axis=2)
+        shares = weight[:, None] * np.exp(-ranks / at(rule.range, t))
+        codes = step_by(codes, x, shares, at(rule.step_size, t))
+    return {"codes": codes}
+
+
+@twin_of(SOM)
+def play_som(rule, state, batches):
+    """Weights by how far the winner is on the grid."""
+    codes = state.codes
+    rows, columns = rule.sides(len(codes))
+    places = np.array([(row, column) for row in range(rows) for column in range(columns)])
+    for t, (x, weight) in enumerate(zip(batches.x, batches.weight, strict=True)):
+        winners = [nearest(sample, codes)[0] for sample in x]
+        apart = np.abs(places - places[winners][:, None]) / at(rule.range, t)
+        near = np.exp(-(apart**2).sum(axis=2) / 2) if rule.neighbourhood == "gaussian" else apart.max(axis=2) <= 1
+        codes = step_by(codes, x, weight[:, None] * near, at(rule.step_size, t))
+    return {"codes": codes}
+
+
+@twin_of(FSCL)
+def play_fscl(rule, state, batches):
+    """Distances times a power of the wins."""
+    codes, counts = state.codes, np.ones(len(state.codes))
+    for t, (x, weight) in enumerate(zip(batches.x, batches.weight, strict=True)):
+        winners = np.array([np.argmin(counts**rule.fairness * nearest(sample, codes)[1]) for sample in x])
+        shares = weight[:, None] * (winners[:, None] == np.arange(len(codes)))
+        codes, counts = step_by(codes, x, shares, at(rule.step_size, t)), rule.decay * counts + shares.sum(axis=0)
+    return {"codes": codes, "counts": counts}
+
+
+@twin_of(Conscience)
+def play_conscience(rule, state, batches):
+    """Distances less the bias of codes that win little."""
+    codes, won = state.codes, np.full(len(state.codes), 1 / len(state.codes))
+    for t, (x, weight) in enumerate(zip(batches.x, batches.weight, strict=True)):
+        gifts = at(rule.bias, t) ** 2 * (1 - len(codes) * won)
+        winners = np.array([np.argmin(nearest(sample, codes)[1] - gifts) for sample in x])
+        shares = weight[:, None] * (winners[:, None] == np.arange(len(codes)))
+        codes = step_by(codes, x, shares, at(rule.step_size, t))
+        won = rule.decay * won + (1 - rule.decay) * shares.sum(axis=0) / weight.sum()
+    return {"codes": codes, "shares": won}
 
 
 def codes_of_map(rule, state, theta=None):

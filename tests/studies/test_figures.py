@@ -119,13 +119,14 @@ def boundaries(figure: Figure, table: pl.DataFrame) -> None:
         "VQ with Adam": lambda codes: adam_critical_speed(codes, 4e-5, 256),
         "NSVQ gaussian": lambda codes: np.maximum(critical_speed(codes, 0.1), captured),
     }
-    law |= dict.fromkeys(("TransVQ", "SimVQ", "NSVQ", "VQ with transport"), lambda codes: np.full(len(codes), np.nan))
-    for axes, rule in zip(panels(figure), in_order(table["rule"]), strict=True):
+    drawn = [axes for axes in panels(figure) if axes.axison]
+    for axes, rule in zip(drawn, in_order(table["rule"]), strict=True):
         assert axes.get_title().startswith(rule)
         assert len(laws(axes)) == 2  # white on black
         for line in laws(axes):
             speeds, codes = points(line)
-            assert speeds == near(law[rule](codes.astype(int)))
+            expected = law[rule](codes.astype(int)) if rule in law else np.full(len(codes), np.nan)
+            assert speeds == near(expected)
             assert rule != "VQ" or speeds[0] == near(0.1 * np.sqrt(3) / 36)
 
 
@@ -291,8 +292,7 @@ def test_a_rule_that_is_new_in_a_table_is_drawn_as_the_line_up_has_it(tables):
     paper_figures.shrinking.draw(pl.concat([table, table.filter(rule="VQ").with_columns(rule=pl.lit("CosineVQ"))]))
     left, _ = plt.gcf().axes
     drawn = {line.get_label(): line.get_color() for line in left.get_legend().get_lines()}
-    assert list(drawn) == in_order({*table["rule"], "CosineVQ"})
-    assert all(color == LINEUP[rule].color for rule, color in drawn.items())
+    assert list(drawn.items()) == [(rule, LINEUP[rule].color) for rule in in_order([*table["rule"], "CosineVQ"])]
 
 
 def test_each_rule_has_a_line_of_its_own():

@@ -88,6 +88,16 @@ def find_nearest(x, codes_t, distances):
 
 
 @kernel
+def find_each(x, codes, by_product, assignment, squared):
+    """`find_all` within a kernel: IN x [B, D], codes [K, D], whether by products; OUT assignment and squared [B]."""
+    if by_product:
+        product.find_all(x, codes, assignment, squared)
+        return
+    for b in range(len(x)):
+        assignment[b], squared[b] = product.search(x, b, codes)
+
+
+@kernel
 def _nearest_all(latents, codes_t, assignment, squared):
     distances = np.empty(codes_t.shape[1], codes_t.dtype)
     for n in range(len(latents)):

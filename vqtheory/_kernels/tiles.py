@@ -29,7 +29,7 @@ def lay(codes: np.ndarray) -> np.ndarray:
     """Tiles of codes [K, D]."""
     num_codes, dim = codes.shape
     tiles = aligned((-(-num_codes // TILE), dim, TILE), codes.dtype)
-    _lay(codes, tiles)
+    relay(codes, tiles)
     return tiles
 
 
@@ -42,7 +42,7 @@ def lift(tiles: np.ndarray, num_codes: int) -> np.ndarray:
 
 
 @kernel
-def _lay(codes, tiles):
+def relay(codes, tiles):
     """IN codes [K, D]; OUT tiles, whose places beyond K are left."""
     num_codes, dim = codes.shape
     for k in range(num_codes):

@@ -9,6 +9,7 @@ from vqtheory.claims.laws import (
     dead_codes,
     dimensions,
     ema,
+    magnification,
     maps_preserve,
     maps_runaway,
     maps_shift,
@@ -16,6 +17,7 @@ from vqtheory.claims.laws import (
     online_kmeans,
     potential,
     remedies,
+    revival,
     stationary,
     straight_through,
     trained,
@@ -44,4 +46,6 @@ LAWS = (
     trained,
     transport,
     remedies,
+    magnification,
+    revival,
 )

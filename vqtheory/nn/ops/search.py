@@ -95,6 +95,13 @@ def nearest(latents: Tensor, codes: Tensor, x: Tensor, scores: Tensor) -> Tensor
     return winners
 
 
+def cheapest(latents: Tensor, codes: Tensor, scores: Tensor, prices: Tensor) -> Tensor:
+    """Of the two lowest scores [K, n] the one with the smaller distance times its price [K]."""
+    two = _two_lowest(scores)
+    first, second = (latents - nn.functional.embedding(two, codes)).square().sum(dim=2) * prices[two]
+    return torch.where(second < first, two[1], two[0])
+
+
 def _nearer(latents: Tensor, codes: Tensor, two: Tensor) -> tuple[Tensor, Tensor]:
     """Of two codes [2, n] for each latent the nearer one, and its squared distance."""
     squared = (latents - nn.functional.embedding(two, codes)).square().sum(dim=2).nan_to_num_(torch.inf, torch.inf)
