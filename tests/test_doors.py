@@ -207,6 +207,7 @@ ROWS = {
         "hidden": 2,
         "step_size": 0.05,
         "commitment": 0.25,
+        "quantize_from": 1,
     },
     "streams.Distribution": {"d": "beta", "shapes": (2.0, 5.0), "loc": 0.0, "scale": 1.0},
     "streams.Fading": {"speed": 0.1, "half_life": 10.0, "direction": None},

@@ -29,6 +29,7 @@ from vqtheory.diagnosis.recording import Recording  # noqa: E402
 from vqtheory.nn import VectorQuantize, compare, evaluate, resume, step_size, train  # noqa: E402
 from vqtheory.nn.codebooks import RULES  # noqa: E402
 from vqtheory.nn.models.vqvae import VQVAE  # noqa: E402
+from vqtheory.nn.references import REFERENCES  # noqa: E402
 from vqtheory.nn.training.config import TrainingConfig  # noqa: E402
 from vqtheory.nn.training.recorder import Recorder, recorded  # noqa: E402
 from vqtheory.nn.training.run import TrainingRun, parameters  # noqa: E402
@@ -555,7 +556,7 @@ REFUSED = [
     ({"size": 18}, "The 'size' parameter of train must be a multiple of 4, by which the model 'small' divides. Got 18."),
     (
         {"rule": "vqq"},
-        f"Got 'vqq' (known: {', '.join(sorted(RULES))}; did you mean 'vq'?).",
+        f"Got 'vqq' (known: {', '.join(sorted({**RULES, **REFERENCES}))}; did you mean 'vq'?).",
     ),
     ({"rule": "Uniform(dim=1)"}, "The 'rule' parameter of VectorQuantize must be one of"),
     ({"model": "large"}, "The 'model' parameter of train must be one of the known names. Got 'large'"),
