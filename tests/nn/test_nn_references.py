@@ -68,6 +68,10 @@ def test_what_does_not_fit_is_refused():
         ({"rule": "fsq", "codes": 1024}, "must be 1,000, the product of FSQ's levels"),
         ({"rule": "lfq", "codes": 1000}, "must be a power of two for LFQ"),
         ({"rule": "expiring-ema", "transport": 1}, "'transport' parameter of train must be None with a quantizer"),
+        ({"rule": "fsq", "codes": 1000, "transport_images": 5}, "'transport_images' parameter of train must be None with a"),
+        ({"rule": "FSQ(levels=8)", "codes": 8}, "'levels' parameter of FSQ must be a sequence of int. Got 8"),
+        ({"rule": "ExpiringEMA(decay=1)"}, "'decay' parameter of ExpiringEMA must be a number >= 0 and < 1"),
+        ({"rule": "SOM(grid=(4, 4))", "codes": 15}, r"needs 4 x 4 = 16 codes"),
         ({"rule": "FSQ(levels=[2, 5])", "codes": 10}, "'levels' parameter of FSQ must be an int >= 3"),
         ({"rule": "EMA()", "transport_images": 4}, "'transport_images' parameter of train must be None without transport"),
         ({"rule": "expiring-emma"}, "did you mean 'expiring-ema'"),
@@ -97,8 +101,9 @@ def test_a_deferred_start_is_on_latents_of_the_trained_encoder(rule, tmp_path, m
     assert whole.history["used"].to_list()[:2] == [0, 0]
     assert whole.history["used"][2] > 0
     assert whole.history["quantization"][1] == 0
-    looks = whole.monitor.recording
-    assert np.abs(looks.latents[looks.steps.tolist().index(4)] - looks.latents[0]).max() > 0.01
+    looks, early = whole.monitor.recording, train(**options | {"quantize_from": 0, "steps": 1}).monitor.recording
+    assert looks.steps.tolist() == [4, 6]  # what was before no codebook has met
+    assert np.abs(looks.latents[0] - early.latents[0]).max() > 0.01
 
     def stop(step, row):
         if step == 6:

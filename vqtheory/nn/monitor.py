@@ -123,6 +123,10 @@ class Monitor:
         self._looking, self._counted = False, False
         self._hook = self.quantizer.register_forward_hook(Hook(self._passed), with_kwargs=True)
 
+    def forget(self) -> None:
+        """Begin anew: with no probe, and no hit counted."""
+        self._records, self.pending, self._counted = [], torch.zeros_like(self.pending), False
+
     def close(self) -> None:
         """Take the hook off the quantizer."""
         self._hook.remove()

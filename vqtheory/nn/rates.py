@@ -21,11 +21,13 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import torch
 from torch import nn
 
 from vqtheory._base import check
 from vqtheory.nn.foreign import finder, is_codes
 from vqtheory.nn.monitor import Monitor
+from vqtheory.nn.ops import processes
 from vqtheory.nn.wrappers import quantizer_of
 
 _CELLS = 0.1  # of the distance of latents from their codes, the most that a code may be moved at once
@@ -57,6 +59,8 @@ def parameter_groups(model: nn.Module, quantizer: nn.Module, lr: float) -> list[
     [(2, None), (1, 0.0)]
     """
     owner, inner = "parameter_groups", quantizer_of(quantizer)
+    if inner not in set(model.modules()):
+        raise check.fail(owner, "quantizer", "a part of the model", type(inner).__name__)
     codes, lr = finder(owner, inner)().detach(), check.real(owner, "lr", lr, 0, above=True)
     codebook = [parameter for parameter in inner.parameters() if is_codes(inner, parameter, codes)]
     if not codebook:
@@ -76,7 +80,8 @@ class FollowingRate:
         rate.step(model, images)                                                 # in the loop, after optimizer.step()
 
     Until there are two probes the rate stays as it is, so let the Monitor probe often: the drift is fastest at first. The
-    rate never falls below its first value. Schedulers of other groups may go on.
+    rate never falls below its first value, which belongs in a checkpoint: `state_dict`. Several processes have one rate,
+    from the mean of their probes. Schedulers of other groups may go on.
 
     Parameters
     ----------
@@ -110,12 +115,22 @@ class FollowingRate:
         owner = "FollowingRate"
         check.instance(owner, "monitor", monitor, Monitor, "a Monitor")
         self.monitor, self.margin = monitor, check.real(owner, "margin", margin, 1, above=True)
-        self._group = monitor.codebook_group(owner)
-        self._least = float(self._group["lr"])
+        self.least = float(monitor.codebook_group(owner)["lr"])
 
     def step(self, model: nn.Module | None = None, *inputs: Any, **options: Any) -> None:
         """`Monitor.step`, and the rate that its last two probes ask for."""
         self.monitor.step(model, *inputs, **options)
-        drift, cell = self.monitor.pace()
+        pace = torch.tensor(self.monitor.pace(), dtype=torch.float64, device=self.monitor.pending.device)
+        processes.add_up(pace)  # so that all processes have one rate, or none
+        drift, cell = (pace / processes.world_size()).tolist()
         if not math.isnan(drift):
-            self._group["lr"] = max(self._least, min(self.margin * drift, _CELLS * cell))
+            group = self.monitor.codebook_group("FollowingRate")  # which is another dict once a state was loaded
+            group["lr"] = max(self.least, min(self.margin * drift, _CELLS * cell))
+
+    def state_dict(self) -> dict[str, float]:
+        """What a checkpoint has to keep: the rate that it never falls below."""
+        return {"least": self.least}
+
+    def load_state_dict(self, state: dict[str, float]) -> None:
+        """Go on from a `state_dict`."""
+        self.least = float(state["least"])

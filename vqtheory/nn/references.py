@@ -7,6 +7,8 @@ None of them is written again here: the package's classes are used as they are, 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -25,8 +27,8 @@ class Reference(Configured):
     """The configuration of another package's quantizer, which stands where a rule stands in `TrainingConfig`."""
 
     key: ClassVar[str] = ""
-    start = "its own"
-    needs_displacement = False
+    start: ClassVar[str] = "its own"
+    needs_displacement: ClassVar[bool] = False
 
     def module(self, dim: int, codes: int, beta: float) -> nn.Module:
         """The package's module for latents of `dim` dimensions."""
@@ -52,6 +54,7 @@ class FSQ(Reference):
     key: ClassVar[str] = "fsq"
 
     def __post_init__(self) -> None:
+        check.instance("FSQ", "levels", self.levels, (tuple, list), "a sequence of int")
         levels = tuple(check.integer("FSQ", "levels", level, 3) for level in self.levels)
         if not levels:
             raise check.fail("FSQ", "levels", "at least one level", self.levels)
@@ -99,7 +102,7 @@ class LFQ(Reference):
 class ExpiringEMA(Reference):
     """EMA whose hardly used codes are put on latents of the batch: the package's `VectorQuantize`, the popular cure.
 
-    It starts by k-means on the first batch. The gradient passes straight through, as in the other rows of a table.
+    It starts by k-means on the first batches. The gradient passes straight through, as in the other rows of a table.
 
     Parameters
     ----------
@@ -111,9 +114,12 @@ class ExpiringEMA(Reference):
     decay: float = 0.8
     threshold: float = 2.0
     key: ClassVar[str] = "expiring-ema"
+    start: ClassVar[str] = "matched"
 
     def __post_init__(self) -> None:
-        decay = check.real("ExpiringEMA", "decay", self.decay, 0, 1)
+        decay = check.real("ExpiringEMA", "decay", self.decay, 0)
+        if decay >= 1:
+            raise check.fail("ExpiringEMA", "decay", "a number >= 0 and < 1", self.decay)
         self._keep(decay=decay, threshold=check.real("ExpiringEMA", "threshold", self.threshold, 0))
 
     def module(self, dim: int, codes: int, beta: float) -> nn.Module:
@@ -134,13 +140,33 @@ class ReferenceQuantize(nn.Module):
     """
 
     step: Tensor
-    started = True
 
     def __init__(self, reference: Reference, dim: int, codes: int, beta: float = 0.25, seed: int = 0) -> None:
         super().__init__()
         self.reference, self.dim, self.codebook_size, self.seed = reference, dim, codes, seed
         self.inner: Any = reference.module(dim, codes, beta)
         self.register_buffer("step", torch.zeros((), dtype=torch.int64))
+
+    @property
+    def started(self) -> bool:
+        """Whether it has codes; those without a codebook always have."""
+        inner = getattr(self.inner, "_codebook", None)
+        return inner is None or bool(inner.initted)
+
+    @torch.no_grad()
+    def initialize(self, latents: Tensor) -> None:
+        """Start from latents [N, d], by the package's k-means."""
+        if isinstance(self.reference, ExpiringEMA):
+            self.inner._codebook.initted.fill_(False)
+            with self._drawn(latents):
+                self.inner._codebook.init_embed_(latents[None])
+
+    @contextmanager
+    def _drawn(self, latents: Tensor) -> Iterator[None]:
+        """Where what is random is a function of the seed and the passes."""
+        with torch.random.fork_rng([latents.device] if latents.is_cuda else []):
+            torch.manual_seed(self.seed + int(self.step))
+            yield
 
     @property
     def codebook(self) -> Tensor:
@@ -158,8 +184,7 @@ class ReferenceQuantize(nn.Module):
 
     def forward(self, latents: Tensor, displacement: Tensor | None = None) -> Quantized:
         """Quantize latents [b, d, h, w]."""
-        with torch.random.fork_rng([latents.device] if latents.is_cuda else []):
-            torch.manual_seed(self.seed + int(self.step))
+        with self._drawn(latents):
             quantized, *rest = self.inner(latents)
         if self.training:
             self.step += 1

@@ -18,7 +18,17 @@ from vqtheory.nn.transport import check_carried
 from vqtheory.rules.base import Rule
 
 _OWNER = "train"
-_OWN_LAYER = ("codebook_dim", "codebook_optimizer", "codebook_lr", "replace_every", "transport", "estimator", "latents")
+_OWN_LAYER = (  # what a quantizer of another package does not have
+    "codebook_dim",
+    "codebook_optimizer",
+    "codebook_lr",
+    "replace_every",
+    "transport",
+    "transport_images",
+    "transport_neighbours",
+    "estimator",
+    "latents",
+)
 _WHOLE = {"codes": 1, "dim": 1, "size": 1, "steps": 1, "batch_size": 1, "seed": 0, "records": 1, "probe_every": 1}
 _WHOLE |= {"transport_neighbours": 1, "quantize_from": 0, "validation": 0}
 
@@ -159,7 +169,7 @@ class TrainingConfig(Configured):
             self.rule.check_codes(_OWNER, self.codes)
             self._refuse("with a quantizer of another package", _OWN_LAYER)
             return
-        quantizer = VectorQuantize(2, 2, self.rule)  # which refuses an object that is no rule
+        quantizer = VectorQuantize(2, self.codes, self.rule)  # which refuses an object that is no rule
         if self.transport is not None:
             check_carried(_OWNER, quantizer, "rule")
         else:

@@ -143,6 +143,8 @@ def _continue(run: TrainingRun, folder: str | Path | None, on_record: Any, progr
             run.quantizer.train(run.step >= config.quantize_from)
             if run.step == config.quantize_from > 0:  # the start at update 0 was on latents that have moved since
                 _start(run, images)
+                _forget(run)
+                _look(run, images, True)
             tally.add(*_update(run, _batch(run, images, rank, world), recorder))
             run.step += 1
             _look(run, images, run.step in records)
@@ -281,6 +283,13 @@ def _start(run: TrainingRun, images: np.ndarray) -> None:
         run.carry(_pixels(images[_first(run, len(images), count)]))
     if run.transport is not None:
         run.transport.step()
+
+
+def _forget(run: TrainingRun) -> None:
+    """What a codebook that starts late knows of the updates before: nothing that its drift and its rule should meet."""
+    run.monitor.forget()
+    if run.before is not None:
+        run.before.load_state_dict(run.model.encoder.state_dict())
 
 
 def _first(run: TrainingRun, num_images: int, count: int) -> np.ndarray:

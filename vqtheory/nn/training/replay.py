@@ -181,7 +181,9 @@ def _refuse(run: TrainingRun, start: int, played: Rule | None) -> None:
     memory = rule.memory or ("the moments of Adam" if _optimizer(run) == "adam" else "")
     replaced, moved = config.replace_every is not None, rule.needs_displacement
     carried = config.transport is not None
+    late = config.quantize_from
     for refused, wanted, got in (
+        (late > start, "one whose window starts at quantize_from or later", f"quantize_from={late}"),
         (replaced, "without replacement, which is no part of a rule", f"replace_every={config.replace_every}"),
         (carried, "without transport, whose probe is not recorded", f"transport={config.transport}"),
         (config.estimator == "code-gradient", "one whose codes the decoder does not move", "estimator='code-gradient'"),
