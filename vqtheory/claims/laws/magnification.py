@@ -97,6 +97,10 @@ def of_fscl(fairness: float) -> float:
     return (2 + 3 * fairness) / (6 + 3 * fairness)
 
 
+MAPS = Sizes((20, 28, 40), edge=0.3, replicates=12)  # whose ends reach farther inwards
+MAP = "Ritter, IEEE Transactions on Neural Networks 2, 1991"
+
+
 @claim(
     key="magnification-of-neural-gas",
     statement="Neural gas with a range of 1/2 has 20 codes as dense as the density of the latents to the power 1/3, in one "
@@ -113,8 +117,22 @@ def of_neural_gas(effort: Effort, seed: int) -> list[float]:
     return [exponent(NeuralGas(20 / 6, 0.5), 20, sizes, random) * 3 for _ in replicates]
 
 
-MAPS = Sizes((20, 28, 40), edge=0.3, replicates=12)  # whose ends reach farther inwards
-MAP = "Ritter, IEEE Transactions on Neural Networks 2, 1991"
+@claim(
+    key="magnification-of-som-2",
+    statement="A SOM with two neighbours on each side has 40 codes as dense as the density of the latents to the power "
+    "0.641, in one dimension, within 5 % (exponent over it)",
+    source=MAP,
+    law=LAW,
+    strength="tolerance",
+    predict=Range(0.95, 1.05),
+)
+def of_wide_map(effort: Effort, seed: int) -> list[float]:
+    """Its ends reach so far inwards that the exponent extrapolated from 20, 28 and 40 codes is 1.3 % too large."""
+    random, replicates = np.random.default_rng(seed), range(MAPS.replicates * (1 if effort == "quick" else 4))
+    rule = SOM(40 / 20, 2.0, neighbourhood="bubble")
+    return [exponent(rule, 40, MAPS, random) / of_map(2) for _ in replicates]
+
+
 CLAIMS = [
     magnification("magnification-of-vq", lambda k: VQ(k / 4), 1 / 3, "Plain VQ", "Panter & Dite 1951", Sizes(updates=24)),
     magnification(
@@ -125,14 +143,7 @@ CLAIMS = [
         MAP,
         MAPS,
     ),
-    magnification(
-        "magnification-of-som-2",
-        lambda k: SOM(k / 20, 2.0, neighbourhood="bubble"),
-        of_map(2),
-        "A SOM with two neighbours on each side",
-        MAP,
-        MAPS,
-    ),
+    of_wide_map,
     of_neural_gas,
     magnification(
         "magnification-of-fscl", lambda k: FSCL(k / 8, decay=0.9), of_fscl(1), "FSCL with fairness 1", DERIVED, Sizes()
