@@ -97,7 +97,7 @@ def gradients(layer, loss):
 @pytest.mark.parametrize("half", HALVES)
 @pytest.mark.parametrize("rule", [FSCL(), Conscience(decay=0.9999)], ids=repr)
 def test_what_codes_have_won_keeps_its_digits(rule, half):
-    """The fifth win beside 4096, of which float16 has no digit left, and a share that moves by 1e-4 of itself."""
+    """One win beside thousands, and a share that moves by 1e-4 of itself."""
     layer, z = started(rule).to(half), 4 * randn(1, 4096, 4).to(half)
     before = float(layer._codebook.won.sum())
     layer(z)

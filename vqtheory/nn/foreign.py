@@ -111,9 +111,9 @@ def place(quantizer: Any, codes: Tensor, rows: Tensor, latents: Tensor) -> None:
 def start_on(quantizer: nn.Module, latents: Tensor, seed: int = 0) -> None:
     """Start any quantizer on latents, in any of its layouts: K of them, distinct as far as there are enough.
 
-    Of equal codes the first alone wins. `VectorQuantize` does so by itself, or by its `initialize`. A start of the
-    quantizer's own on its first batch, as `kmeans_init` of vector-quantize-pytorch, does not come after this one. In a run of
-    several processes all call it, and have the same codes; `ValueError` in all where none has a latent.
+    Of equal codes the first alone wins. `VectorQuantize` does so by itself, or by its `initialize`. A quantizer that would
+    start by itself on its first batch, as with `kmeans_init` of vector-quantize-pytorch, does so no more. In a run of
+    several processes all have to call it, and get the same codes.
 
     >>> quantizer = nn.Module()
     >>> quantizer.embedding = nn.Embedding(4, 2)
