@@ -10,7 +10,7 @@ torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
 from torch.nn.functional import l1_loss, mse_loss  # noqa: E402
 
-from vqtheory.nn import TamingQuantizer, VectorQuantize  # noqa: E402
+from vqtheory.nn import TamingQuantizer, VectorQuantize, start_on  # noqa: E402
 
 
 def randn(*shape, seed=0):
@@ -151,6 +151,17 @@ class TestLucidrains:
     def test_as_theirs_does(self, lucidrains):
         errors = self.train(lambda **given: lucidrains.VectorQuantize(kmeans_init=True, **given))
         assert errors[-1] < 0.8 * errors[0]
+
+    def test_a_start_is_theirs_too_or_is_refused(self, lucidrains):
+        """Their first pass runs no k-means over it; codes that a map makes are not written into a copy."""
+        theirs, z = lucidrains.VectorQuantize(dim=4, codebook_size=16, kmeans_init=True), randn(1, 40, 4)
+        start_on(theirs, z)
+        codes = theirs.codebook.clone()
+        assert bool((codes[:, None] == z[0]).all(dim=2).any(dim=1).all())
+        theirs.train()(z, freeze_codebook=True)
+        assert torch.equal(theirs.codebook, codes)
+        with pytest.raises(ValueError, match="of start_on must be one that keeps its codes, .* Got 'SimVQ'"):
+            start_on(lucidrains.SimVQ(dim=4, codebook_size=16), z)
 
     @pytest.fixture
     def pair(self, lucidrains):

@@ -17,7 +17,7 @@ from torch.utils.checkpoint import checkpoint  # noqa: E402
 from vqtheory.assign import nearest  # noqa: E402
 from vqtheory.nn import TamingQuantizer, VectorQuantize  # noqa: E402
 from vqtheory.nn.ops.search import assign  # noqa: E402
-from vqtheory.rules import CVQ, EMA, NSVQ  # noqa: E402
+from vqtheory.rules import CVQ, EMA, FSCL, NSVQ, Conscience  # noqa: E402
 from vqtheory.schedules import exponential  # noqa: E402
 
 RULES = [*table.PLAIN_LAYER, NSVQ(form="softmax"), NSVQ(form="propagate"), EMA(0.3, smoothing=1e-5)]
@@ -92,6 +92,22 @@ class TestOverflow:
 def gradients(layer, loss):
     parameters = layer.codebook_parameters()
     return torch.autograd.grad(loss, parameters) if parameters else ()
+
+
+@pytest.mark.parametrize("half", HALVES)
+@pytest.mark.parametrize("rule", [FSCL(), Conscience(decay=0.9999)], ids=repr)
+def test_what_codes_have_won_keeps_its_digits(rule, half):
+    """One win beside thousands, and a share that moves by 1e-4 of itself."""
+    layer, z = started(rule).to(half), 4 * randn(1, 4096, 4).to(half)
+    before = float(layer._codebook.won.sum())
+    layer(z)
+    then = layer._codebook.won.clone()
+    layer(z[:, :1])
+    layer.load_state_dict(layer.state_dict())
+    won = layer._codebook.won
+    assert won.dtype == layer.codebook.dtype == torch.float32
+    assert int((won != then).sum()) == (1 if isinstance(rule, FSCL) else 8)
+    assert float(won.sum()) == pytest.approx(before + (4097 if isinstance(rule, FSCL) else 0), abs=1e-6)
 
 
 def test_dead_codes_may_be_anywhere():

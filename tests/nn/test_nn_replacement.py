@@ -160,6 +160,8 @@ class TestWhatItDoes:
         assert torch.equal(layer.codebook, before)
         with pytest.raises(ValueError, match=r"The state must be of 8 codes. Got 9."):
             replacement.load_state_dict(replacement.state_dict() | {"hits": torch.zeros(9)})
+        with pytest.raises(ValueError, match=r"must be of policy='random'. Got one of policy='oldest'."):
+            replacement.load_state_dict(replacement.state_dict() | {"policy": "oldest"})
 
     def test_evaluation_does_not_count(self):
         layer, optimizer = collapsed()
@@ -385,6 +387,39 @@ class TestInTraining:
             torch.testing.assert_close(two.quantizer.codebook, one.quantizer.codebook, rtol=0, atol=1e-6)  # read as float32
         resumed = TrainingRun.load(tmp_path / "resumed").quantizer.codebook
         torch.testing.assert_close(resumed, two.quantizer.codebook, rtol=0, atol=1e-6)
+
+
+def test_a_process_without_latents_has_the_codes_of_the_others(tmp_path):
+    """Replaced, though only the first process has run a pass, and started; where none has latents all say so."""
+    script = """
+        import pytest
+        from vqtheory.nn import Replacement, VectorQuantize, start_on
+
+        def same(codes):
+            first = codes.detach().clone()
+            torch.distributed.broadcast(first, src=0)
+            return torch.equal(first, codes)
+
+        for policy in ("random", "split", "oldest"):
+            layer = VectorQuantize(2, 4, "vq")
+            layer.set_codebook(torch.tensor([[0.0, 0.0], [50.0, 0.0], [60.0, 0.0], [70.0, 0.0]]))
+            optimizer = torch.optim.SGD(layer.parameters(), lr=0.1)
+            replacement = Replacement(layer, optimizer, every=1, policy=policy)
+            if rank == 0:
+                layer(torch.linspace(0.1, 1, 18).reshape(1, 9, 2))
+            optimizer.step()
+            assert replacement.replaced == (1 if policy == "split" else 3)
+            optimizer.step()  # and none has run a pass
+            assert replacement.replaced == (1 if policy == "split" else 3)
+            assert same(layer.codebook)
+        quantizer = torch.nn.Module()
+        quantizer.embedding = torch.nn.Embedding(4, 2)
+        start_on(quantizer, torch.full((1, 9, 2), 3.0 if rank == 0 else torch.nan))
+        assert bool((quantizer.embedding.weight == 3).all())
+        with pytest.raises(ValueError, match="at least one latent that is finite"):
+            start_on(quantizer, torch.full((1, 9, 2), torch.nan))
+    """
+    together(script, tmp_path, (0, 2), (1, 2))
 
 
 def other_optimizer():

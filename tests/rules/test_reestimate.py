@@ -73,6 +73,10 @@ REFUSED = [
         "'reservoir' parameter of Reestimate must be an int >= 4",
     ),
     (lambda: Reestimate(VQ(), every=0), "'every' parameter of Reestimate must be an int >= 1. Got 0."),
+    (
+        lambda: Reestimate(VQ(), every=2000, until=100),
+        "'until' parameter of Reestimate must be an int >= 2000, the update of the first re-estimation. Got 100.",
+    ),
     (lambda: Reestimate(Reestimate(VQ())), "one without Reestimate in it"),
 ]
 

@@ -5,7 +5,7 @@ import pytest
 
 import vqtheory as vq
 from vqtheory import Batches
-from vqtheory.rules import EMA, NSVQ, VQ, Replacement, SimVQ, TrainedVQ
+from vqtheory.rules import CVQ, EMA, FSCL, NSVQ, VQ, Conscience, Replacement, SimVQ, TrainedVQ
 from vqtheory.rules.replacement import POLICIES
 
 LINE = vq.streams.Stream(vq.streams.Uniform(dim=1))
@@ -58,6 +58,26 @@ def test_what_the_rule_remembers_of_a_replaced_code_is_gone():
     state, _ = by_wins.advance(by_wins.init(start)._replace(wins=np.full(5, 9)), batches(8))
     assert state.wins[4] == 0
     assert (state.wins[:4] >= 9).all()
+
+
+@pytest.mark.parametrize(("rule", "name"), [(FSCL(), "counts"), (Conscience(), "shares"), (CVQ(), "shares")])
+def test_a_replaced_code_is_no_cheaper_than_the_mean_and_has_no_past(rule, name):
+    """As in the layer: the mean of what all have won, and for CVQ the share of a start."""
+    won = np.array([8.0, 6.0, 4.0, 2.0, 0.0], np.float32)
+    state = rule.init(codes_for().astype(np.float32))._replace(**{name: won})
+    placed = rule.place(state, np.array([0, 4]), np.ones((2, 2), np.float32))
+    new = 0 if isinstance(rule, CVQ) else 4
+    np.testing.assert_array_equal(getattr(placed, name), np.array([new, 6, 4, 2, new], np.float32), strict=True)
+    np.testing.assert_array_equal(placed.codes[[0, 4]], 1)
+
+
+def test_without_a_latent_that_counts_no_code_is_replaced():
+    for policy in ("random", "split"):
+        rule = Replacement(VQ(0.1), every=1, policy=policy)
+        start = rule.init(codes_for())._replace(recent_hits=np.array([9, 9, 9, 9, 0]))
+        state, info = rule.advance(start, batches(1)._replace(weight=np.zeros((1, 6))))
+        assert info["replaced"] == 0
+        np.testing.assert_array_equal(state.codes, start.codes)
 
 
 def test_a_run_is_configured_saved_and_resumed(tmp_path):

@@ -1,5 +1,6 @@
 """One conformance table that every rule passes, and what each rule is known for."""
 
+import pickle
 import re
 import tracemalloc
 from pathlib import Path
@@ -59,6 +60,23 @@ class TestConformance:
         assert info["distortion"].shape == (8,)
         np.testing.assert_array_equal(info["last_hit"] >= 0, info["hits"] > 0)
         assert info["assignment"].shape == (4,)
+
+    def test_no_updates_leave_the_state_as_it_is(self, rule):
+        state = rule.init(codes_for(), seed=3)
+        after, info = rule.advance(state, each(batches(rule), slice(0)))
+        assert type(after) is type(state)
+        for one, other in zip(after, state, strict=True):
+            np.testing.assert_array_equal(one, other)
+        assert info["hits"].tolist() == [0] * 6
+        assert info["distortion"].shape == (0,)
+
+    def test_a_state_comes_back_from_another_process(self, rule):
+        """By pickle, and goes on to the same bits."""
+        state, _ = rule.advance(rule.init(codes_for(), seed=3), batches(rule))
+        again = pickle.loads(pickle.dumps(state))
+        assert type(again) is type(state)
+        for one, other in zip(*(rule.advance(part, batches(rule, seed=1))[0] for part in (state, again)), strict=True):
+            np.testing.assert_array_equal(one, other)
 
     @pytest.mark.filterwarnings("ignore:Replacement has at least")
     @pytest.mark.parametrize(("num_codes", "groups"), [(6, 1), (520, 32)])  # which goes by tiles, and by products

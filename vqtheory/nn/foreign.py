@@ -78,6 +78,14 @@ def stored(quantizer: nn.Module, codes: Tensor) -> bool:
     return codes.untyped_storage().data_ptr() in places
 
 
+def check_codes(owner: str, quantizer: nn.Module) -> None:
+    """Refuses a quantizer without one codebook that can be written to."""
+    check_heads(owner, quantizer)
+    if not stored(quantizer, finder(owner, quantizer)()):
+        name = type(quantizer).__name__
+        raise check.fail(owner, "quantizer", "one that keeps its codes, and does not make them of something else", name)
+
+
 def carry(quantizer: Any, codes: Tensor, moves: Tensor) -> None:
     """Move the codes by `moves` [K, D], in place, and with them the averages from which EMA makes them anew."""
     if isinstance(quantizer, VectorQuantize):
@@ -103,7 +111,9 @@ def place(quantizer: Any, codes: Tensor, rows: Tensor, latents: Tensor) -> None:
 def start_on(quantizer: nn.Module, latents: Tensor, seed: int = 0) -> None:
     """Start any quantizer on latents, in any of its layouts: K of them, distinct as far as there are enough.
 
-    Of equal codes the first alone wins. `VectorQuantize` does so by itself, or by its `initialize`.
+    Of equal codes the first alone wins. `VectorQuantize` does so by itself, or by its `initialize`. A quantizer that would
+    start by itself on its first batch, as with `kmeans_init` of vector-quantize-pytorch, does so no more. In a run of
+    several processes all have to call it, and get the same codes.
 
     >>> quantizer = nn.Module()
     >>> quantizer.embedding = nn.Embedding(4, 2)
@@ -115,12 +125,16 @@ def start_on(quantizer: nn.Module, latents: Tensor, seed: int = 0) -> None:
     if isinstance(inner, VectorQuantize):
         inner.initialize(inner.project(latents))
         return
+    check_codes("start_on", inner)
     codes = finder("start_on", inner)().detach()
     rows = compared(inner, check_tensor("start_on", "latents", latents), codes)
-    rows = rows[rows.isfinite().all(dim=1)]
-    if len(rows) == 0:
+    rows = draw(rows[rows.isfinite().all(dim=1)], len(codes), seed)
+    if len(rows) == 0:  # in all processes
         raise ValueError("start_on needs at least one latent that is finite.")
-    place(inner, codes, torch.arange(len(codes), device=codes.device), draw(rows, len(codes), seed))
+    place(inner, codes, torch.arange(len(codes), device=codes.device), rows)
+    for part in inner.modules():
+        if isinstance(getattr(part, "initted", None), Tensor):
+            part.initted.fill_(True)
 
 
 def averages(quantizer: nn.Module) -> list[Any]:

@@ -14,7 +14,7 @@ from torch import Tensor, distributed, nn
 from vqtheory._base import check
 from vqtheory._base.randomness import Purpose, generator
 from vqtheory.nn.batches import tensors
-from vqtheory.nn.foreign import check_heads, compared, finder, indices_in, is_codes, place, stored
+from vqtheory.nn.foreign import check_codes, compared, finder, indices_in, is_codes, place
 from vqtheory.nn.ops import processes
 from vqtheory.nn.ops.hooks import Hook
 from vqtheory.nn.ops.mode import repeated
@@ -115,10 +115,14 @@ class Replacement:
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint between two updates has to keep."""
         last = {"last": self._last} if self.policy == "oldest" else {}
-        return {"updates": self.updates, "replaced": self.replaced, "hits": self._hits, **last}
+        counts = {"updates": self.updates, "replaced": self.replaced, "hits": self._hits}
+        return {"policy": self.policy, **counts, **last}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a `state_dict`."""
+        """Go on from a `state_dict` of the same policy."""
+        policy = state.get("policy", self.policy)  # states of older versions do not say
+        if policy != self.policy:
+            raise ValueError(f"The state must be of policy={self.policy!r}. Got one of policy={policy!r}.")
         if state["hits"].shape != self._hits.shape:
             raise ValueError(f"The state must be of {len(self._hits)} codes. Got {len(state['hits'])}.")
         self.updates, self.replaced, self._hits = int(state["updates"]), int(state["replaced"]), state["hits"].clone()
@@ -146,6 +150,7 @@ class Replacement:
     def _count(self, optimizer: torch.optim.Optimizer, *_: Any) -> None:
         """After the optimizer's step, so that a code put in place meets no gradient of the code before it."""
         self.updates += 1
+        self._fresh = self._fresh.to(self._codes.device)  # where it is not before a first pass
         processes.add_up(self._fresh)  # now, so that every process has the state of all
         self._hits, fresh = self._hits.to(self._fresh.device) + self._fresh, self._fresh
         self._fresh = torch.zeros_like(fresh)
@@ -153,7 +158,7 @@ class Replacement:
             self._last = torch.where(fresh > 0, self.updates - 1, self._last.to(fresh.device))
         elif self.updates % self.every:
             return
-        if self._seen is None:
+        if not bool(self._hits.any()):  # in no process: one without a pass of its own replaces codes with the others
             return
         if self.updates == self.every:
             latents = int(fresh.sum()) * (1 if self.policy == "count" else self.every)
@@ -178,11 +183,11 @@ class Replacement:
 
     def _replace(self, dead: Tensor, optimizer: torch.optim.Optimizer) -> None:
         """Put the codes with these numbers on latents where no code is."""
-        assert self._seen is not None
         alive = torch.ones_like(self._hits, dtype=torch.bool).index_fill(0, dead, False)
         random = generator(self.seed, Purpose.RULE, self.updates)
         draw = _of_worst_cells if self.policy == "split" and bool(alive.any()) else _draw
-        latents = draw(self._compared(*self._seen), self._codes[alive], random, len(dead))
+        latents = self._codes[:0] if self._seen is None else self._compared(*self._seen)
+        latents = draw(latents, self._codes[alive], random, len(dead))
         self._place(dead[: len(latents)], latents, optimizer)
 
     def _compared(self, latents: Tensor, indices: Tensor) -> Tensor:
@@ -307,7 +312,4 @@ def _check_ours(owner: str, quantizer: VectorQuantize) -> None:
 def _check_another(owner: str, quantizer: Any) -> None:
     if not isinstance(quantizer, nn.Module):
         raise check.fail(owner, "quantizer", "a module with a codebook", quantizer)
-    check_heads(owner, quantizer)
-    if not stored(quantizer, finder(owner, quantizer)()):
-        name = type(quantizer).__name__
-        raise check.fail(owner, "quantizer", "one that keeps its codes, and does not make them of something else", name)
+    check_codes(owner, quantizer)

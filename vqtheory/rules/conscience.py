@@ -27,7 +27,7 @@ from vqtheory._base import check
 from vqtheory._kernels.cells import by_batch, find_each, info, new_tally
 from vqtheory._kernels.jit import kernel
 from vqtheory.protocols import Batches, checked
-from vqtheory.rules.base import Rule, check_start, uniform_start
+from vqtheory.rules.base import Rule, check_start, uniform_start, with_rows
 
 
 @dataclass(frozen=True, repr=False)
@@ -84,6 +84,11 @@ class Conscience(Rule):
         if self.start == "published":
             codes = uniform_start(codes, seed, bound=1 / len(codes))
         return ConscienceState(codes, np.int64(0), np.full(len(codes), 1 / len(codes), codes.dtype))
+
+    def place(self, state: ConscienceState, rows: np.ndarray, codes: np.ndarray) -> ConscienceState:
+        """With the mean of all shares: a new code is neither ahead of the others nor behind them."""
+        state = super().place(state, rows, codes)
+        return state._replace(shares=with_rows(state.shares, rows, state.shares.mean()))
 
     def advance(self, state: ConscienceState, batches: Batches) -> tuple[ConscienceState, dict[str, np.ndarray]]:
         """T updates from batches.x [T, B, D]."""

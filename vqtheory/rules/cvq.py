@@ -40,7 +40,7 @@ from vqtheory._kernels.exponential import exponential
 from vqtheory._kernels.jit import kernel
 from vqtheory._kernels.product import BLOCK, find_squares
 from vqtheory.protocols import Batches, checked
-from vqtheory.rules.base import Rule, check_start, uniform_start
+from vqtheory.rules.base import Rule, check_start, uniform_start, with_rows
 from vqtheory.rules.cosine import CosineVQ, move_on_sphere
 
 ANCHORS = ("closest", "probabilistic", "random")
@@ -145,6 +145,11 @@ class CVQ(Rule):
         key = generator(seed, Purpose.RULE, block=1).integers(2**32)
         return CVQState(codes, np.int64(0), np.zeros(len(codes), codes.dtype), np.int64(key))
 
+    def place(self, state: CVQState, rows: np.ndarray, codes: np.ndarray) -> CVQState:
+        """With the share of a start: what wins nothing in the next batch goes to its anchor."""
+        state = super().place(state, rows, codes)
+        return state._replace(shares=with_rows(state.shares, rows, 0))
+
     def advance(self, state: CVQState, batches: Batches) -> tuple[CVQState, dict[str, np.ndarray]]:
         """T updates from batches.x [T, B, D]."""
         check.instance("CVQ.advance", "state", state, CVQState, "a state that CVQ.init has made")
@@ -153,10 +158,10 @@ class CVQ(Rule):
                 "CVQ", "contrastive", "0 in the simulator: the contrastive loss is in the layer", self.contrastive
             )
         x, weight = checked("CVQ.advance", batches, state.codes)
-        steps, batch_size, _ = x.shape
+        steps, batch_size, dim = x.shape
         rates = (schedules.values(self.step_size, int(state.step), steps) / batch_size).astype(x.dtype)
         codes, shares, tally = state.codes.copy(), state.shares.copy(), new_tally(x, state.codes)
-        products = by_batch(batch_size, codes), by_batch(max(len(codes), BLOCK), x[0])
+        products = by_batch(batch_size, codes), by_batch(max(len(codes), BLOCK), x.reshape(-1, dim)[:batch_size])
         decay, scale = x.dtype.type(self.decay), x.dtype.type(self.scale)
         settings = Settings(decay, self.anchors == "closest", scale, self.on_sphere)
         _advance(self.project(x), weight, rates, settings, products, state.key, state.step, codes, shares, tally)

@@ -27,7 +27,7 @@ from vqtheory._kernels.cells import info, new_tally
 from vqtheory._kernels.jit import kernel
 from vqtheory._kernels.tiles import TILE, lay, measure
 from vqtheory.protocols import Batches, checked
-from vqtheory.rules.base import Rule, check_start, uniform_start
+from vqtheory.rules.base import Rule, check_start, uniform_start, with_rows
 
 
 @dataclass(frozen=True, repr=False)
@@ -81,6 +81,11 @@ class FSCL(Rule):
         if self.start == "published":
             codes = uniform_start(codes, seed, bound=1 / len(codes))
         return FSCLState(codes, np.int64(0), np.ones(len(codes), codes.dtype))
+
+    def place(self, state: FSCLState, rows: np.ndarray, codes: np.ndarray) -> FSCLState:
+        """With the mean of all wins: a new code has neither to catch up nor to be waited for."""
+        state = super().place(state, rows, codes)
+        return state._replace(counts=with_rows(state.counts, rows, state.counts.mean()))
 
     def advance(self, state: FSCLState, batches: Batches) -> tuple[FSCLState, dict[str, np.ndarray]]:
         """T updates from batches.x [T, B, D]."""

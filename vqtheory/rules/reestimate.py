@@ -42,7 +42,7 @@ class Reestimate(Wrapper):
     every : int, default 2000
         E, updates from one re-estimation to the next.
     until : int, default 30_000
-        T, the last update after which the codebook is re-estimated.
+        T, the last update after which the codebook is re-estimated; at least `every`.
     reservoir : int, default 16_384
         n, latents, at least as many as codes. They are carried in the state.
 
@@ -71,6 +71,9 @@ class Reestimate(Wrapper):
         self._check_single()
         counts = {name: check.integer(owner, name, getattr(self, name)) for name in ("every", "reservoir")}
         self._keep(**counts, until=check.integer(owner, "until", self.until, 0))
+        if self.until < self.every:
+            wanted = f"an int >= {self.every}, the update of the first re-estimation"
+            raise check.fail(owner, "until", wanted, self.until)
 
     @property
     def equivariances(self) -> frozenset[str]:

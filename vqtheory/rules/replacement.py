@@ -188,6 +188,8 @@ def from_all(latents: np.ndarray, codes: np.ndarray, random: np.random.Generator
 
 def from_worst_cells(latents: np.ndarray, codes: np.ndarray, random: np.random.Generator) -> np.ndarray:
     """One random latent of each cell, the most distorting cell first; none of those that lie on their code."""
+    if len(latents) == 0:
+        return latents
     assignment, squared = nearest(latents, codes)
     distortion = np.bincount(assignment, squared, len(codes))
     order = random.permutation(len(latents))

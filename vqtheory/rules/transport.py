@@ -102,8 +102,9 @@ class Transport(Wrapper):
         x, weight = checked("Transport.advance", batches, state.codes)
         moved = self._displacement(batches)
         answers = []
-        for t in range(len(x)):
-            state = self._carried(state, x[t], moved[t], weight[t])
+        for t in range(max(1, len(x))):
+            if len(x):
+                state = self._carried(state, x[t], moved[t], weight[t])
             state, answer = self.rule.advance(state, cut(Batches(x, weight=weight), slice(t, t + 1)))
             answers.append(answer)
         return state, summed(answers)

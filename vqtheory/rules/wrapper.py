@@ -93,6 +93,12 @@ class Joined:
     __slots__ = ()
     _inside: ClassVar[type]
 
+    def __reduce__(self) -> tuple:
+        """By its parts, since pickle does not find the class of such a state by name."""
+        state: Any = self
+        own = state._fields[len(self._inside._fields) :]  # type: ignore[attr-defined]
+        return _rejoined_parts, (inside(state), {name: getattr(state, name) for name in own})
+
 
 @cache
 def _kind(inside: Hashable, own: tuple[str, ...]) -> Any:
@@ -105,6 +111,10 @@ def joined(state: Any, **own: Any) -> Any:
     """A named tuple of a rule's state and of a wrapper's own numbers."""
     inside: Any = type(state)
     return _kind(inside, tuple(own))(*state, **own)
+
+
+def _rejoined_parts(state: Any, own: dict[str, Any]) -> Any:
+    return joined(state, **own)
 
 
 def inside(state: Any) -> Any:

@@ -24,15 +24,18 @@ class PricedCodebook(Codebook):
     The codebook loss and the commitment are taken at the code that a latent goes to, however far away it is, so that the
     commitment pulls latents to codes that are not the nearest ones: give it less weight than beside plain VQ.
 
-    A pass that is run once more by activation checkpointing takes what was won before it.
+    A pass that is run once more by activation checkpointing takes what was won before it. What was won, like codes that a
+    pass moves, keeps its digits: one win is lost beside 256 of them in bfloat16.
     """
 
+    moves = True
     has_clock = True
     won: Tensor
 
     def __init__(self, rule: rules.Rule, num_codes: int, dim: int) -> None:
         super().__init__(rule, num_codes, dim)
-        self.register_buffer("won", self._at_start(wide(self.weight.data)[:, 0]))
+        self.weight = nn.Parameter(wide(self.weight.data))
+        self.register_buffer("won", self._at_start(self.weight.data[:, 0]))
         self._passes = Passes()
 
     def _at_start(self, like: Tensor) -> Tensor:
