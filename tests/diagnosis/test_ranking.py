@@ -54,8 +54,32 @@ class TestFilm:
         assert per_step(rules.Transport(rules.VQ(0.1)), 3, since).rule.step_size == pytest.approx(0.3)
         assert per_step(rules.VQ(0.1), 30, since).step_size == 1, "and no farther than the batch's mean"
         assert per_step(rules.TrainedVQ(0.5), 4, since).step_size == 2
-        halved = per_step(rules.NSVQ(0.1, bandwidth=exponential(1.0, half_life=20)), 1, since).bandwidth
-        assert halved(np.array([0, 2, 4])).tolist() == [1, 0.5, 0.25]
+
+        halves = exponential(1.0, half_life=20)
+        schedules = [
+            per_step(rules.NSVQ(0.1, bandwidth=halves), 1, since).bandwidth,
+            per_step(rules.NeuralGas(0.1, halves), 2, since).range,
+            per_step(rules.Replacement(rules.SOM(0.1, halves)), 2, since).rule.range,
+            per_step(rules.Conscience(0.1, bias=halves), 2, since).bias,
+        ]
+        assert [schedule(np.array([0, 2, 4])).tolist() for schedule in schedules] == [[1, 0.5, 0.25]] * 4
+        for rule in (rules.CVQ(0.1, decay=0.9), rules.Conscience(0.1, decay=0.9), rules.FSCL(0.1, decay=0.9)):
+            turned = per_step(rule, 2, since)
+            assert (turned.decay, turned.step_size) == pytest.approx((0.81, 0.2))
+        assert per_step(rules.NSVQ(0.1), 2, since).decay == rules.NSVQ(0.1).decay, "of a form that keeps no averages"
+
+    def test_a_step_of_a_wrapper_stands_for_its_own_updates_too(self):
+        def turned(rule, updates=4):
+            return per_step(rule, updates, lambda steps: steps)
+
+        vq, faster = rules.VQ(0.1), rules.VQ(0.4)
+        assert turned(rules.Replacement(vq, every=26)) == rules.Replacement(faster, every=6)
+        assert turned(rules.Replacement(vq, every=3)).every == 1
+        assert turned(rules.Reestimate(vq, every=8, until=80)) == rules.Reestimate(faster, every=2, until=20)
+        assert turned(rules.Reestimate(vq, until=0)).until == 0, "never"
+        assert turned(rules.Affine(vq, decay=0.5)) == rules.Affine(faster, decay=0.5**4)
+        drawn = turned(rules.Wasserstein(vq, pull=0.5, decay=0.5))
+        assert (drawn.pull, drawn.decay, drawn.rule) == (1 - 0.5**4, 0.5**4, faster)
 
 
 class TestRanking:
@@ -82,6 +106,19 @@ class TestRanking:
             *ranking.table["call"],
         ):
             assert part in " ".join(text.split()) or part in text
+
+    def test_of_a_rule_in_a_wrapper(self):
+        """Each keeps more codes than the rule by itself, in the training as it was."""
+        plain = rules.VQ(0.01)
+        wrapped = [
+            rules.Replacement(plain, every=25),
+            rules.Affine(plain, decay=0.5),
+            rules.Wasserstein(plain, decay=0.5),
+            rules.Reestimate(plain, every=20, until=200, reservoir=512),
+        ]
+        alone, *kept = [ranked(moving(rule), 0.1, progress=False).unchanged for rule in (plain, *wrapped)]
+        assert [trial.change.rule for trial in kept] == wrapped
+        assert min(trial.alive for trial in kept) > 2 * alone.alive
 
     def test_goes_as_far_as_the_time(self):
         recording = moving(rules.EMA(0.9))
