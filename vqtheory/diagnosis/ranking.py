@@ -25,7 +25,7 @@ from vqtheory.diagnosis.film import Film
 from vqtheory.diagnosis.recording import Recording
 from vqtheory.measure import carrying
 from vqtheory.protocols import Batches, Rule
-from vqtheory.rules.base import declared
+from vqtheory.rules.base import declared, place
 from vqtheory.rules.wrapper import Wrapper
 
 if TYPE_CHECKING:
@@ -107,7 +107,8 @@ def ranked(recording: Recording, seconds: float = SECONDS, progress: bool = True
     trials = _played(recording, known + changes, steps, progress, seed)
     tried = trials[len(known) :]
     left_out = [change for change in sorted(changes_to(recording), key=_fewest) if change not in changes]
-    takes = math.ceil(steps * _total(recording, known + changes + left_out))
+    fewest = max(map(_fewest, left_out), default=0)
+    takes = 1 + math.ceil(max(steps, min(most, fewest)) * _total(recording, known + changes + left_out))
     return Ranking(tuple(_in_order(tried)), trials[0] if known else None, tuple(left_out), takes)
 
 
@@ -198,13 +199,7 @@ class _Player:
         """Put codes that nothing has chosen on latents, as `vqtheory.nn.Replacement` does."""
         order = generator(self.seed, Purpose.RULE, step).permutation(len(latents))
         dead = np.flatnonzero(self.idle)[: len(order)]
-        fresh: dict[str, Any] = {name: getattr(self.state, name).copy() for name in declared(self.change.rule, "places")}
-        for array in fresh.values():
-            array[dead] = latents[order[: len(dead)]]
-        if "counts" in self.state._fields:
-            fresh["counts"] = self.state.counts.copy()
-            fresh["counts"][dead] = 1
-        self.state = self.state._replace(**fresh)
+        self.state = place(self.change.rule, self.state, dead, latents[order[: len(dead)]])
         self.revived[dead] |= counts
         self.idle[:] = True
 
