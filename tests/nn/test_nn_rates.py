@@ -54,6 +54,7 @@ class TestFollowingRate:
         cell = float((torch.cdist(latents, codes).min(dim=1).values ** 2).mean() / 4) ** 0.5
         assert seen == pytest.approx([1e-3, 1e-3, 2e-3, cell / 10], rel=1e-3)
         assert optimizer.param_groups[0]["lr"] == 1e-3
+        assert vqtheory.diagnose(rate).recording.package == "vqtheory"
 
     @pytest.mark.parametrize(
         ("optimizer", "sentence"),
