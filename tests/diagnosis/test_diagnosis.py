@@ -277,6 +277,9 @@ class TestSentences:
         assert diagnosis.causes[-1] == StuckCodes(8)
         assert "vqtheory.nn.Replacement" in str(diagnosis)
         assert not diagnose(drifting(speed=1e-7), grid(8), rule=rules.VQ(), every=100).causes
+        for rule in (rules.FSCL(), rules.Conscience(), rules.Sinkhorn(), rules.Affine(rules.FSCL())):
+            causes = diagnose(drifting(speed=1e-7), codes, rule=rule, every=100).causes
+            assert not any(isinstance(cause, StuckCodes) for cause in causes), "codes that win by their price come back"
 
     def test_of_too_few_hits(self):
         diagnosis = diagnose(drifting(num=100), grid(64), every=100)

@@ -1,16 +1,18 @@
 """The ranking of changes: what is played, in which order, and the lines that make them."""
 
 import dataclasses
+import itertools
 
 import numpy as np
 import pytest
 
 from vqtheory import rules
 from vqtheory.diagnosis import findings
-from vqtheory.diagnosis.changes import changes_to
+from vqtheory.diagnosis import ranking as ranking_module
+from vqtheory.diagnosis.changes import Change, changes_to
 from vqtheory.diagnosis.diagnosis import diagnose
 from vqtheory.diagnosis.film import Film
-from vqtheory.diagnosis.ranking import per_step, ranked
+from vqtheory.diagnosis.ranking import Trial, _Player, per_step, ranked
 from vqtheory.diagnosis.recording import Recording
 from vqtheory.schedules import exponential
 
@@ -54,8 +56,32 @@ class TestFilm:
         assert per_step(rules.Transport(rules.VQ(0.1)), 3, since).rule.step_size == pytest.approx(0.3)
         assert per_step(rules.VQ(0.1), 30, since).step_size == 1, "and no farther than the batch's mean"
         assert per_step(rules.TrainedVQ(0.5), 4, since).step_size == 2
-        halved = per_step(rules.NSVQ(0.1, bandwidth=exponential(1.0, half_life=20)), 1, since).bandwidth
-        assert halved(np.array([0, 2, 4])).tolist() == [1, 0.5, 0.25]
+
+        halves = exponential(1.0, half_life=20)
+        schedules = [
+            per_step(rules.NSVQ(0.1, bandwidth=halves), 1, since).bandwidth,
+            per_step(rules.NeuralGas(0.1, halves), 2, since).range,
+            per_step(rules.Replacement(rules.SOM(0.1, halves)), 2, since).rule.range,
+            per_step(rules.Conscience(0.1, bias=halves), 2, since).bias,
+        ]
+        assert [schedule(np.array([0, 2, 4])).tolist() for schedule in schedules] == [[1, 0.5, 0.25]] * 4
+        for rule in (rules.CVQ(0.1, decay=0.9), rules.Conscience(0.1, decay=0.9), rules.FSCL(0.1, decay=0.9)):
+            turned = per_step(rule, 2, since)
+            assert (turned.decay, turned.step_size) == pytest.approx((0.81, 0.2))
+        assert per_step(rules.NSVQ(0.1), 2, since).decay == rules.NSVQ(0.1).decay, "of a form that keeps no averages"
+
+    def test_a_step_of_a_wrapper_stands_for_its_own_updates_too(self):
+        def turned(rule, updates=4):
+            return per_step(rule, updates, lambda steps: steps)
+
+        vq, faster = rules.VQ(0.1), rules.VQ(0.4)
+        assert turned(rules.Replacement(vq, every=26)) == rules.Replacement(faster, every=6)
+        assert turned(rules.Replacement(vq, every=3)).every == 1
+        assert turned(rules.Reestimate(vq, every=8, until=80)) == rules.Reestimate(faster, every=2, until=20)
+        assert turned(rules.Reestimate(vq, until=0)).until == 0, "never"
+        assert turned(rules.Affine(vq, decay=0.5)) == rules.Affine(faster, decay=0.5**4)
+        drawn = turned(rules.Wasserstein(vq, pull=0.5, decay=0.5))
+        assert (drawn.pull, drawn.decay, drawn.rule) == (1 - 0.5**4, 0.5**4, faster)
 
 
 class TestRanking:
@@ -83,6 +109,19 @@ class TestRanking:
         ):
             assert part in " ".join(text.split()) or part in text
 
+    def test_of_a_rule_in_a_wrapper(self):
+        """Each keeps more codes than the rule by itself, in the training as it was."""
+        plain = rules.VQ(0.01)
+        wrapped = [
+            rules.Replacement(plain, every=25),
+            rules.Affine(plain, decay=0.5),
+            rules.Wasserstein(plain, decay=0.5),
+            rules.Reestimate(plain, every=20, until=200, reservoir=512),
+        ]
+        alone, *kept = [ranked(moving(rule), 0.1, progress=False).unchanged for rule in (plain, *wrapped)]
+        assert [trial.change.rule for trial in kept] == wrapped
+        assert min(trial.alive for trial in kept) > 2 * alone.alive
+
     def test_goes_as_far_as_the_time(self):
         recording = moving(rules.EMA(0.9))
         none, all_of_them = ranked(recording, 1e-9, progress=False), diagnose(recording).ranked(4, progress=False)
@@ -90,10 +129,39 @@ class TestRanking:
         assert not all_of_them.left_out
         assert "TransVQ" in [trial.change.name for trial in all_of_them.trials]
         hurried = diagnose(recording)
-        assert hurried.ranked(1e-9).seconds >= 1
+        hurried.ranked(1e-9)
         assert "What each change" not in str(hurried), "the ranking is the last one that was asked for"
         with pytest.raises(ValueError, match="'seconds' parameter of ranked must be"):
             hurried.ranked(0)
+
+    def test_all_changes_fit_into_the_seconds_that_it_asks_for(self, monkeypatch):
+        def played(recording, changes, *_):
+            return [Trial(change, alive=0, carrying=0, distortion=0.0) for change in changes]
+
+        monkeypatch.setattr(ranking_module, "_played", played)
+        for codes, times in itertools.product((64, 1024), (3, 21)):
+            recording = moving(rules.EMA(0.9), codes=codes, times=times)
+            for seconds in (1e-9, 0.1):
+                first = ranked(recording, seconds, progress=False)
+                assert not ranked(recording, first.seconds, progress=False).left_out, (codes, times, seconds)
+            assert ranked(recording, 1e-9, progress=False).left_out
+
+    def test_a_code_that_is_replaced_is_a_new_one(self):
+        """As in the layer: what the rule remembers of it is gone, and it lies where the rule has its codes."""
+        recording, idle = moving(rules.VQ()), np.arange(32) % 2 == 0
+        film = Film(recording, steps=50)
+        remembered = [(rules.TrainedVQ(), "second", 0), (rules.Sinkhorn(), "prices", 0), (rules.EMA(), "counts", 1)]
+        for rule, name, fresh in remembered:
+            player = _Player(recording, film, Change("", "", rule, 32, replaced_every=25), seed=0)
+            before = np.full_like(getattr(player.state, name), 7)
+            player.state, player.idle = player.state._replace(**{name: before}), idle.copy()
+            player._replace(film.first(), step=5, counts=True)
+            after = getattr(player.state, name).reshape(32, -1)
+            assert (after == np.where(idle, fresh, 7)[:, None]).all()
+            assert player.revived.tolist() == idle.tolist()
+        player = _Player(recording, film, Change("", "", rules.CosineVQ(), 32, replaced_every=25), seed=0)
+        player._replace(film.first(), step=5, counts=True)
+        assert np.linalg.norm(player.state.codes, axis=1) == pytest.approx(1)
 
     def test_of_a_rule_that_is_not_known(self):
         """What replaces it is played, and where all codes live nothing is."""
@@ -123,9 +191,8 @@ LINES = {
         "model.vq = vqtheory.nn.VectorQuantize(dim=2, codebook_size=32, rule=vqtheory.rules.EMA(decay=0.8))"
     ),
     ("vector_quantize_pytorch", rules.EMA(), "a decay of 0.8"): "model.vq._codebook.decay = 0.8",
-    ("vector_quantize_pytorch", rules.EMA(), "a codebook of 8 codes"): (
-        "model.vq = vector_quantize_pytorch.VectorQuantize(dim=2, codebook_size=8)"
-    ),
+    ("vector_quantize_pytorch", rules.EMA(), "a codebook of 8 codes"): "codebook_size=8  # of your VectorQuantize",
+    ("diffusers", rules.EMA(), "a codebook of 8 codes"): "num_vq_embeddings=8  # of your diffusers.VQModel",
     ("taming", rules.EMA(), "a decay of 0.9"): "model.vq.embedding.decay = 0.9",
     ("taming", rules.EMA(), "Transport: codes that ride on the encoder"): (
         "transport = vqtheory.nn.Transport(model.vq, lambda images: model.quant_conv(model.encoder(images)), images)"

@@ -475,6 +475,9 @@ class TestTraining:
         assert np.array_equal(recording.codes, run.quantizer.codebook.numpy())
         assert (recording.optimizer, recording.rates[0]) == ("adam", 5e-4)
         assert str(vq.diagnose(tmp_path / "run")) == str(vq.diagnose(run))
+        of_somebody = types.SimpleNamespace(monitor=run.monitor, config={})
+        packages = [vq.diagnose(source).recording.package for source in (tmp_path / "run", run, of_somebody)]
+        assert packages == ["vqtheory train", "vqtheory train", "vqtheory"], "the command is named to its own runs alone"
 
     def test_a_killed_run_has_seen_the_same(self, tmp_path, monkeypatch):
         """Killed after it has been thinned, at a checkpoint that is no multiple of the looks."""

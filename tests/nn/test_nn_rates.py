@@ -1,7 +1,6 @@
 """A codebook's rate that follows the drift, what a Monitor says of one that cannot, and the lines of a ranking."""
 
 import re
-import sys
 import warnings
 
 import pytest
@@ -55,6 +54,7 @@ class TestFollowingRate:
         cell = float((torch.cdist(latents, codes).min(dim=1).values ** 2).mean() / 4) ** 0.5
         assert seen == pytest.approx([1e-3, 1e-3, 2e-3, cell / 10], rel=1e-3)
         assert optimizer.param_groups[0]["lr"] == 1e-3
+        assert vqtheory.diagnose(rate).recording.package == "vqtheory"
 
     @pytest.mark.parametrize(
         ("optimizer", "sentence"),
@@ -162,9 +162,8 @@ def test_the_lines_of_a_ranking_run(name):
     lines = dict(ranking.table.select("change", "call").iter_rows())
     assert {"NSVQ", "dead codes replaced every 25 updates"} <= set(lines)
     scope = {"vqtheory": vqtheory, "model": model, "optimizer": optimizer, "images": IMAGES}
-    scope |= {"vector_quantize_pytorch": sys.modules.get("vector_quantize_pytorch")}
     later = [line for line in lines.values() if line.startswith("model") and " = vq" in line]
-    for line in [*(line for line in lines.values() if line not in later and "diffusers.VQModel" not in line), *later]:
+    for line in [*(line for line in lines.values() if line not in later), *later]:
         exec(line, scope)
     quantizer = vqtheory.nn.Monitor(model.vq).quantizer
     assert isinstance(quantizer, VectorQuantize)

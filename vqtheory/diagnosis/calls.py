@@ -84,10 +84,9 @@ def fewer(recording: Recording, num_codes: int) -> str:
         case "vqtheory simulate" | "vqtheory train":
             return f"{recording.package} --codes {num_codes}"
         case "vector_quantize_pytorch":
-            made = f"VectorQuantize(dim={_width(recording)}, codebook_size={num_codes})"
-            return f"{_place(recording)} = {LUCIDRAINS}.{made}"
+            return f"codebook_size={num_codes}  # of your VectorQuantize"
         case "diffusers":
-            return f"{_parent(recording)} = diffusers.VQModel(num_vq_embeddings={num_codes})"
+            return f"num_vq_embeddings={num_codes}  # of your diffusers.VQModel"
         case "taming":
             return f"n_embed: {num_codes}"
     return layer(recording, recording.rule or rules.VQ(), num_codes)

@@ -162,10 +162,11 @@ def _weight_decay(recording: Recording) -> WeightDecay | None:
 
 
 def _stuck_codes(recording: Recording) -> StuckCodes | None:
+    """Of a rule that neither moves codes which win nothing nor has latents go to codes that are farther away."""
     rule, dead = recording.rule, recording.hits[-1] == 0
-    if rule is None or declared(rule, "moves_unselected") or dead.mean() < _MANY:
+    if rule is None or declared(rule, "moves_unselected") or not declared(rule, "assigns_nearest"):
         return None
-    return StuckCodes(int(dead.sum()))
+    return StuckCodes(int(dead.sum())) if dead.mean() >= _MANY else None
 
 
 _FINDERS: tuple[Callable[[Recording], Cause | None], ...] = (

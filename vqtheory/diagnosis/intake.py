@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias, cast, runtime_checkable
@@ -33,7 +34,7 @@ class HasRecording(Protocol):
 
 @runtime_checkable
 class HasMonitor(Protocol):
-    """A training that a Monitor watches."""
+    """What a Monitor watches: a training, or a rate that follows the drift."""
 
     @property
     def monitor(self) -> HasRecording:
@@ -72,12 +73,19 @@ def _held(source: Source) -> Recording | None:
     if isinstance(source, (str, Path)):
         return _kept(Path(source))
     if isinstance(source, HasMonitor):
-        return replace(source.monitor.recording, package=TRAINING)
+        recording = source.monitor.recording
+        return replace(recording, package=TRAINING) if _is_training(source) else recording
     if isinstance(source, HasRecording):
         source = source.recording
     if isinstance(source, Run):
         return of_run(source)
     return source if isinstance(source, Recording) else None
+
+
+def _is_training(source: HasMonitor) -> bool:
+    """Whether it is a run of `vqtheory train`, of a class that is known where torch is loaded already."""
+    module = sys.modules.get("vqtheory.nn.training.run")
+    return module is not None and isinstance(source, module.TrainingRun)
 
 
 def _kept(path: Path) -> Recording:

@@ -8,8 +8,9 @@ codebook been another one, is in none of them.
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, is_dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,8 @@ from vqtheory.diagnosis.film import Film
 from vqtheory.diagnosis.recording import Recording
 from vqtheory.measure import carrying
 from vqtheory.protocols import Batches, Rule
-from vqtheory.rules.base import declared
+from vqtheory.rules.base import declared, place
+from vqtheory.rules.wrapper import Wrapper
 
 if TYPE_CHECKING:
     import polars as pl
@@ -105,7 +107,8 @@ def ranked(recording: Recording, seconds: float = SECONDS, progress: bool = True
     trials = _played(recording, known + changes, steps, progress, seed)
     tried = trials[len(known) :]
     left_out = [change for change in sorted(changes_to(recording), key=_fewest) if change not in changes]
-    takes = math.ceil(steps * _total(recording, known + changes + left_out))
+    fewest = max(map(_fewest, left_out), default=0)
+    takes = 1 + math.ceil(max(steps, min(most, fewest)) * _total(recording, known + changes + left_out))
     return Ranking(tuple(_in_order(tried)), trials[0] if known else None, tuple(left_out), takes)
 
 
@@ -127,14 +130,15 @@ def _cost(recording: Recording, change: Change) -> float:
     """About how many seconds a step takes."""
     _, samples, dim = recording.latents.shape
     pairs = samples * change.codes
-    heavy = 2.2 if isinstance(change.rule, rules.NSVQ) else 0.5 if _averages(change.rule) else 1.0
+    innermost = _innermost(change.rule)
+    heavy = 2.2 if isinstance(innermost, rules.NSVQ) else 0.5 if isinstance(innermost, rules.EMA) else 1.0
     search = heavy * pairs * (_SECONDS["products"] * dim + _SECONDS["pairs"])
     return search + _SECONDS["call"] + (0 if declared(change.rule, "places") else _SECONDS["codes"] * change.codes)
 
 
-def _averages(rule: Rule) -> bool:
-    """Whether it is EMA, carried or not, whose products are those of matrices."""
-    return isinstance(rule.rule if isinstance(rule, rules.Transport) else rule, rules.EMA)
+def _innermost(rule: Rule) -> Rule:
+    """The rule in all wrappers, whose search is the cost: products of matrices with EMA."""
+    return _innermost(rule.rule) if isinstance(rule, Wrapper) else rule
 
 
 def _played(recording: Recording, changes: list[Change], steps: int, progress: bool, seed: int) -> list[Trial]:
@@ -143,7 +147,8 @@ def _played(recording: Recording, changes: list[Change], steps: int, progress: b
     first, last = film.times[0], film.times[-1]
     counted = min(int(np.searchsorted(film.times, last - _LAST * (last - first))), film.steps - 1)
     bar = tqdm(total=film.steps, unit=" steps", desc="Replay", delay=2, leave=False, disable=not progress)
-    with bar, threadpool_limits(1, user_api="blas"):
+    with bar, threadpool_limits(1, user_api="blas"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what a rule warns of, it warned of in the training
         for start, stop in _chunks(film, counted, players):
             batches = film.shown(start, stop)
             for player in players:
@@ -194,13 +199,7 @@ class _Player:
         """Put codes that nothing has chosen on latents, as `vqtheory.nn.Replacement` does."""
         order = generator(self.seed, Purpose.RULE, step).permutation(len(latents))
         dead = np.flatnonzero(self.idle)[: len(order)]
-        fresh: dict[str, Any] = {name: getattr(self.state, name).copy() for name in declared(self.change.rule, "places")}
-        for array in fresh.values():
-            array[dead] = latents[order[: len(dead)]]
-        if "counts" in self.state._fields:
-            fresh["counts"] = self.state.counts.copy()
-            fresh["counts"][dead] = 1
-        self.state = self.state._replace(**fresh)
+        self.state = place(self.change.rule, self.state, dead, latents[order[: len(dead)]])
         self.revived[dead] |= counts
         self.idle[:] = True
 
@@ -221,21 +220,34 @@ def _start(recording: Recording, film: Film, change: Change, seed: int) -> np.nd
 
 def per_step(rule: Rule, updates: float, since: Callable[[np.ndarray], np.ndarray]) -> Rule:
     """A rule whose one step does about what so many updates of the rule do; `since` gives the updates before a step."""
-    if isinstance(rule, rules.Transport):
-        return replace(rule, rule=per_step(rule.rule, updates, since))
-    turned = {}
-    if callable(declared(rule, "bandwidth")):
-        turned["bandwidth"] = _in_time(declared(rule, "bandwidth"), since, lambda width: width)
-    if declared(rule, "step_size") is not None:
-        most = math.inf if declared(rule, "optimizer") == "adam" else 1.0  # beyond, the batch's own mean is overshot
-        turned["step_size"] = _in_time(
-            declared(rule, "step_size"), since, lambda step: np.minimum(step * updates, np.maximum(step, most))
-        )
-    elif declared(rule, "decay") is not None:
-        turned["decay"] = _in_time(declared(rule, "decay"), since, lambda decay: decay**updates)
-    return replace(rule, **turned) if turned else rule  # type: ignore[type-var]
+    if not is_dataclass(rule):
+        return rule
+    changes = _changes(rule, updates)
+    turned: dict[str, Any] = {}
+    for name in (field.name for field in fields(rule) if field.init):
+        value = getattr(rule, name)
+        if value is not None and (name in changes or callable(value)):
+            turned[name] = _in_time(value, since, changes.get(name, lambda same: same))
+    if isinstance(rule, Wrapper):
+        turned["rule"] = per_step(rule.rule, updates, since)
+    return replace(rule, **turned) if turned else rule
+
+
+def _changes(rule: Rule, updates: float) -> dict[str, Callable[[Any], Any]]:
+    """What becomes of the fields that count by updates."""
+    most = math.inf if declared(rule, "optimizer") == "adam" else 1.0  # beyond, the batch's own mean is overshot
+    changes: dict[str, Callable[[Any], Any]] = {"step_size": lambda step: np.minimum(step * updates, np.maximum(step, most))}
+    if declared(rule, "memory") or declared(rule, "step_size") is None:  # a form without averages ignores its decay
+        changes["decay"] = lambda decay: decay**updates
+    if isinstance(rule, Wrapper):
+        changes["pull"] = lambda pull: 1 - (1 - pull) ** updates
+        changes["every"] = changes["until"] = lambda number: min(number, max(1, round(number / updates)))
+    return changes
 
 
 def _in_time(value: Any, since: Callable[[np.ndarray], np.ndarray], change: Callable[[Any], Any]) -> Any:
     """A number or a schedule of updates, changed, as a schedule of steps."""
-    return (lambda step: change(value(since(step)))) if callable(value) else float(change(value))
+    if callable(value):
+        return lambda step: change(value(since(step)))
+    changed = change(value)
+    return changed if isinstance(changed, int) else float(changed)

@@ -67,6 +67,7 @@ class Conscience(Rule):
     key: ClassVar[str] = "conscience"
     memory: ClassVar[str] = "its running shares"
     moves_unselected: ClassVar[bool] = False
+    assigns_nearest: ClassVar[bool] = False
     equivariances: ClassVar[frozenset[str]] = frozenset({"translation", "rotation", "scaling", "permutation"})
     lengths: ClassVar[tuple[str, ...]] = ("bias",)
 

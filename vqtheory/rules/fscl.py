@@ -67,6 +67,7 @@ class FSCL(Rule):
     key: ClassVar[str] = "fscl"
     memory: ClassVar[str] = "its counts of wins"
     moves_unselected: ClassVar[bool] = False
+    assigns_nearest: ClassVar[bool] = False
     equivariances: ClassVar[frozenset[str]] = frozenset({"translation", "rotation", "scaling", "permutation"})
 
     def __post_init__(self) -> None:
