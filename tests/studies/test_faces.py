@@ -192,6 +192,7 @@ def test_the_page_has_the_tables_as_they_are(table):
         ratios, ranks = f"{ratio:.2f} [{low:.2f}, {high:.2f}]", f"{rank:.2f} [{rank_low:.2f}, {rank_high:.2f}]"
         assert f"| {name} | {ratios} | {within:.0%} | {ranks} |" in page
     over = rows["the law of a growing ball"] / rows["carrying"]
+    page = " ".join(page.split())
     fast = over.filter(rows["label"].str.contains(r"at (8|32)$"))
     slow = over.filter(rows["label"].str.contains(r"at (0.5|2)$"))
     assert f"it has {fast.min():.2f} to {fast.max():.2f} of what survives at the rates 8" in page
