@@ -78,7 +78,6 @@ class TestFilm:
         assert turned(rules.Replacement(vq, every=26)) == rules.Replacement(faster, every=6)
         assert turned(rules.Replacement(vq, every=3)).every == 1
         assert turned(rules.Reestimate(vq, every=8, until=80)) == rules.Reestimate(faster, every=2, until=20)
-        assert turned(rules.Reestimate(vq, until=0)).until == 0, "never"
         assert turned(rules.Affine(vq, decay=0.5)) == rules.Affine(faster, decay=0.5**4)
         drawn = turned(rules.Wasserstein(vq, pull=0.5, decay=0.5))
         assert (drawn.pull, drawn.decay, drawn.rule) == (1 - 0.5**4, 0.5**4, faster)

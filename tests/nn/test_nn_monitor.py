@@ -382,6 +382,7 @@ WRAPPERS = {
 }
 
 
+@pytest.mark.filterwarnings("ignore:Replacement has at least")  # the threshold that replaces every code
 @pytest.mark.parametrize("wrap", WRAPPERS.values(), ids=WRAPPERS)
 def test_what_is_inside_a_wrapper_is_watched(wrap):
     """By Monitor and by Replacement, and so for the optimizer."""
