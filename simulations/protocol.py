@@ -89,25 +89,25 @@ def by_rate(rule: Rule, **options: Any) -> Method:
     return Method({"rule": rule, **options}, {rate: {} if rate == RATE else {"codebook_lr": rate} for rate in RATES})
 
 
-def by_decay(rule: Any, **options: Any) -> Method:
-    """A method whose codes are running means."""
-    return Method({"rule": rule, **options}, {decay: {"rule": _with_decay(rule, decay)} for decay in DECAYS})
+def by_decay(rule: Any, own: float, **options: Any) -> Method:
+    """A method whose codes are running means, with a decay of its own by name."""
+    return Method({"rule": rule, **options}, {decay: {} if decay == own else _decaying(rule, decay) for decay in DECAYS})
 
 
-def _with_decay(rule: Any, decay: float) -> Any:
-    """A rule, or the text of another package's quantizer, as it is called by name."""
-    return f"{rule[:-1]}decay={decay})" if isinstance(rule, str) else replace(rule, decay=decay)
+def _decaying(rule: Any, decay: float) -> Options:
+    """A rule, or the text of another package's quantizer, with this decay."""
+    return {"rule": f"{rule[:-1]}decay={decay})" if isinstance(rule, str) else replace(rule, decay=decay)}
 
 
 METHODS: dict[str, Method] = {
     "VQ": by_rate(VQ()),
-    "EMA": by_decay(EMA()),
+    "EMA": by_decay(EMA(), 0.99),
     "VQ with transport": by_rate(VQ(), transport=1),
     "NSVQ": Method({"rule": NSVQ()}),
     "TransVQ": by_rate(TransVQ()),
     "NSVQ with transport": Method({"rule": NSVQ(), "transport": 1}),
-    "EMA with transport": by_decay(EMA(), transport=1),
-    "EMA with expiry": by_decay("ExpiringEMA()"),
+    "EMA with transport": by_decay(EMA(), 0.99, transport=1),
+    "EMA with expiry": by_decay("ExpiringEMA()", 0.8),
     "SimVQ": by_rate(SimVQ()),
     "SimVQ without bias": by_rate(SimVQ(bias=False)),
     "CosineVQ": by_rate(CosineVQ()),
@@ -177,9 +177,7 @@ def _tuned(table: pl.DataFrame) -> Iterator[Point]:
 
 def is_named(label: str, value: float) -> bool:
     """Whether a value of the rate is what the method has by name."""
-    method, fast = METHODS[label], False
-    by_name = Point("named", label, 0, method.options).training(fast)
-    return Point("named", label, 0, method.options | method.grid[value]).training(fast) == by_name
+    return not METHODS[label].grid[value]
 
 
 def _sizes() -> Iterator[Point]:
