@@ -305,7 +305,7 @@ class VectorQuantize(nn.Module):
             loss = self.codebook_weight * codebook_loss + self.commitment_weight * commitment
             quantized = ESTIMATORS[self.estimator](z, chosen, self._alpha(keep))
             cells = torch.where(keep, indices, self.codebook_size)  # of those that are not kept one more, which is dropped
-            info = _info(batch, chosen.detach(), cells, self.codebook_size, held)
+            info = info_of(batch, chosen.detach(), cells, self.codebook_size, held)
             if moves and not self._codebook.held:
                 self._codebook.update(batch, chosen.detach(), cells, displacement)
             if moves:
@@ -388,7 +388,8 @@ def check_tensor(owner: str, name: str, values: Any) -> Tensor:
     return values
 
 
-def _info(batch: Batch, chosen: Tensor, cells: Tensor, num_codes: int, attraction: Tensor) -> Info:
+def info_of(batch: Batch, chosen: Tensor, cells: Tensor, num_codes: int, attraction: Tensor) -> Info:
+    """What a batch says of a codebook: `chosen` are its codes, and `cells` their numbers, num_codes where not kept."""
     x, keep = batch.latents, batch.keep
     hits = torch.zeros(num_codes + 1, dtype=torch.int64, device=x.device).index_add_(0, cells, torch.ones_like(cells))[:-1]
     share = hits.to(x.dtype) / keep.sum().clamp_min(1)

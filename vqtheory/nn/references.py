@@ -18,9 +18,9 @@ from torch import Tensor, nn
 from vqtheory._base import check
 from vqtheory._base.config import Configured
 from vqtheory.nn.batches import tensors
+from vqtheory.nn.codebooks.base import Batch
 from vqtheory.nn.ops.layout import Layout
-from vqtheory.nn.ops.presence import mean
-from vqtheory.nn.quantize import Info, Quantized
+from vqtheory.nn.quantize import Info, Quantized, info_of
 
 
 class Reference(Configured):
@@ -200,12 +200,9 @@ class ReferenceQuantize(nn.Module):
         return _bounded(self.inner, rows) if isinstance(self.reference, FSQ) else rows
 
     def _info(self, latents: Tensor, indices: Tensor) -> Info:
-        hits = torch.bincount(indices, minlength=self.codebook_size)
-        share = hits / len(indices)
-        perplexity = torch.exp(-torch.special.xlogy(share, share).sum())
-        z = self.project(latents)
-        distortion = mean((z - self.codebook[indices]).square().sum(dim=1), torch.ones_like(indices, dtype=torch.bool))
-        return Info(hits, (hits > 0).to(z.dtype).mean(), perplexity, distortion, z.new_zeros(()))
+        z, every = self.project(latents), torch.ones_like(indices, dtype=torch.bool)
+        batch = Batch(z, every, self.step)
+        return info_of(batch, self.codebook[indices], indices, self.codebook_size, z.new_zeros(()))
 
 
 def _bounded(fsq: Any, rows: Tensor) -> Tensor:
