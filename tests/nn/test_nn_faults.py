@@ -17,12 +17,13 @@ from torch.utils.checkpoint import checkpoint  # noqa: E402
 from vqtheory.assign import nearest  # noqa: E402
 from vqtheory.nn import TamingQuantizer, VectorQuantize  # noqa: E402
 from vqtheory.nn.ops.search import assign  # noqa: E402
-from vqtheory.rules import CVQ, EMA, FSCL, NSVQ, Conscience  # noqa: E402
+from vqtheory.rules import CVQ, EMA, FSCL, NSVQ, Conscience, Wasserstein  # noqa: E402
 from vqtheory.schedules import exponential  # noqa: E402
 
 RULES = [*table.PLAIN_LAYER, NSVQ(form="softmax"), NSVQ(form="propagate"), EMA(0.3, smoothing=1e-5)]
 every_rule = pytest.mark.parametrize("rule", RULES, ids=repr)
 MOVED = [rule for rule in RULES if isinstance(rule, EMA)] + [NSVQ(), NSVQ(form="propagate"), CVQ()]
+MOVED += [rule for rule in RULES if isinstance(rule, Wasserstein)]  # at once; the other wrappers later
 HALVES = (torch.bfloat16, torch.float16)
 PRECISIONS = [(one, one) for one in HALVES] + [(torch.float32, one) for one in (*HALVES, torch.float64)]
 PRECISIONS += [(torch.float64, torch.float64), (torch.float64, torch.float16), (torch.bfloat16, torch.float32)]

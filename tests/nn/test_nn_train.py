@@ -341,7 +341,7 @@ class TestOptimizers:
 
     @pytest.mark.parametrize("rule", table.PLAIN_LAYER, ids=repr)
     def test_every_rule_trains_from_its_published_start(self, tiny, rule):
-        assert np.isfinite(run(tiny, rule=replace(rule, start="published"), steps=2).rows[-1]["loss"])
+        assert np.isfinite(run(tiny, rule=rule.starting("published"), steps=2).rows[-1]["loss"])
 
     def test_all_that_is_trained_is_in_one_of_the_two(self, tiny):
         for rule in table.LAYER:

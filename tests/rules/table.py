@@ -129,15 +129,20 @@ TABLE = [
     ),
     Row(
         [Affine(EMA(decay=0.75), "covariance")],
+        layer=[Affine(VQ())],
     ),
     Row(
         [EntropyVQ(0.25)],
+        layer=[EntropyVQ()],
     ),
     Row(
         [Wasserstein(VQ(0.25))],
+        layer=[Wasserstein(EMA())],
     ),
     Row(
         [Reestimate(VQ(0.25), every=4, until=8, reservoir=520)],
+        layer=[Reestimate(VQ(), every=4, until=8, reservoir=520)],
+        revives=True,
     ),
 ]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -286,7 +285,7 @@ class VectorQuantize(nn.Module):
             again = self.training and repeated()
             moves = self.training and self._seen_started and not again and not transformed()
             if moves:
-                self._codebook.settle()
+                self._codebook.prepare(Batch(x, keep, self.step))
             codes, step = self._codebook.codes(), self.step
             if again:
                 step, then = self._passes.find(x)
@@ -367,12 +366,20 @@ def step_size(*, lr: float | None = None, eta: float | None = None, dim: int, we
 def _rule(rule: Rule | str, start: str | None) -> Rule:
     if isinstance(rule, str):
         rule = RULES[check.choice("VectorQuantize", "rule", rule, RULES)]()
+    _check_rule(rule)
+    return rule if start is None else rule.starting(start)
+
+
+def _check_rule(rule: Rule) -> None:
+    """Refuses what has no codebook here, a rule within a rule as well."""
+    owner = "VectorQuantize"
     if isinstance(rule, Wrapper):
-        raise check.fail("VectorQuantize", "rule", rule.in_layer, rule)
-    if type(rule) not in RULES.values():
-        raise check.fail("VectorQuantize", "rule", f"one of {', '.join(RULES)}, or a rule of vqtheory.rules", rule)
-    Codebook.of(type(rule)).check("VectorQuantize", rule)
-    return rule if start is None else replace(rule, start=start)  # type: ignore[type-var]
+        if not Codebook.has(type(rule)):
+            raise check.fail(owner, "rule", rule.in_layer, rule)
+        _check_rule(rule.rule)  # type: ignore[arg-type]
+    elif type(rule) not in RULES.values():
+        raise check.fail(owner, "rule", f"one of {', '.join(RULES)}, or a rule of vqtheory.rules", rule)
+    Codebook.of(type(rule)).check(owner, rule)
 
 
 def _look_again(layer: VectorQuantize, *_: Any) -> None:

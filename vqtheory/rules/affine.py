@@ -30,7 +30,7 @@ import numpy as np
 from vqtheory import protocols
 from vqtheory._base import check
 from vqtheory.rules.base import declared
-from vqtheory.rules.framed import Framed, rounding_of, transport_map
+from vqtheory.rules.framed import Framed, Moments, Motion, rounding_of, transport_map
 
 KINDS = ("scalar", "dimension", "covariance")
 
@@ -90,10 +90,10 @@ class Affine(Framed):
         """The rule's own; but a spread of each dimension knows the axes."""
         return self._equivariances_without(*(["rotation"] if self.per == "dimension" else []))
 
-    def _moves(self, state: Any, mean: np.ndarray, covariance: np.ndarray) -> dict[str, np.ndarray]:
-        factor = self._factor(state.frame_covariance, covariance, rounding_of(mean))
-        offsets = {name: getattr(state, name) - state.frame_mean for name in self.places}
-        return {name: mean + np.einsum("kd,ed->ke", offset, factor) for name, offset in offsets.items()}
+    def motion(self, before: Moments, after: Moments, codes: Moments) -> Motion:
+        """By which all codes go with the frame."""
+        factor = self._factor(before.covariance, after.covariance, rounding_of(after.mean))
+        return Motion(before.mean, factor, after.mean)
 
     def _factor(self, before: np.ndarray, after: np.ndarray, rounding: float) -> np.ndarray:
         """F [D, D] from one covariance to the next."""

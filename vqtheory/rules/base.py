@@ -132,9 +132,13 @@ class Rule(Configured, protocols.Rule[Any]):
         codes = declared(self, "project")(codes)
         return state._replace(**{name: with_rows(getattr(state, name), rows, codes) for name in declared(self, "places")})
 
+    def starting(self, start: str) -> Self:
+        """The same from this start, "matched" or "published"."""
+        return self if self.start == start else replace(self, start=start)  # type: ignore[type-var]
+
     def matched(self) -> Self:
         """The same from a matched start."""
-        return self if self.start == "matched" else replace(self, start="matched")  # type: ignore[type-var]
+        return self.starting("matched")
 
     def under(self, optimizer: str | None, rate: Any, momentum: float = 0.0, weight_decay: float = 0.0) -> Rule | None:
         """The rule of the simulator that moves codes as an optimizer does that descends this rule's loss.

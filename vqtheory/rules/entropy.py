@@ -62,6 +62,7 @@ class EntropyVQ(Rule):
     balance: float = 1.0
     start: str = "matched"
 
+    key: ClassVar[str] = "entropy"
     fixed_point: ClassVar[str | None] = "k-means as strength -> 0"
     equivariances: ClassVar[frozenset[str]] = frozenset({"translation", "rotation", "scaling", "permutation"})
 

@@ -8,7 +8,7 @@ Batch t with mean m and covariance S, n batches after the first one,
 from __future__ import annotations
 
 import warnings
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -18,6 +18,21 @@ from vqtheory.rules.base import declared, projects
 from vqtheory.rules.wrapper import Joined, Wrapper, cut, inside, joined, rejoined, summed
 
 _ENOUGH = 10  # latents in the average, for each dimension of a covariance, before codes are moved by it
+
+
+class Moments(NamedTuple):
+    """A mean [D] and a covariance [D, D]."""
+
+    mean: np.ndarray
+    covariance: np.ndarray
+
+
+class Motion(NamedTuple):
+    """c -> image + F (c - origin)."""
+
+    origin: np.ndarray  # [D]
+    factor: np.ndarray  # F [D, D]
+    image: np.ndarray  # [D]
 
 
 class Framed(Wrapper):
@@ -74,20 +89,25 @@ class Framed(Wrapper):
         mean, covariance = moved(state.frame_mean, state.frame_covariance, x, weight, x.dtype.type(gain))
         total = np.float64(self.decay * state.frame_weight + weight.sum(dtype=np.float64))
         frame = {"frame_mean": mean, "frame_covariance": covariance, "frame_weight": total}
-        enough = min(total, state.frame_weight) >= self._enough(x.shape[1])
-        codes = self._moves(state, mean, covariance) if enough else {}
-        return state._replace(**frame, **codes, frame_batches=state.frame_batches + 1)
+        if min(total, state.frame_weight) >= self.enough(x.shape[1]):
+            origin, factor, image = self.motion(
+                Moments(state.frame_mean, state.frame_covariance), Moments(mean, covariance), moments_of(state.codes)
+            )
+            move = image + np.einsum("kd,ed->ke", state.codes - origin, factor) - state.codes
+            frame |= {name: getattr(state, name) + move for name in self.places}
+        return state._replace(**frame, frame_batches=state.frame_batches + 1)
 
-    def _moves(self, state: Any, mean: np.ndarray, covariance: np.ndarray) -> dict[str, np.ndarray]:
-        """The arrays of codes, from the frame of the state to the next one."""
+    def motion(self, before: Moments, after: Moments, codes: Moments) -> Motion:
+        """The affine motion of the codes, from the frame before a batch to the frame after it."""
         raise NotImplementedError
 
-    def _enough(self, dim: int) -> int:
+    def enough(self, dim: int) -> int:
+        """The weight of latents in the average from which codes are moved by it."""
         return _ENOUGH * (dim if self._of_covariance else 1)
 
     def _warn(self, batch_size: int, dim: int) -> None:
         """Where the average never has enough latents."""
-        most, enough = batch_size / (1 - self.decay), self._enough(dim)
+        most, enough = batch_size / (1 - self.decay), self.enough(dim)
         if most < enough:
             warnings.warn(
                 f"{self!r} leaves the codes to the rule: its average never has more than {most:.3g} latents, and a frame "
@@ -99,6 +119,12 @@ class Framed(Wrapper):
 def rounding_of(mean: np.ndarray) -> float:
     """A variance about this mean that may be rounding."""
     return float(16 * np.finfo(mean.dtype).eps * np.abs(mean).max()) ** 2
+
+
+def moments_of(codes: np.ndarray) -> Moments:
+    """Those of the codes [K, D], each with the same weight."""
+    mean = codes.mean(axis=0)
+    return Moments(mean, np.einsum("kd,ke->de", codes - mean, codes - mean) / len(codes))
 
 
 def moved(mean: np.ndarray, covariance: np.ndarray, x: np.ndarray, weight: np.ndarray, gain: Any) -> tuple[Any, Any]:

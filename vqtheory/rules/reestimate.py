@@ -123,15 +123,22 @@ class Reestimate(Wrapper):
     def _reestimated(self, state: Any) -> Any:
         """The state with codes from the reservoir, which is emptied."""
         latents, num_codes = state.reservoir[: int(state.seen)], len(state.codes)
-        random = generator(int(state.reservoir_key), Purpose.RULE, 2 * int(state.step) + 1)
-        try:
-            codes = lloyd(latents, num_codes, restarts=1, seed=int(random.integers(2**31))).codes
-        except ValueError:
-            few = f"{len(latents)} latents that are not distinct enough"
-            warnings.warn(f"Reestimate leaves {num_codes} codes as they are: the reservoir has {few}.", stacklevel=3)
+        codes = clustered(latents, num_codes, int(state.reservoir_key), int(state.step))
+        if codes is None:
             return state
         state = self.place(state, np.arange(num_codes), codes.astype(state.codes.dtype))
         return state._replace(reservoir=np.zeros_like(state.reservoir), seen=np.int64(0))
+
+
+def clustered(latents: np.ndarray, num_codes: int, key: int, step: int) -> np.ndarray | None:
+    """Codes by k-means on latents [n, D], from a start drawn by (key, step); None, with a warning, where too few differ."""
+    random = generator(key, Purpose.RULE, 2 * step + 1)
+    try:
+        return lloyd(latents, num_codes, restarts=1, seed=int(random.integers(2**31))).codes
+    except ValueError:
+        few = f"{len(latents)} latents that are not distinct enough"
+        warnings.warn(f"Reestimate leaves {num_codes} codes as they are: the reservoir has {few}.", stacklevel=4)
+        return None
 
 
 def vacated(seen: int, number: int, random: np.random.Generator, size: int) -> np.ndarray:

@@ -21,7 +21,7 @@ import numpy as np
 
 from vqtheory import protocols
 from vqtheory._base import check
-from vqtheory.rules.framed import Framed, rounding_of, transport_map
+from vqtheory.rules.framed import Framed, Moments, Motion, rounding_of, transport_map
 
 
 @dataclass(frozen=True, repr=False)
@@ -67,10 +67,9 @@ class Wasserstein(Framed):
         """The rule's own."""
         return self._equivariances_without()
 
-    def _moves(self, state: Any, mean: np.ndarray, covariance: np.ndarray) -> dict[str, np.ndarray]:
-        centre = state.codes.mean(axis=0)
-        own = state.codes - centre
-        spread = np.einsum("kd,ke->de", own, own) / len(own)
-        factor = transport_map(spread, covariance, rounding_of(centre))
-        move = state.codes.dtype.type(self.pull) * (mean + np.einsum("kd,ed->ke", own, factor) - state.codes)
-        return {name: getattr(state, name) + move for name in self.places}
+    def motion(self, before: Moments, after: Moments, codes: Moments) -> Motion:
+        """w of the way from the codes' moments to the latents'."""
+        pull, whole = codes.mean.dtype.type(self.pull), np.eye(len(codes.mean), dtype=codes.mean.dtype)
+        factor = transport_map(codes.covariance, after.covariance, rounding_of(codes.mean))
+        image = codes.mean + pull * (after.mean - codes.mean)
+        return Motion(codes.mean, (1 - pull) * whole + pull * factor, image)

@@ -72,8 +72,10 @@ class Wrapper(Rule):
             return frozenset()
         return declared(self.rule, "equivariances") - set(lost) - ({"scaling"} if declared(self.rule, "lengths") else set())
 
-    def matched(self) -> Self:
-        return self if self.start == "matched" else replace(self, rule=replace(self.rule, start="matched"))  # type: ignore
+    def starting(self, start: str) -> Self:
+        """Around the rule from this start."""
+        rule: Any = self.rule
+        return self if self.start == start else replace(self, rule=rule.starting(start))  # type: ignore[type-var]
 
     def under(self, optimizer: str | None, rate: Any, momentum: float = 0.0, weight_decay: float = 0.0) -> Rule | None:
         """Around what the optimizer makes of the rule."""

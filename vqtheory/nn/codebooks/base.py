@@ -39,6 +39,11 @@ class Mirror:
                 return cls._mirrors[ancestor]
         raise LookupError(f"There is no {cls.__name__} of {rule.__name__}.")
 
+    @classmethod
+    def has(cls, rule: type[Rule]) -> bool:
+        """Whether there is one."""
+        return any(ancestor in cls._mirrors for ancestor in rule.__mro__)
+
 
 class Batch(NamedTuple):
     """What a pass gives to a codebook."""
@@ -167,6 +172,10 @@ class Codebook(Mirror, nn.Module):
 
     def settle(self) -> None:
         """What has to be put right before a pass in training."""
+
+    def prepare(self, batch: Batch) -> None:
+        """What moves codes before a pass in training assigns this batch to them."""
+        self.settle()
 
     def codes(self) -> Tensor:
         """The codes [K, D], with their gradient."""
