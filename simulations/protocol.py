@@ -32,7 +32,25 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import polars as pl
 
 from vqtheory.protocols import Rule
-from vqtheory.rules import EMA, NSVQ, VQ, CosineVQ, SimVQ, TransVQ
+from vqtheory.rules import (
+    CVQ,
+    EMA,
+    FSCL,
+    NSVQ,
+    SOM,
+    VQ,
+    Affine,
+    Conscience,
+    CosineVQ,
+    EntropyVQ,
+    NeuralGas,
+    Reestimate,
+    SimVQ,
+    Sinkhorn,
+    TransVQ,
+    Wasserstein,
+)
+from vqtheory.rules.replacement import POLICIES
 from vqtheory.schedules import exponential
 
 if TYPE_CHECKING:
@@ -43,6 +61,7 @@ VALIDATION, SEEDS = 1000, 3
 RATE, RATES = 5e-4, (5e-4, 2e-3, 1e-2, 4e-2)  # of Adam for the codes: by name, and to choose from
 DECAYS = (0.99, 0.95, 0.8, 0.5)  # of running means
 NARROWING = exponential(2.0, half_life=200)  # the bandwidth of NSVQ's published forms
+REPLACED, LATE = 100, 200  # updates from one replacement or re-estimation to the next, and before codes are used
 DIMS, SIZES = (4, 8, 16, 32, 64), (2048,)  # of 512 codes; 512 codes in 64 dimensions are among the first
 SGD_CODES, SGD_RATES = (64, 256, 1024), (0.5, 2.0, 8.0, 32.0)  # eta = rate / 32 at 64 dimensions
 
@@ -99,6 +118,10 @@ def _decaying(rule: Any, decay: float) -> Options:
     return {"rule": f"{rule[:-1]}decay={decay})" if isinstance(rule, str) else replace(rule, decay=decay)}
 
 
+def _replaced(policy: str) -> Options:
+    return {"replace_every": REPLACED, "replace_policy": policy}
+
+
 METHODS: dict[str, Method] = {
     "VQ": by_rate(VQ()),
     "EMA": by_decay(EMA(), 0.99),
@@ -116,6 +139,20 @@ METHODS: dict[str, Method] = {
     "NSVQ propagate": by_rate(NSVQ(form="propagate", bandwidth=NARROWING)),
     "FSQ": Method({"rule": "FSQ()", "codes": 1000}),
     "LFQ": Method({"rule": "LFQ()"}),
+    "CVQ": by_rate(CVQ()),
+    "NeuralGas": by_rate(NeuralGas()),
+    "SOM": by_rate(SOM()),
+    "FSCL": by_rate(FSCL()),
+    "Conscience": by_rate(Conscience()),
+    "Sinkhorn": by_rate(Sinkhorn()),
+    "EntropyVQ": by_rate(EntropyVQ()),
+    "VQ in a scalar frame": by_rate(Affine(VQ(), per="scalar")),
+    "VQ in a frame": by_rate(Affine(VQ())),
+    "VQ in a frame of covariance": by_rate(Affine(VQ(), per="covariance")),
+    "VQ with Wasserstein's pull": by_rate(Wasserstein(VQ())),
+    "VQ re-estimated": by_rate(Reestimate(VQ(), every=REPLACED, until=1500)),
+    "VQ, quantized late": by_rate(VQ(), quantize_from=LATE),
+    **{f"EMA with replacement: {policy}": by_decay(EMA(), 0.99, **_replaced(policy)) for policy in POLICIES},
 }
 MAIN = ("VQ", "EMA", "VQ with transport", "NSVQ", "TransVQ")  # of three seeds
 STARTS = ("VQ", "EMA", "NSVQ", "TransVQ", "SimVQ", "CosineVQ")

@@ -37,6 +37,7 @@ def train(
     clip: Annotated[str | None, option("REAL", "none")] = None,
     beta: Annotated[str | None, option("REAL", "0.25")] = None,
     replace_every: Annotated[str | None, option("INT", "never")] = None,
+    replace_policy: Annotated[str | None, option("{random,count,oldest,split}", "random")] = None,
     transport: Annotated[str | None, option("INT", "never")] = None,
     transport_images: Annotated[str | None, option("INT", "batch_size")] = None,
     transport_neighbours: Annotated[str | None, option("INT", "1")] = None,
@@ -72,6 +73,8 @@ def train(
         clip: Largest norm of the gradient. That of the codebook is never clipped.
         beta: Weight of the commitment loss.
         replace_every: After so many updates each, put codes that were not chosen since on latents; optional, off by default.
+        replace_policy: Which codes are replaced: those without a hit since (random), with a low running count (count), or
+            without a hit for so many updates (oldest); or those without a hit, put into the worst cells (split).
         transport: After so many updates each, move every code as the nearest latents of one fixed batch have moved since;
             optional, off by default. 10 costs little.
         transport_images: How many images transport follows.
@@ -88,6 +91,7 @@ def train(
         resume: Go on with the run in this folder, further with --steps.
     """
     given: dict[str, Any] = {"rule": rule, "model": model, "data": data, "estimator": estimator}
+    given |= {"replace_policy": replace_policy}
     numbers = {"codes": codes, "dim": dim, "codebook_dim": codebook_dim, "size": size, "steps": steps, "seed": seed}
     numbers |= {"batch_size": batch_size, "lr": lr, "lr_decay": lr_decay, "codebook_lr": codebook_lr, "clip": clip}
     numbers |= {"beta": beta, "replace_every": replace_every, "transport": transport, "records": records}

@@ -132,7 +132,7 @@ class VectorQuantize(nn.Module):
         self.estimator = check.choice(owner, "estimator", estimator, ESTIMATORS)
         codebook = Codebook.of(type(self.rule)).suited(self.rule)
         if self.estimator == "code-gradient" and not codebook.trained:
-            wanted = f"one that needs no gradient of the codes with rule={self.rule.key!r}"
+            wanted = f"one that needs no gradient of the codes with rule={self.rule!r}"
             raise check.fail(owner, "estimator", wanted, estimator)
         self.code_gradient = check.real(owner, "code_gradient", code_gradient, 0)
         if accept_image_fmap is not None and channel_last is not None:

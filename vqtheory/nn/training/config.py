@@ -16,6 +16,7 @@ from vqtheory.nn.quantize import VectorQuantize
 from vqtheory.nn.references import BY_NAME, REFERENCES, Reference
 from vqtheory.nn.transport import check_carried
 from vqtheory.rules.base import Rule
+from vqtheory.rules.replacement import POLICIES
 
 _OWNER = "train"
 _OWN_LAYER = (  # what a quantizer of another package does not have
@@ -31,6 +32,8 @@ _OWN_LAYER = (  # what a quantizer of another package does not have
 )
 _WHOLE = {"codes": 1, "dim": 1, "size": 1, "steps": 1, "batch_size": 1, "seed": 0, "records": 1, "probe_every": 1}
 _WHOLE |= {"transport_neighbours": 1, "quantize_from": 0, "validation": 0}
+
+_CHOICES = {"model": PRESETS, "codebook_optimizer": ("adam", "sgd"), "estimator": ESTIMATORS, "replace_policy": POLICIES}
 
 
 @dataclass(frozen=True, repr=False)
@@ -72,6 +75,8 @@ class TrainingConfig(Configured):
     replace_every : int, optional
         After so many updates each, put codes that were not chosen since on latents: `vqtheory.nn.Replacement`. Optional,
         off by default.
+    replace_policy : {"random", "count", "oldest", "split"}, default "random"
+        Which codes are replaced, and where they are put, see `vqtheory.nn.Replacement`.
     transport : int, optional
         After so many updates each, move every code as the nearest latents of the first batch of images have moved since:
         `vqtheory.nn.Transport`. 1 follows every update, 10 costs a tenth of it. Optional, off by default.
@@ -123,6 +128,7 @@ class TrainingConfig(Configured):
     clip: float | None = None
     beta: float = 0.25
     replace_every: int | None = None
+    replace_policy: str = "random"
     transport: int | None = None
     transport_images: int | None = None
     transport_neighbours: int = 1
@@ -147,7 +153,7 @@ class TrainingConfig(Configured):
         for name in ("replace_every", "transport", "transport_images"):
             if getattr(self, name) is not None:
                 self._set(name, check.integer(_OWNER, name, getattr(self, name)))
-        for name, options in {"model": PRESETS, "codebook_optimizer": ("adam", "sgd"), "estimator": ESTIMATORS}.items():
+        for name, options in _CHOICES.items():
             check.choice(_OWNER, name, getattr(self, name), options)
         self._check_size()
         if not isinstance(self.amp, bool):

@@ -78,7 +78,9 @@ class TrainingRun:
         monitor = Monitor(quantizer, config.probe_every, optimizer=optimizers[-1])
         run, every = cls(config, model, optimizers, monitor, before), config.replace_every
         if every is not None:
-            run.replacement = Replacement(quantizer, run.optimizers[-1], every, seed=config.seed)
+            run.replacement = Replacement(
+                quantizer, run.optimizers[-1], every, seed=config.seed, policy=config.replace_policy
+            )
         return run
 
     @property
