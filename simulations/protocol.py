@@ -23,6 +23,7 @@ Three seeds are for VQ, EMA, plain VQ with transport, NSVQ and TransVQ.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from itertools import product
@@ -86,7 +87,7 @@ class Point(NamedTuple):
     @property
     def name(self) -> str:
         """Of its folder."""
-        return f"{self.group}-{self.label}-{self.seed}".replace(" ", "-")
+        return re.sub(r"[^\w.]+", "-", f"{self.group}-{self.label}-{self.seed}")
 
     def training(self, fast: bool) -> TrainingConfig:
         """Its configuration; a fast one is of a few updates on small images."""
