@@ -91,7 +91,9 @@ def _line(label: str, how: str, rows: pl.DataFrame, time: str) -> str:
 
 
 def cell(values: list[float], form: str) -> str:
-    """The median, and the least and most."""
+    """The median, and the least and most; "diverged" where a training did."""
+    if None in values:
+        return "diverged"
     low, *_, high = values = sorted([min(values), *values, max(values)])
     middle = form.format(pl.Series(values).median())
     return middle if low == high else f"{middle} ({form.format(low)} to {form.format(high)})"

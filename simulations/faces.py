@@ -36,6 +36,7 @@ from simulations.tables import RESULTS, path_of, write
 from vqtheory import Diagnosis, diagnose, measure
 
 if TYPE_CHECKING:
+    from vqtheory.nn.training.config import TrainingConfig
     from vqtheory.nn.training.run import TrainingRun
 
 IMAGES_FAST = 64  # of the test; all of them otherwise
@@ -110,12 +111,20 @@ def _check_data(fast: bool) -> None:
 
 
 def finish(point: Point, folder: Path, fast: bool, until: float) -> dict[str, Any] | None:
-    """The row of a training, which goes on where it was stopped; None if it would begin too late."""
+    """The row of a training, which goes on where it was stopped; None if it would begin too late.
+
+    A training that diverges has a row without figures.
+    """
+    from vqtheory.nn.training.loop import Diverged
+
     if time.time() > until:
         return None
     began = time.monotonic()
     with one_thread():
-        row = describe(point, _trained(point, folder / point.name, fast), IMAGES_FAST if fast else None)
+        try:
+            row = describe(point, _trained(point, folder / point.name, fast), IMAGES_FAST if fast else None)
+        except Diverged:
+            row = identity(point, point.training(fast)) | dict.fromkeys(METRICS)
     return row | {"seconds": time.monotonic() - began, "made": made()}
 
 
@@ -151,8 +160,7 @@ def describe(point: Point, trained: TrainingRun, images: int | None) -> dict[str
     searched, config = point.group == "search", trained.config
     held_out: dict[str, Any] = {"part": "validation"} if searched else {"images": images}
     evaluation = evaluate(trained, progress=False, **held_out)
-    row: dict[str, Any] = {"group": point.group, "label": point.label, "seed": point.seed, "config": repr(config)}
-    row |= {"codes": config.codes, "dim": config.dim, "steps": trained.step}
+    row = identity(point, config) | {"steps": trained.step}
     row |= {metric: evaluation[metric] for metric in METRICS}
     if searched:
         return row
@@ -165,6 +173,12 @@ def describe(point: Point, trained: TrainingRun, images: int | None) -> dict[str
     if point.group in PICTURES and point.seed == 0:
         row |= {"originals": png(evaluation.originals), "reconstructions": png(evaluation.reconstructions)}
     return row
+
+
+def identity(point: Point, config: TrainingConfig) -> dict[str, Any]:
+    """What a row is of."""
+    of = {"group": point.group, "label": point.label, "seed": point.seed, "config": repr(config)}
+    return of | {"codes": config.codes, "dim": config.dim}
 
 
 def replayed(diagnosis: Diagnosis) -> list[int]:

@@ -182,7 +182,7 @@ def chosen(table: pl.DataFrame, label: str) -> float | None:
     rows = table.filter(pl.col("group") == "search", pl.col("label").is_in(wanted))
     if len(rows) < len(wanted):
         return None
-    best = rows.sort("psnr", descending=True, maintain_order=True)["label"][0]
+    best = rows.sort("psnr", descending=True, nulls_last=True, maintain_order=True)["label"][0]
     return next(value for value in METHODS[label].grid if _at(label, value) == best)
 
 

@@ -41,6 +41,10 @@ _LATENTS_PER_CODE = 4  # at a matched start, of which a code takes one
 _MEANS = ("loss", "reconstruction", "quantization", "distortion")
 
 
+class Diverged(ValueError):
+    """A training whose loss is not finite any more."""
+
+
 def train(
     config: TrainingConfig | None = None,
     *,
@@ -215,7 +219,7 @@ class _Tally:
         processes.add_up(self.hits, self.sums)
         means = dict(zip(_MEANS, (self.sums / (self.updates * world)).tolist(), strict=True))
         if not math.isfinite(means["loss"]):
-            raise ValueError(
+            raise Diverged(
                 f"The training diverged: its loss is {means['loss']} in the updates before {run.step:,}. "
                 f"Make lr smaller than {run.config.lr:g}, or set clip."
             )
