@@ -12,7 +12,22 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from simulations.benchmarks.timing import added_memory, elsewhere
-from vqtheory.rules import EMA, NSVQ, VQ, Rule
+from vqtheory.rules import (
+    CVQ,
+    EMA,
+    FSCL,
+    NSVQ,
+    SOM,
+    VQ,
+    Affine,
+    Conscience,
+    EntropyVQ,
+    NeuralGas,
+    Reestimate,
+    Rule,
+    Sinkhorn,
+    Wasserstein,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -136,6 +151,16 @@ CASES: dict[str, Callable[[Tensor, int], Pass]] = {
     "EMA": ours(EMA()),
     "NSVQ": ours(NSVQ(bandwidth=WIDTH)),
     "NSVQ softmax": ours(NSVQ(bandwidth=WIDTH, form="softmax")),
+    "CVQ": ours(CVQ()),
+    "NeuralGas": ours(NeuralGas()),
+    "SOM": ours(SOM()),
+    "FSCL": ours(FSCL()),
+    "Conscience": ours(Conscience()),
+    "Sinkhorn": ours(Sinkhorn()),
+    "EntropyVQ": ours(EntropyVQ()),
+    "VQ in a frame": ours(Affine(VQ())),
+    "VQ with Wasserstein's pull": ours(Wasserstein(VQ())),
+    "VQ re-estimated": ours(Reestimate(VQ(), reservoir=65_536)),
     "dense NSVQ": dense_nsvq,
     "dense VQ": dense_vq,
     "lucidrains EMA": lucidrains,

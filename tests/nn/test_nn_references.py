@@ -120,6 +120,20 @@ def test_a_deferred_start_is_on_latents_of_the_trained_encoder(rule, tmp_path, m
         TrainingConfig(steps=4, quantize_from=4)
 
 
+def test_a_frozen_encoder_stays_and_the_rest_goes_on(tmp_path):
+    """A run that was stopped goes on to the same bits, and Adam's averages of the encoder are left as they are."""
+    options = TINY | {"rule": "nsvq", "codes": 8, "lr": 1e-2, "steps": 6, "records": 3, "freeze_encoder_at": 3}
+    whole, half = train(**options), train(**options | {"steps": 3}, save=tmp_path)
+    pairs = zip(whole.model.encoder.parameters(), half.model.encoder.parameters(), strict=True)
+    assert all(torch.equal(one, other) for one, other in pairs)
+    pairs = zip(whole.model.decoder.parameters(), half.model.decoder.parameters(), strict=True)
+    assert not any(torch.equal(one, other) for one, other in pairs)
+    assert not torch.equal(whole.quantizer.codebook, half.quantizer.codebook)
+    resumed = resume(tmp_path, steps=6, progress=False)
+    for one, other in zip(whole.model.state_dict().values(), resumed.model.state_dict().values(), strict=True):
+        assert torch.equal(one, other)
+
+
 def test_a_start_gathers_batches_until_there_are_four_latents_to_a_code():
     """At 16 latents to an image and 4 images to a batch, 128 codes take 8 batches."""
     run = train(rule="vq", codes=128, steps=1, lr=1e-12, **TINY)

@@ -45,6 +45,7 @@ def train(
     amp: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
     seed: Annotated[str | None, option("INT", "0")] = None,
     quantize_from: Annotated[str | None, option("INT", "0")] = None,
+    freeze_encoder_at: Annotated[str | None, option("INT", "never")] = None,
     validation: Annotated[str | None, option("INT", "0")] = None,
     records: Annotated[str | None, option("INT", "20")] = None,
     latents: Annotated[tuple[str, str] | None, option("START STOP")] = None,
@@ -83,6 +84,7 @@ def train(
         amp: Compute convolutions in bfloat16.
         seed: The same seed gives the same run on a CPU with the same number of threads.
         quantize_from: The first update that quantizes; until then the decoder is given the latents as they are.
+        freeze_encoder_at: The update from which the encoder stays as it is, while codes and decoder go on.
         validation: So many images are left out of the training, for vqtheory evaluate --part validation.
         records: Rows of the history.
         latents: Keep the latents and codes of these updates as latents.npy and codes.npy in the folder, for Recorded; they
@@ -99,6 +101,7 @@ def train(
         "transport_images": transport_images,
         "transport_neighbours": transport_neighbours,
         "quantize_from": quantize_from,
+        "freeze_encoder_at": freeze_encoder_at,
         "validation": validation,
     }
     given |= {name: number(text) for name, text in numbers.items() if text is not None}

@@ -88,6 +88,9 @@ class TrainingConfig(Configured):
         The first update that quantizes. Until then the decoder is given the latents as they are, and no code moves; then the
         codebook starts, on latents of the encoder by now. (Deferred quantization: arXiv 2603.17052; the bypass of VQFR,
         arXiv 2205.06803.)
+    freeze_encoder_at : int, optional
+        The update from which the encoder stays as it is, while codes and decoder go on (staged training: arXiv 2606.11363).
+        Latents drift no more from then on, so that every rule meets a stationary encoder.
     validation : int, default 0
         So many images, the last of those to train on, are left out of the training, for settings to be chosen on.
     estimator : str, default "straight-through"
@@ -133,6 +136,7 @@ class TrainingConfig(Configured):
     transport_images: int | None = None
     transport_neighbours: int = 1
     quantize_from: int = 0
+    freeze_encoder_at: int | None = None
     validation: int = 0
     estimator: str = "straight-through"
     amp: bool = False
@@ -150,7 +154,7 @@ class TrainingConfig(Configured):
                 self._set(name, check.real(_OWNER, name, getattr(self, name), 0, above=True))
         self._set("codebook_lr", _rate(self.codebook_lr))
         self._set("beta", check.real(_OWNER, "beta", self.beta, 0))
-        for name in ("replace_every", "transport", "transport_images"):
+        for name in ("replace_every", "transport", "transport_images", "freeze_encoder_at"):
             if getattr(self, name) is not None:
                 self._set(name, check.integer(_OWNER, name, getattr(self, name)))
         for name, options in _CHOICES.items():

@@ -170,6 +170,7 @@ def _update(run: TrainingRun, images: Tensor, recorder: Recorder) -> tuple[Tenso
     """One update of everything: gives the loss, its part of the reconstruction, and what the model returned."""
     config, quantizer = run.config, run.quantizer
     run.set_rates()
+    run.model.encoder.requires_grad_(run.trains_encoder)
     codes = quantizer.codebook.clone() if recorder.covers(run.step) else None
     with torch.autocast(images.device.type, torch.bfloat16, enabled=config.amp):
         output = run.model(images, run.displacement(images)) if run.quantizes else run.model.bypass(images)

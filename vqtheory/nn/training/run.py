@@ -104,6 +104,12 @@ class TrainingRun:
         return self.step >= self.config.quantize_from
 
     @property
+    def trains_encoder(self) -> bool:
+        """Whether the next update moves the encoder."""
+        at = self.config.freeze_encoder_at
+        return at is None or self.step < at
+
+    @property
     def history(self) -> pl.DataFrame:
         """One row per record, of the updates since the row before.
 
