@@ -88,13 +88,19 @@ def _of_batch(run: TrainingRun, images: Tensor, networks: Networks) -> dict[str,
 
 
 def _of_latents(quantizer: Any, latents: Tensor, indices: Tensor) -> dict[str, Tensor]:
-    """Indices [n, hw], and means over the latents of an image in the codes' own space: |z - c|^2, z [n, D] and |z|^2."""
+    """Indices [n, hw], and means over the latents of an image in the codes' own space: |z - c|^2, z [n, D] and |z|^2.
+
+    Of latents that a model masks, whose indices are -1, nothing is measured; `latents` says how many are left.
+    """
+    indices = indices.flatten(1)
+    kept = (indices >= 0).double()
     z = compared(quantizer, latents, quantizer.codebook).double()
-    error = z - quantizer.codebook[indices.flatten()].double()
-    squares = torch.stack([error.square().sum(dim=1), z.square().sum(dim=1)])
-    distortion, square = squares.reshape(2, len(indices), -1).mean(dim=2)
-    mean = z.reshape(len(indices), -1, z.shape[1]).mean(dim=1)
-    return {"indices": indices.flatten(1), "distortion": distortion, "mean": mean, "square": square}
+    error = z - quantizer.codebook[indices.flatten().clamp_min(0)].double()
+    squares = torch.stack([error.square().sum(dim=1), z.square().sum(dim=1)]).reshape(2, len(indices), -1)
+    count = kept.sum(dim=1)
+    distortion, square = (squares * kept).sum(dim=2) / count
+    mean = (z.reshape(len(indices), -1, z.shape[1]) * kept[..., None]).sum(dim=1) / count[:, None]
+    return {"indices": indices, "latents": count, "distortion": distortion, "mean": mean, "square": square}
 
 
 def similarities() -> tuple[Callable[..., Tensor], Callable[..., Tensor]]:
@@ -126,19 +132,20 @@ def summary(run: TrainingRun, found: dict[str, np.ndarray], source: str, network
 
 
 def _codebook(run: TrainingRun, found: dict[str, np.ndarray], source: str) -> list[Row]:
-    num_codes, (num_images, per_image) = run.config.codes, found["indices"].shape
-    hits = np.bincount(found["indices"].ravel(), minlength=num_codes)
+    num_codes, num_images, count = run.config.codes, len(found["indices"]), found["latents"]
+    indices = found["indices"].ravel()
+    hits = np.bincount(indices[indices >= 0], minlength=num_codes)
     few = (
         f"; fewer than {_FEW} latents per code, so that codes that live may be missed"
         if hits.sum() < _FEW * num_codes
         else ""
     )
-    distortion = float(found["distortion"].mean())
-    variance = float(found["square"].mean() - np.sum(found["mean"].mean(axis=0) ** 2))
+    distortion, square = (float(np.average(found[name], weights=count)) for name in ("distortion", "square"))
+    variance = square - float(np.sum(np.average(found["mean"], axis=0, weights=count) ** 2))
     relative = distortion / variance if variance > 0 else None
     return [
         Row("images", num_images, f"test images, of {source}"),
-        Row("latents", int(hits.sum()), f"{per_image:,} per image"),
+        Row("latents", int(hits.sum()), f"{count.mean():,.4g} per image"),
         Row("used", int(np.sum(hits > 0)), f"codes that some latent of these images chooses{few}"),
         Row("usage", measure.usage(hits), "used as a share of the codes"),
         Row("perplexity", measure.perplexity(hits), "exp of the entropy of the choices; at most the number of codes"),

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from vqtheory._base import check
-from vqtheory.nn.quantize import Info, Quantized
+from vqtheory.nn.models.base import Autoencoder, sizes
+from vqtheory.nn.models.layers import decoder, encoder
 
 PRESETS: dict[str, dict[str, Any]] = {
     "paper": {"channels": (128, 256), "residual_layers": 6},
@@ -16,28 +16,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 
 
-class Output(NamedTuple):
-    """What the autoencoder returns."""
-
-    images: Tensor  # the reconstructions, in [-1, 1]
-    latents: Tensor  # [b, d, h, w], as the encoder gives them
-    quantized: Quantized
-
-
-class Residual(nn.Sequential):
-    """x + a 3x3 and a 1x1 convolution of it."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__(
-            nn.Conv2d(width, width, 3, padding=1, bias=False), nn.ReLU(), nn.Conv2d(width, width, 1, bias=False)
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Activations to activations, [b, width, h, w]."""
-        return x + super().forward(x)
-
-
-class VQVAE(nn.Module):
+class VQVAE(Autoencoder):
     """Convolutions down to latents, a quantizer, and their mirror image up to images in [-1, 1].
 
     Each entry of `channels` halves height and width by a convolution of stride 2. Then come a 3x3 convolution,
@@ -65,59 +44,13 @@ class VQVAE(nn.Module):
         self, quantizer: nn.Module, channels: tuple[int, ...] = (128, 256), residual_layers: int = 6, image_channels: int = 3
     ) -> None:
         super().__init__()
-        widths = [check.integer("VQVAE", "channels", width) for width in channels]
-        if not widths:
-            raise check.fail("VQVAE", "channels", "at least one width", channels)
-        depth = check.integer("VQVAE", "residual_layers", residual_layers, 0)
-        ends = check.integer("VQVAE", "image_channels", image_channels)
+        widths, depth, ends = sizes("VQVAE", channels, residual_layers, image_channels)
         self.quantizer = quantizer
-        self.encoder = _encoder(ends, widths, depth, int(quantizer.dim))  # type: ignore[arg-type]
-        self.decoder = _decoder(ends, widths, depth, int(quantizer.dim))  # type: ignore[arg-type]
+        self.encoder = encoder(ends, widths, depth, int(quantizer.dim))  # type: ignore[arg-type]
+        self.decoder = decoder(ends, widths, depth, int(quantizer.dim))  # type: ignore[arg-type]
         self.downsampling = 2 ** len(widths)
 
     @classmethod
     def preset(cls, name: str, quantizer: nn.Module) -> VQVAE:
         """The sizes of the published experiments ("paper"), or a quarter of them, for a CPU ("small")."""
         return cls(quantizer, **PRESETS[check.choice("VQVAE.preset", "name", name, PRESETS)])
-
-    def encode(self, images: Tensor) -> Tensor:
-        """Latents [b, d, h, w] of images [b, channels, H, W] in [-1, 1]."""
-        return self.encoder(images)
-
-    def decode(self, latents: Tensor) -> Tensor:
-        """Images of latents, quantized or not."""
-        return self.decoder(latents)
-
-    def forward(self, images: Tensor, displacement: Tensor | None = None) -> Output:
-        """Images there and back; `displacement` is passed on to the quantizer."""
-        latents = self.encode(images)
-        quantized = self.quantizer(latents, displacement=displacement)
-        return Output(self.decode(quantized.quantized), latents, quantized)
-
-    def bypass(self, images: Tensor) -> Output:
-        """Images there and back without quantization: no code is hit, and there is no loss of the quantizer."""
-        latents = self.encode(images)
-        hits = torch.zeros(int(self.quantizer.codebook_size), dtype=torch.int64, device=latents.device)  # type: ignore[arg-type]
-        nothing, indices = latents.new_zeros(()), torch.full_like(latents[:, 0], -1, dtype=torch.int64)
-        info = Info(hits, nothing, nothing, nothing, nothing)
-        return Output(self.decode(latents), latents, Quantized(latents, indices, nothing, info))
-
-
-def _encoder(ends: int, widths: list[int], depth: int, dim: int) -> nn.Sequential:
-    layers: list[nn.Module] = []
-    for before, after in zip([ends, *widths], widths, strict=False):
-        layers += [nn.Conv2d(before, after, 4, stride=2, padding=1), nn.LeakyReLU()]
-    return nn.Sequential(*layers, *_middle(widths[-1], widths[-1], depth), nn.Conv2d(widths[-1], dim, 1))
-
-
-def _decoder(ends: int, widths: list[int], depth: int, dim: int) -> nn.Sequential:
-    up = widths[::-1]
-    layers = _middle(dim, up[0], depth)
-    for before, after in zip(up, [*up[1:], ends], strict=True):
-        layers += [nn.ConvTranspose2d(before, after, 4, stride=2, padding=1), nn.LeakyReLU()]
-    return nn.Sequential(*layers[:-1], nn.Tanh())
-
-
-def _middle(before: int, width: int, depth: int) -> list[nn.Module]:
-    start = [nn.Conv2d(before, width, 3, padding=1), nn.LeakyReLU()]
-    return [*start, *(Residual(width) for _ in range(depth)), nn.LeakyReLU()]

@@ -11,7 +11,7 @@ from vqtheory._base import check
 from vqtheory._base.config import Configured, parse
 from vqtheory.nn.codebooks import RULES
 from vqtheory.nn.estimators import ESTIMATORS
-from vqtheory.nn.models.vqvae import PRESETS
+from vqtheory.nn.models import MODELS
 from vqtheory.nn.quantize import VectorQuantize
 from vqtheory.nn.references import BY_NAME, REFERENCES, Reference
 from vqtheory.nn.transport import check_carried
@@ -33,7 +33,7 @@ _OWN_LAYER = (  # what a quantizer of another package does not have
 _WHOLE = {"codes": 1, "dim": 1, "size": 1, "steps": 1, "batch_size": 1, "seed": 0, "records": 1, "probe_every": 1}
 _WHOLE |= {"transport_neighbours": 1, "quantize_from": 0, "validation": 0}
 
-_CHOICES = {"model": PRESETS, "codebook_optimizer": ("adam", "sgd"), "estimator": ESTIMATORS, "replace_policy": POLICIES}
+_CHOICES = {"model": MODELS, "codebook_optimizer": ("adam", "sgd"), "estimator": ESTIMATORS, "replace_policy": POLICIES}
 
 
 @dataclass(frozen=True, repr=False)
@@ -50,8 +50,8 @@ class TrainingConfig(Configured):
         Dimensions of the latents.
     codebook_dim : int, optional
         Dimensions of the codes, where latents are to be projected.
-    model : {"small", "paper"}, default "small"
-        The sizes of the autoencoder, see `VQVAE.preset`.
+    model : {"small", "paper", "dq-vae", "dq-vae-paper"}, default "small"
+        The autoencoder, see `vqtheory.nn.models`.
     data : path, optional
         The images, see `vqtheory.nn.training.data.load`.
     size : int, default 64
@@ -192,7 +192,7 @@ class TrainingConfig(Configured):
                 raise check.fail(_OWNER, item.name, f"{item.default!r} {where}", getattr(self, item.name))
 
     def _check_size(self) -> None:
-        factor = 2 ** len(PRESETS[self.model]["channels"])
+        factor = MODELS[self.model].multiple
         if self.size % factor:
             raise check.fail(_OWNER, "size", f"a multiple of {factor}, by which the model {self.model!r} divides", self.size)
 

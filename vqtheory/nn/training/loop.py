@@ -29,7 +29,7 @@ from tqdm import tqdm
 from vqtheory._base import check
 from vqtheory._base.folder import MANIFEST, locked
 from vqtheory._base.randomness import Purpose, generator
-from vqtheory.nn.models.vqvae import Output
+from vqtheory.nn.models import Output
 from vqtheory.nn.ops import processes
 from vqtheory.nn.training.config import TrainingConfig
 from vqtheory.nn.training.provenance import read_images
@@ -37,6 +37,7 @@ from vqtheory.nn.training.recorder import Recorder, refuse_foreign
 from vqtheory.nn.training.run import TrainingRun, device, parameters
 
 _SECONDS_BETWEEN_CHECKPOINTS = 5.0
+_CALIBRATION = 512  # images that a model may look at before a training
 _LATENTS_PER_CODE = 4  # at a matched start, of which a code takes one
 _MEANS = ("loss", "reconstruction", "quantization", "distortion")
 
@@ -278,6 +279,8 @@ def _look(run: TrainingRun, images: np.ndarray, due: bool) -> None:
 @torch.no_grad()
 def _start(run: TrainingRun, images: np.ndarray) -> None:
     """A matched start takes its codes, and transport its probe, from the first images, in whichever process."""
+    if run.step == 0:
+        run.model.calibrate(_pixels(images[_first(run, len(images), _CALIBRATION)]))
     matched = run.config.rule.start == "matched"  # type: ignore[union-attr]  # a text is read when it is given
     if not run.quantizer.started or (run.step > 0 and matched):
         run.quantizer.initialize(_first_latents(run, images))

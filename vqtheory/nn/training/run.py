@@ -19,7 +19,7 @@ from vqtheory._base.config import text
 from vqtheory._base.folder import CHECKPOINT as SIMULATED
 from vqtheory._base.folder import CONFIG, HISTORY, listed, replace_together, verified
 from vqtheory.diagnosis.recording import Recording
-from vqtheory.nn.models.vqvae import VQVAE
+from vqtheory.nn.models import MODELS, Autoencoder
 from vqtheory.nn.monitor import Monitor
 from vqtheory.nn.quantize import VectorQuantize
 from vqtheory.nn.references import Reference, ReferenceQuantize
@@ -39,7 +39,7 @@ class TrainingRun:
     Attributes
     ----------
     config : TrainingConfig
-    model : VQVAE
+    model : Autoencoder
     step : int
         Updates done.
     rows : list of dict
@@ -53,7 +53,7 @@ class TrainingRun:
     """
 
     config: TrainingConfig
-    model: VQVAE
+    model: Autoencoder
     optimizers: list[torch.optim.Optimizer]
     monitor: Monitor
     before: nn.Module | None = None  # the encoder of the update before, for rules that ask how far latents have moved
@@ -72,7 +72,7 @@ class TrainingRun:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
             quantizer = _quantizer(config)
-            model = VQVAE.preset(config.model, quantizer).to(device())
+            model = MODELS[config.model].build(quantizer).to(device())
         before = copy.deepcopy(model.encoder) if config.rule.needs_displacement else None  # type: ignore[union-attr]
         optimizers = _optimizers(config, model)
         monitor = Monitor(quantizer, config.probe_every, optimizer=optimizers[-1])
@@ -197,7 +197,7 @@ class TrainingRun:
         return {name: part for name, part in parts.items() if part is not None}
 
 
-def parameters(model: VQVAE) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
+def parameters(model: Autoencoder) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
     """The parameters of encoder and decoder, and the ones that move codes."""
     quantizer: Any = model.quantizer
     codebook = quantizer.codebook_parameters()
@@ -213,7 +213,7 @@ def _quantizer(config: TrainingConfig) -> VectorQuantize | ReferenceQuantize:
     return VectorQuantize(config.dim, config.codes, config.rule, **options)
 
 
-def _optimizers(config: TrainingConfig, model: VQVAE) -> list[torch.optim.Optimizer]:
+def _optimizers(config: TrainingConfig, model: Autoencoder) -> list[torch.optim.Optimizer]:
     rest, codebook = parameters(model)
     kind = {"adam": torch.optim.Adam, "sgd": torch.optim.SGD}[config.codebook_optimizer]
     return [torch.optim.Adam(rest, config.lr), *([kind(codebook, lr=config.lr)] if codebook else [])]

@@ -1,0 +1,74 @@
+"""What every model around the layer is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from vqtheory._base import check
+from vqtheory.nn.quantize import Info, Quantized
+
+
+class Output(NamedTuple):
+    """What a model returns."""
+
+    images: Tensor  # the reconstructions, in [-1, 1]
+    latents: Tensor  # [b, d, h, w] or [b, n, d], as the encoder gives them
+    quantized: Quantized
+
+
+class Autoencoder(nn.Module):
+    """An encoder of images to latents, a quantizer, and a decoder back to images in [-1, 1].
+
+    Attributes
+    ----------
+    quantizer, encoder, decoder : Module
+    downsampling : int
+        What height and width of the images have to be multiples of.
+    """
+
+    quantizer: nn.Module
+    encoder: nn.Module
+    decoder: nn.Module
+    downsampling: int
+
+    def encode(self, images: Tensor) -> Tensor:
+        """Latents, [b, d, h, w] or [b, n, d], of images [b, channels, H, W] in [-1, 1]."""
+        return self.encoder(images)
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """Images of latents, quantized or not."""
+        return self.decoder(latents)
+
+    def forward(self, images: Tensor, displacement: Tensor | None = None) -> Output:
+        """Images there and back; `displacement` is passed on to the quantizer."""
+        latents = self.encode(images)
+        quantized = self.quantizer(latents, displacement=displacement)
+        return Output(self.decode(quantized.quantized), latents, quantized)
+
+    def bypass(self, images: Tensor) -> Output:
+        """Images there and back without quantization: no code is hit, and there is no loss of the quantizer."""
+        latents = self.encode(images)
+        return Output(self.decode(latents), latents, self._unquantized(latents, latents[:, 0]))
+
+    def _unquantized(self, latents: Tensor, places: Tensor) -> Quantized:
+        """What a quantizer that does nothing would return, for latents at these places."""
+        hits = torch.zeros(int(self.quantizer.codebook_size), dtype=torch.int64, device=latents.device)  # type: ignore[arg-type]
+        nothing, indices = latents.new_zeros(()), torch.full_like(places, -1, dtype=torch.int64)
+        return Quantized(latents, indices, nothing, Info(hits, nothing, nothing, nothing, nothing))
+
+    @torch.no_grad()
+    def calibrate(self, images: Tensor) -> None:
+        """What has to be known of the images before a training, from some of them."""
+
+
+def sizes(owner: str, channels: Sequence[int], residual_layers: int, image_channels: int) -> tuple[list[int], int, int]:
+    """Widths, depth and channels of images, once they are known to be in order."""
+    widths: list[Any] = [check.integer(owner, "channels", width) for width in channels]
+    if not widths:
+        raise check.fail(owner, "channels", "at least one width", channels)
+    depth = check.integer(owner, "residual_layers", residual_layers, 0)
+    return widths, depth, check.integer(owner, "image_channels", image_channels)
