@@ -109,6 +109,7 @@ def edges_of_two_kinds(num_codes: int) -> np.ndarray:
 
 
 def features_of_two_kinds(num_codes: int, random: np.random.Generator) -> np.ndarray:
-    """Gaussian features [K, P] about the mean of each kind, itself Gaussian."""
+    """Gaussian features [K, P] about the mean of each kind, itself Gaussian, of a length of about 1."""
     kind = (np.arange(num_codes) >= num_codes // 2).astype(int)
-    return random.standard_normal((2, FEATURES))[kind] + random.standard_normal((num_codes, FEATURES))
+    features = random.standard_normal((2, FEATURES))[kind] + random.standard_normal((num_codes, FEATURES))
+    return features / (2 * FEATURES) ** 0.5
