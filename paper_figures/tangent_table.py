@@ -1,4 +1,4 @@
-"""What each map can move, as a table: the spectrum of its tangent kernel and its gains, at equal trace, and where it rests."""
+"""What each map can move, as a table: spectrum and gains of its tangent kernel, at equal trace, and where it rests."""
 
 from __future__ import annotations
 

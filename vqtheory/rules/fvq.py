@@ -146,7 +146,7 @@ class FVQ(MapRule):
         nearest = min(sizes, key=lambda size: abs(size - num_codes))
         return ValueError(
             f"FVQ with layout='square' and patch={self.patch} must have a number of codes that is the square of a multiple "
-            f"of {self.patch}. Got {num_codes}; the nearest that it can have is {nearest}. With layout='runs' it can have any."
+            f"of {self.patch}. Got {num_codes}; the nearest that it can have is {nearest}. layout='runs' takes any number."
         )
 
     def waves(self, num_tokens: int) -> np.ndarray:

@@ -1,14 +1,15 @@
 """FVQ's bridge: which codes its start leaves at one place, what wakes them, and what its head alone can move.
 
 With the head at 0, its published start, every code is at the origin, and no parameter but the head has a gradient: a step
-moves the codes of those slots whose codes have won something. A slot whose codes have won nothing stays at the origin, to the
-bit; of all codes there the first in number wins, so that one slot wakes at most in an update, and none while the origin is
-the nearest code of no latent.
+moves the codes of those slots whose codes have won something. A slot whose codes have won nothing stays at the origin, to
+the bit; of all codes there the first in number wins, so that one slot wakes at most in an update, and none while the origin
+is the nearest code of no latent.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -19,7 +20,11 @@ from vqtheory.rules import FVQ
 from vqtheory.theory import tangent_kernel
 
 LAW = "map rules"
-BLOCKS = {"patch": 4, "width": 16, "depth": 1, "heads": 2, "start": "published"}
+
+
+def bridge(**options: Any) -> FVQ:
+    """A small one from its published start."""
+    return FVQ(**{"patch": 4, "width": 16, "depth": 1, "heads": 2, "start": "published"} | options)
 
 
 def batches(seed: int, updates: int, dim: int = 2, distance: float = 0.0) -> Batches:
@@ -48,7 +53,7 @@ def used_at_the_start(effort: Effort, seed: int) -> list[float]:
     used = []
     for one in seeds(effort, seed, 2, 10):
         for depth in (0, 1):
-            rule = FVQ(**BLOCKS | {"depth": depth})
+            rule = bridge(depth=depth)
             _, info = rule.advance(rule.init(np.zeros((256, 2)), one), batches(one, 1, distance=one % 5))
             used.append(float((info["hits"] > 0).sum()))
     return used
@@ -56,7 +61,7 @@ def used_at_the_start(effort: Effort, seed: int) -> list[float]:
 
 @claim(
     key="bridge-first-step",
-    statement="The first update leaves K / p^2 + 1 distinct codes: one slot leaves the origin, a code of its own for each patch "
+    statement="The first update leaves K / p^2 + 1 distinct codes: one slot leaves the origin, a code for each patch "
     "(difference)",
     source=DERIVED,
     law=LAW,
@@ -69,7 +74,7 @@ def distinct_after_one(effort: Effort, seed: int) -> list[float]:
     differences = []
     for one in seeds(effort, seed, 2, 10):
         for num_codes, patch in ((256, 4), (64, 2), (250, 4)):
-            rule = FVQ(0.1, optimizer="sgd", **BLOCKS | {"patch": patch})
+            rule = bridge(step_size=0.1, optimizer="sgd", patch=patch)
             state, _ = rule.advance(rule.init(np.zeros((num_codes, 2)), one), batches(one, 1))
             differences.append(float(len(np.unique(state.codes, axis=0)) - -(-num_codes // patch**2) - 1))
     return differences
@@ -77,7 +82,7 @@ def distinct_after_one(effort: Effort, seed: int) -> list[float]:
 
 def slots_awake(distance: float, updates: int, seed: int, optimizer: str = "adam", rate: float = 1e-2) -> Iterator[int]:
     """Of 16 slots, 256 codes and the head alone: how many have left the origin, after each update."""
-    rule = FVQ(rate, optimizer=optimizer, **BLOCKS | {"depth": 0})
+    rule = bridge(step_size=rate, optimizer=optimizer, depth=0)
     state = rule.init(np.zeros((256, 2)), seed)
     grid = rule.grid(256)
     for x in batches(seed, updates, distance=distance).x:
@@ -143,7 +148,7 @@ def waking_times(effort: Effort, seed: int) -> list[float]:
 
 def spread_within_slots(positions: bool, eps: float, seed: int) -> float:
     """Of a whole bridge's 16,384 codes after 40 updates of Adam: the spread of the codes of a slot over that of all."""
-    rule = FVQ(1e-3, positions=positions, eps=eps, **BLOCKS | {"patch": 16, "width": 32})
+    rule = bridge(step_size=1e-3, positions=positions, eps=eps, patch=16, width=32)
     x = np.random.default_rng(seed).normal(size=(40, 64, 2))
     state, _ = rule.advance(rule.init(np.zeros((16384, 2)), seed), Batches(x))
     by_slot = state.codes[rule.grid(16384)]  # [T, S, D]
@@ -152,7 +157,7 @@ def spread_within_slots(positions: bool, eps: float, seed: int) -> float:
 
 @claim(
     key="bridge-epsilon-hides-the-patches",
-    statement="With 16,384 codes of U(-1/K, 1/K) an epsilon of 1e-6 makes all patches alike to the whole bridge: a slot is one "
+    statement="With 16,384 codes of U(-1/K, 1/K) an epsilon of 1e-6 makes all patches alike to the bridge: a slot is one "
     "code, p^2 in all, after 40 updates (spread of a slot's codes over the spread of all)",
     source=OBSERVED,
     law=LAW,
@@ -196,7 +201,7 @@ def head_ranks(effort: Effort, seed: int) -> list[float]:
     """Of whole bridges: the norm makes a row of width numbers with a mean of 0, and the bias adds one direction."""
     differences = []
     for num_codes, dim, patch, width in ((64, 2, 2, 8), (64, 2, 2, 32), (48, 1, 4, 4), (40, 2, 1, 12)):
-        rule = FVQ(**BLOCKS | {"patch": patch, "width": width})
+        rule = bridge(patch=patch, width=width)
         rank = tangent_kernel(rule, rule.init(np.zeros((num_codes, dim)), seed)).rank
         assert rank is not None
         differences.append(float(rank - dim * patch**2 * min(num_codes // patch**2, width)))
@@ -205,8 +210,8 @@ def head_ranks(effort: Effort, seed: int) -> list[float]:
 
 @claim(
     key="bridge-residual-kernel",
-    statement="With a residual head and a trained base FVQ starts as plain VQ and more: its tangent kernel is the identity plus "
-    "the head's (lambda_min)",
+    statement="With a residual head and a trained base FVQ starts as plain VQ and more: its tangent kernel is the identity "
+    "plus the head's (lambda_min)",
     source=DERIVED,
     law=LAW,
     strength="law",
@@ -217,7 +222,7 @@ def residual_minima(effort: Effort, seed: int) -> list[float]:
     """Of a matched start."""
     minima = []
     for one in seeds(effort, seed, 2, 8):
-        rule = FVQ(residual=True, **BLOCKS | {"patch": 2, "start": "matched"})
+        rule = bridge(residual=True, patch=2, start="matched")
         codes = np.random.default_rng(one).normal(size=(64, 2))
         minima.append(tangent_kernel(rule, rule.init(codes, one)).lambda_min)
     return minima
