@@ -24,7 +24,8 @@ LAW = "map rules"
 
 def bridge(**options: Any) -> FVQ:
     """A small one from its published start."""
-    return FVQ(**{"patch": 4, "width": 16, "depth": 1, "heads": 2, "start": "published"} | options)
+    usual: dict[str, Any] = {"patch": 4, "width": 16, "depth": 1, "heads": 2, "start": "published"}
+    return FVQ(**usual | options)
 
 
 def batches(seed: int, updates: int, dim: int = 2, distance: float = 0.0) -> Batches:
