@@ -8,11 +8,12 @@ from pathlib import Path
 import polars as pl
 
 from simulations.lineup import in_order
+from simulations.tangent import CODES
 
 TABLE, SUFFIX = "tangent", ".md"
 COLUMNS = ("smallest", "largest", "effective", "shift_gain", "scaling_gain", "residual", "ratio")
 HEAD = (
-    "| map | smallest eigenvalue | largest | effective rank | gain on a shift | gain on scaling | gradient left | "
+    f"| map | smallest eigenvalue | largest | effective rank, of {2 * CODES} | gain on a shift | gain on scaling | gradient at rest | "
     "distortion / best Lloyd |\n|---|---|---|---|---|---|---|---|\n"
 )
 

@@ -252,7 +252,7 @@ def test_a_figure_is_drawn_and_what_it_draws_of_a_law_is_the_law(drawings, table
         HELD[name](drawing.figure, tables[importlib.import_module(f"paper_figures.{name}").TABLE])
     path = tmp_path / f"figure{drawing.suffix}"
     drawing.write(path)
-    assert path.stat().st_size > (1000 if drawing.figure is None else 10_000)
+    assert path.stat().st_size > (500 if drawing.figure is None else 10_000)
 
 
 def test_claims_are_drawn_in_units_of_their_prediction(drawings, tables):
