@@ -124,7 +124,7 @@ def waking_time(distance: float, seed: int, updates: int = 4000) -> float:
     law=LAW,
     strength="description",
     kind=Exact(worst=True),
-    predict=Range(3.0, 60.0),
+    predict=Range(3.0, 100.0),
     seen=SEEN,
 )
 def waking_ratios(effort: Effort, seed: int) -> list[float]:
@@ -179,7 +179,7 @@ def hidden_patches(effort: Effort, seed: int) -> list[float]:
     law=LAW,
     strength="description",
     kind=Exact(worst=True),
-    predict=Range(0.1, 1.0),
+    predict=Range(0.05, 1.0),
     seen=SEEN,
 )
 def shown_patches(effort: Effort, seed: int) -> list[float]:
