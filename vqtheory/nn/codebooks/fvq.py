@@ -49,12 +49,13 @@ class Bridge(Network, of=rules.FVQ):
         return torch.cat([codes, none])[self.grid].flatten(1)
 
     def _attend(self, y: Tensor, i: int) -> Tensor:
+        """In plain products: torch's own kernel of attention has other bits where no gradient is asked for."""
         p: Any = self
         query, key, value = (
             y @ weight[i] + bias[i][:, None]
             for weight, bias in ((p.query, p.query_bias), (p.key, p.key_bias), (p.value, p.value_bias))
         )
-        attended = functional.scaled_dot_product_attention(query, key, value)
+        attended = torch.softmax(query @ key.mT / query.shape[-1] ** 0.5, dim=-1) @ value
         return (attended @ p.output[i]).sum(dim=0) + p.output_bias[i]
 
     def _normalize(self, x: Tensor) -> Tensor:
