@@ -13,8 +13,8 @@ from simulations.tangent import CODES
 TABLE, SUFFIX = "tangent", ".md"
 COLUMNS = ("smallest", "largest", "effective", "shift_gain", "scaling_gain", "residual", "ratio")
 HEAD = (
-    f"| map | smallest eigenvalue | largest | effective rank, of {2 * CODES} | gain on a shift | gain on scaling | gradient at rest | "
-    "distortion / best Lloyd |\n|---|---|---|---|---|---|---|---|\n"
+    f"| map | smallest eigenvalue | largest | effective rank, of {2 * CODES} | gain on a shift | gain on scaling | "
+    "gradient at rest | distortion / best Lloyd |\n|---|---|---|---|---|---|---|---|\n"
 )
 
 

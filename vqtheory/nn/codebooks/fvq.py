@@ -49,14 +49,16 @@ class Bridge(Network, of=rules.FVQ):
         return torch.cat([codes, none])[self.grid].flatten(1)
 
     def _attend(self, y: Tensor, i: int) -> Tensor:
-        """In plain products: torch's own kernel of attention has other bits where no gradient is asked for."""
+        """In plain products: torch's own attention, and its products of stacks, have other bits without a gradient."""
         p: Any = self
-        query, key, value = (
-            y @ weight[i] + bias[i][:, None]
-            for weight, bias in ((p.query, p.query_bias), (p.key, p.key_bias), (p.value, p.value_bias))
-        )
-        attended = torch.softmax(query @ key.mT / query.shape[-1] ** 0.5, dim=-1) @ value
-        return (attended @ p.output[i]).sum(dim=0) + p.output_bias[i]
+        total = p.output_bias[i]
+        for h in range(self.rule.heads):
+            query = y @ p.query[i, h] + p.query_bias[i, h]
+            key = y @ p.key[i, h] + p.key_bias[i, h]
+            value = y @ p.value[i, h] + p.value_bias[i, h]
+            shares = torch.softmax(query @ key.T / query.shape[1] ** 0.5, dim=1)
+            total = total + shares @ value @ p.output[i, h]
+        return total
 
     def _normalize(self, x: Tensor) -> Tensor:
         return functional.layer_norm(x, x.shape[-1:], eps=self.rule.eps)
