@@ -12,6 +12,7 @@ FIGURES = (
     "convergence",
     "drift",
     "tangent",
+    "tangent_table",
     "survivors",
     "hysteresis",
     "dimensions",

@@ -24,6 +24,8 @@ SETTINGS = {
     "NSVQ": ", after the drift",
     "NSVQ gaussian": rf", $\eta$ = {RATE:g}, bandwidth {BANDWIDTH:g}, after the drift",
     "TransVQ": f", Adam, rate {MAP_RATE:g}",
+    "FVQ": f", Adam, rate {MAP_RATE:g}",
+    "GraphVQ": f", Adam, rate {MAP_RATE:g}",
     "SimVQ": f", Adam, rate {MAP_RATE:g}",
 }
 

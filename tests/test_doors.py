@@ -258,6 +258,28 @@ ROWS = {
     "rules.FSCL": {"step_size": 0.05, "fairness": 1.0, "decay": 1.0, "start": "matched"},
     "rules.Conscience": {"step_size": 0.05, "bias": 1.0, "decay": 0.9, "start": "matched"},
     "rules.SimVQ": {"step_size": 0.05, "bias": True, "optimizer": "sgd", "start": "matched"},
+    "rules.FVQ": {
+        "step_size": 0.05,
+        "patch": 1,
+        "width": 2,
+        "depth": 0,
+        "heads": 1,
+        "positions": False,
+        "layout": "runs",
+        "residual": False,
+        "train_base": True,
+        "eps": 1e-6,
+        "optimizer": "sgd",
+        "start": "matched",
+    },
+    "rules.GraphVQ": {
+        "step_size": 0.05,
+        "features": CODES,
+        "edges": np.empty((0, 2), int),
+        "width": 2,
+        "optimizer": "sgd",
+        "start": "matched",
+    },
     "rules.TrainedVQ": {
         "step_size": 0.05,
         "optimizer": "sgd",
@@ -505,6 +527,7 @@ def test_every_public_callable_has_a_row():
 
 
 @pytest.mark.filterwarnings("ignore:.*are fewer than t(wo|en) to:UserWarning")
+@pytest.mark.filterwarnings("ignore:.*codes of GraphVQ have no edge:UserWarning")
 @pytest.mark.filterwarnings("ignore:(Replacement has at least|Reestimate leaves|(Affine|Wasserstein).*leaves):UserWarning")
 @pytest.mark.parametrize(
     "room", ["theory", "measure", "reference", "assign", "streams", "rules", "schedules", "vqtheory", "methods"]

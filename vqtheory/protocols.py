@@ -121,7 +121,7 @@ class Finite(Protocol):
 
 @runtime_checkable
 class Reads(Protocol):
-    """A stream that reads files: a saved run keeps their SHA-256, and refuses others under the same names."""
+    """A stream or a rule that reads files: a saved run keeps their SHA-256, and refuses others under the same names."""
 
     @property
     def files(self) -> tuple[str, ...]:

@@ -22,6 +22,11 @@ CHEAP = [
     "shared-shift-threshold",
     "rigid-usage",
     "simvq-runs-away",
+    "bridge-first-step",
+    "bridge-one-slot-at-a-time",
+    "bridge-waking-time",
+    "bridge-head-rank",
+    "bridge-residual-kernel",
     "straight-through-chases",
     "straight-through-forward",
 ]
@@ -40,6 +45,8 @@ def test_holds(key):
         ("simvq-rests-off-k-means", Range(0.0, 1e-6)),
         ("shared-shift-threshold", Range(1.2, 1.3)),
         ("simvq-runs-away", Range(0.9, 1.0)),
+        ("bridge-one-slot-at-a-time", Range(2.0, 16.0)),
+        ("bridge-residual-kernel", Range(0.0, 0.9)),
         ("straight-through-forward", Range(1e3, 1e6)),
     ],
 )

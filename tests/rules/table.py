@@ -6,10 +6,13 @@ A new rule is a row here, an entry in `twins.py` and a row of docs/rules.md.
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
+
 from vqtheory.rules import (
     CVQ,
     EMA,
     FSCL,
+    FVQ,
     NSVQ,
     SOM,
     VQ,
@@ -17,6 +20,7 @@ from vqtheory.rules import (
     Conscience,
     CosineVQ,
     EntropyVQ,
+    GraphVQ,
     NeuralGas,
     Reestimate,
     Replacement,
@@ -75,6 +79,24 @@ TABLE = [
             (4, 1, TransVQ(width=6, depth=3, heads=2, mlp_ratio=3, positions=False)),
             (6, 2, TransVQ(width=10, heads=10, positions=False, start="published")),
         ],
+    ),
+    Row(
+        [
+            FVQ(exponential(0.01, half_life=3), patch=2, width=8, depth=1, heads=2),
+            FVQ(0.01, patch=2, width=8, depth=0, residual=True, optimizer="sgd"),
+        ],
+        layer=[FVQ(patch=2, width=8, depth=1, heads=2, positions=True)],
+        maps=[
+            (5, 2, FVQ(patch=2, width=8)),
+            (9, 3, FVQ(patch=3, width=12, depth=1, heads=3, layout="square", residual=True, start="published")),
+            (36, 1, FVQ(patch=2, width=6, heads=2, layout="square", positions=True, train_base=False)),
+            (7, 2, FVQ(patch=1, width=9, depth=0, heads=3, eps=0.1, residual=True)),
+        ],
+    ),
+    Row(
+        [GraphVQ(exponential(0.01, half_life=3), width=8), GraphVQ(0.25, width=8, optimizer="sgd", start="published")],
+        layer=[GraphVQ(width=8)],
+        maps=[(9, 2, GraphVQ(width=5)), (3, 4, GraphVQ(features=np.eye(3)[:, :2], edges=[[1, 0], [1, 2]], width=4))],
     ),
     Row(
         [CosineVQ(0.25)],

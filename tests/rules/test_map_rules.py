@@ -1,6 +1,7 @@
 """The map rules against torch, against a NumPy twin, against finite differences, and against what they claim."""
 
 import math
+from dataclasses import replace
 
 import numba
 import numpy as np
@@ -182,6 +183,23 @@ def test_codes_and_pullback_equal_autograd(num_codes, dim, rule):
     assert_close(rule.pullback(state, gradient), torch_gradients(rule, module), 1e-11)
 
 
+@pytest.mark.parametrize(("num_codes", "dim", "rule"), [case for case in MAPS if type(case[2]) not in TORCH], ids=repr)
+def test_pullback_equals_autograd_of_the_layer(num_codes, dim, rule):
+    """The rules whose module in torch is the layer's alone."""
+    torch = pytest.importorskip("torch")
+    from vqtheory.nn.codebooks.maps import MapCodebook
+
+    state, gradient = start(rule, num_codes, dim), np.random.default_rng(4).normal(size=(num_codes, dim))
+    layer = MapCodebook(rule, num_codes, dim).double()
+    layer.load(state)
+    codes = float(state.scale) * layer.map(layer.base) + layer.shift
+    codes.backward(torch.tensor(gradient))
+    names = [name for name, array in rule.parameters(state).items() if array.size]
+    pulled = np.concatenate([layer.map.get_parameter(name).grad.numpy().ravel() for name in names])
+    assert_close(state.codes, codes.detach().numpy(), 1e-12)
+    assert_close(rule.pullback(state, gradient), pulled, 1e-10)
+
+
 @pytest.mark.parametrize("rule", [rule for rule in MAP_RULES if type(rule) in TORCH], ids=repr)
 def test_trajectory_equals_torch_optim(rule):
     """The loss is E w |x - c_q(x)|^2 / 2, in units of the start's scale squared."""
@@ -311,9 +329,9 @@ def test_seed_makes_the_start():
 @pytest.mark.parametrize("rule", MATCHED, ids=repr)
 def test_matched_rule_is_the_published_rule_on_standardized_latents(rule):
     """What makes a matched rule equivariant under translation and scaling, with Adam as with SGD."""
-    published = type(rule)(**{**vars(rule), "start": "published"})
+    published = replace(rule, start="published")
     matched, x = rule.init(latents(1, 6)[0], 0), latents(8, 5)
-    standard = published.init(latents(1, 6)[0], 0)
+    standard = settled(published, matched._replace(shift=0 * matched.shift, scale=np.float64(1)))
     after = rule.advance(matched, Batches(x))[0]
     after_standard = published.advance(standard, Batches((x - matched.shift) / matched.scale))[0]
     assert_close(after.theta - matched.theta, after_standard.theta - standard.theta, 1e-8)

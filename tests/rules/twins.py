@@ -15,12 +15,14 @@ from vqtheory.rules import (
     CVQ,
     EMA,
     FSCL,
+    FVQ,
     NSVQ,
     SOM,
     VQ,
     Conscience,
     CosineVQ,
     EntropyVQ,
+    GraphVQ,
     NeuralGas,
     SimVQ,
     Sinkhorn,
@@ -30,7 +32,7 @@ from vqtheory.rules import (
 )
 
 TWINS = {}  # of a class of rules: (rule, state, batches) -> fields of the state after the batches
-MAPS = {}  # of a class of map rules: (base, parameters) -> the map's output
+MAPS = {}  # of a class of map rules: (rule, base, parameters) -> the map's output
 
 
 def play(rule, state, batches):
@@ -403,7 +405,7 @@ def play_conscience(rule, state, batches):
 def codes_of_map(rule, state, theta=None):
     """shift + scale * T_theta(C_0)."""
     state = state if theta is None else state._replace(theta=theta)
-    return state.shift + state.scale * MAPS[type(rule)](state.base, rule.parameters(state))
+    return state.shift + state.scale * MAPS[type(rule)](rule, state.base, rule.parameters(state))
 
 
 def descend_map(rule, state, batches):
@@ -417,27 +419,31 @@ def descend_map(rule, state, batches):
 
 
 @twin_of(SimVQ, MAPS)
-def affine(base, p):
+def affine(rule, base, p):
     """C_0 W' + w_0."""
     return base @ p["weight"].T + (p["bias"] if len(p["bias"]) else 0)
 
 
 @twin_of(TransVQ, MAPS)
-def transformer(base, p):
+def transformer(rule, base, p):
     """Blocks of linear attention and an MLP."""
-    erf = np.vectorize(math.erf)
     x = base @ p["embed"] + (p["positions"] if len(p["positions"]) else 0)
     for i in range(len(p["query"])):
         x = x + attention(normalized(x, p["attention_norm"][i]), p, i)
         before = normalized(x, p["mlp_norm"][i]) @ p["up"][i] + p["up_bias"][i]
-        x = x + before * 0.5 * (1 + erf(before / math.sqrt(2))) @ p["down"][i] + p["down_bias"][i]
+        x = x + gelu(before) @ p["down"][i] + p["down_bias"][i]
     return normalized(x, p["final_norm"]) @ p["final"]
 
 
-def normalized(x, norm):
+def normalized(x, norm=(1, 0), eps=1e-5):
     """LayerNorm with gain and bias."""
     centred = x - x.mean(axis=1, keepdims=True)
-    return norm[0] * centred / np.sqrt((centred**2).mean(axis=1, keepdims=True) + 1e-5) + norm[1]
+    return norm[0] * centred / np.sqrt((centred**2).mean(axis=1, keepdims=True) + eps) + norm[1]
+
+
+def gelu(x):
+    """x Phi(x)."""
+    return x * 0.5 * (1 + np.vectorize(math.erf)(x / math.sqrt(2)))
 
 
 def attention(y, p, i):
@@ -448,3 +454,54 @@ def attention(y, p, i):
         share = query @ key.T
         total += share / (share.sum(axis=1, keepdims=True) + 1e-6) @ (y @ p["value"][i, h]) @ p["output"][i, h]
     return total
+
+
+def tokens_of(rule, num_codes):
+    """The numbers of the codes of each token: of a square of an image of all codes, or of a run."""
+    side, across = rule.patch, math.isqrt(num_codes)
+    if rule.layout == "runs":
+        return [list(range(start, min(start + side**2, num_codes))) for start in range(0, num_codes, side**2)]
+    corners = [(row, column) for row in range(0, across, side) for column in range(0, across, side)]
+    return [[(row + i) * across + column + j for i in range(side) for j in range(side)] for row, column in corners]
+
+
+@twin_of(FVQ, MAPS)
+def bridge(rule, base, p):
+    """Tokens of patch^2 codes, blocks of attention and an MLP, and a head."""
+    base, tokens = base + (p["offset"] if len(p["offset"]) else 0), tokens_of(rule, len(base))
+    patches = np.zeros((len(tokens), len(p["embed"])))
+    for patch, token in zip(patches, tokens, strict=True):
+        patch[: len(token) * base.shape[1]] = base[token].ravel()
+    x = patches @ p["embed"] + p["embed_bias"]
+    if rule.positions:
+        for t, j in np.ndindex(x.shape):
+            x[t, j] += (math.sin if j % 2 == 0 else math.cos)(t * 1e-4 ** ((j - j % 2) / rule.width))
+    for i in range(rule.depth):
+        x = x + softmax_attention(normalized(x, eps=rule.eps), p, i)
+        x = x + gelu(normalized(x, eps=rule.eps) @ p["up"][i] + p["up_bias"][i]) @ p["down"][i] + p["down_bias"][i]
+    made = normalized(x, eps=rule.eps) @ p["head"] + p["head_bias"] + (patches if rule.residual else 0)
+    codes = np.empty_like(base)
+    for row, token in zip(made, tokens, strict=True):
+        codes[token] = row.reshape(-1, base.shape[1])[: len(token)]
+    return codes
+
+
+def softmax_attention(y, p, i):
+    """The heads of block i, each through its own part of A_o."""
+    total = p["output_bias"][i]
+    for h in range(p["query"].shape[1]):
+        query, key, value = (y @ p[name][i, h] + p[f"{name}_bias"][i, h] for name in ("query", "key", "value"))
+        shares = np.exp(log_softmax(query @ key.T / math.sqrt(query.shape[1]), axis=1))
+        total = total + shares @ value @ p["output"][i, h]
+    return total
+
+
+@twin_of(GraphVQ, MAPS)
+def convolutions(rule, base, p):
+    """A relu(A E W + b) V + v_0, with A in full; the base is A E."""
+    first, other, _ = rule.neighbours(len(base))
+    joined = np.zeros((len(base), len(base)))
+    for k in range(len(base)):
+        joined[k, other[first[k] : first[k + 1]]] = 1
+    root = joined.sum(axis=1) ** -0.5
+    return root[:, None] * joined * root @ np.maximum(base @ p["inner"] + p["inner_bias"], 0) @ p["outer"] + p["outer_bias"]

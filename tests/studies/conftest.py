@@ -24,8 +24,7 @@ matplotlib.use("Agg")
 
 FASTER = phase.CASES | {  # what takes the longest: a recovery, and maps at speeds below 1e-3
     "NSVQ gaussian": phase.CASES["NSVQ gaussian"]._replace(recovery=6000),
-    "TransVQ": phase.CASES["TransVQ"]._replace(speeds=(-3.0, -1.5)),
-    "SimVQ": phase.CASES["SimVQ"]._replace(speeds=(-3.0, -1.5)),
+    **{rule: phase.CASES[rule]._replace(speeds=(-3.0, -1.5)) for rule in ("TransVQ", "FVQ", "GraphVQ", "SimVQ")},
 }
 CLAIMS = ("threshold-of-two", "threshold-of-many", "survivors-uniform")
 TINY: dict[str, dict[str, Any]] = {  # what is different in a module of simulations

@@ -12,6 +12,7 @@ from scipy import stats
 
 import paper_figures.dimensions
 import paper_figures.shrinking
+import paper_figures.tangent_table
 from paper_figures.style import lines_of, stacked
 from simulations import EXPERIMENTS, STUDIES, convergence, dimensions, hysteresis, phase
 from simulations.lineup import LINEUP, in_order
@@ -251,7 +252,7 @@ def test_a_figure_is_drawn_and_what_it_draws_of_a_law_is_the_law(drawings, table
         HELD[name](drawing.figure, tables[importlib.import_module(f"paper_figures.{name}").TABLE])
     path = tmp_path / f"figure{drawing.suffix}"
     drawing.write(path)
-    assert path.stat().st_size > (1000 if drawing.figure is None else 10_000)
+    assert path.stat().st_size > (500 if drawing.figure is None else 10_000)
 
 
 def test_claims_are_drawn_in_units_of_their_prediction(drawings, tables):
@@ -268,11 +269,14 @@ def test_claims_are_drawn_in_units_of_their_prediction(drawings, tables):
         assert abs(dots[key]) < 1
 
 
-def test_the_spectra_have_as_many_eigenvalues_as_the_rules_can_move_coordinates(drawings):
+def test_the_spectra_have_as_many_eigenvalues_as_the_rules_can_move_coordinates(drawings, tables):
     """All 2 K of a transformer, and of a linear map in the plane one for each of its 4 or 6 parameters."""
     legend = drawings["tangent"].figure.axes[0].get_legend()
     numbers = dict(text.get_text().split(": ") for text in legend.get_texts())
-    assert numbers == {"TransVQ": "32", "TransVQ without positions": "32", "SimVQ": "6", "SimVQ without bias": "4"}
+    transformers = ("TransVQ", "TransVQ without positions", "FVQ", "FVQ residual", "GraphVQ")
+    assert numbers == dict.fromkeys(transformers, "32") | {"SimVQ": "6", "SimVQ without bias": "4"}
+    written = paper_figures.tangent_table.markdown(tables["tangent"])
+    assert [line.split(" | ")[0][2:] for line in written.splitlines()[2:]] == in_order(numbers)
 
 
 def test_every_figure_has_a_table_that_is_bundled_or_can_be_made():

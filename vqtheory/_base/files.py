@@ -52,6 +52,32 @@ def _only_array(archive: Any) -> np.ndarray:
     return archive["latents" if "latents" in archive.files else archive.files[0]]
 
 
+def load_columns(path: str, names: tuple[str, ...]) -> list[Any]:
+    """What a .npz or .parquet file holds under these names: arrays, or lists of its rows."""
+    _must_exist(path)
+    kind = "a parquet file" if path.lower().endswith(".parquet") else "NumPy arrays"
+    try:
+        columns = _columns(path)
+    except Exception as error:  # a damaged file can fail anywhere in its decoder
+        raise ValueError(f"Cannot read {path!r} as {kind}: {error}") from None
+    missing = [name for name in names if name not in columns]
+    if missing:
+        raise ValueError(f"Cannot read {path!r}: it must hold {' and '.join(map(repr, names))}; it holds {sorted(columns)}.")
+    return [columns[name] for name in names]
+
+
+def _columns(path: str) -> dict[str, Any]:
+    if path.lower().endswith(".parquet"):
+        import polars as pl
+
+        try:
+            return pl.read_parquet(path, glob=False).to_dict(as_series=False)
+        except pl.exceptions.PanicException as error:  # polars panics at some damage
+            raise ValueError(str(error)) from None
+    with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
+        return dict(archive)
+
+
 def load_images(path: str, mode: str | None = None) -> np.ndarray:
     """The images of a parquet file, or of one image file, uint8 [N, H, W, channels].
 

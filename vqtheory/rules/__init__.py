@@ -8,6 +8,8 @@ from vqtheory.rules.cvq import CVQ
 from vqtheory.rules.ema import EMA
 from vqtheory.rules.entropy import EntropyVQ
 from vqtheory.rules.fscl import FSCL
+from vqtheory.rules.fvq import FVQ
+from vqtheory.rules.graph import GraphVQ
 from vqtheory.rules.neural_gas import NeuralGas
 from vqtheory.rules.nsvq import NSVQ
 from vqtheory.rules.reestimate import Reestimate
@@ -25,6 +27,7 @@ __all__ = [
     "CVQ",
     "EMA",
     "FSCL",
+    "FVQ",
     "NSVQ",
     "SOM",
     "VQ",
@@ -32,6 +35,7 @@ __all__ = [
     "Conscience",
     "CosineVQ",
     "EntropyVQ",
+    "GraphVQ",
     "NeuralGas",
     "Reestimate",
     "Replacement",

@@ -44,7 +44,7 @@ class MapState(NamedTuple):
 
     codes: np.ndarray  # [K, D], what the rule assigns with
     step: np.int64
-    base: np.ndarray  # [K, D], C_0
+    base: np.ndarray  # [K, D], C_0; of a map from features [K, P]
     theta: np.ndarray  # all parameters
     first: np.ndarray  # Adam's mean of the gradient, empty with SGD
     second: np.ndarray  # Adam's mean of its square, empty with SGD
@@ -64,7 +64,8 @@ class Flat(NamedTuple):
 class MapRule(Rule):
     """A rule whose codes are a trained map of a frozen base.
 
-    A rule adds `shapes`, `draw` and `workspace`, and registers its kernels for `forward` and `backward`.
+    A rule adds `shapes`, `draw` and `workspace`, and registers its kernels for `forward` and `backward`. One whose base is
+    not a normal cloud of the codes' shape has a `draw_base` and a `base_width` of its own.
     """
 
     step_size: Any
@@ -94,7 +95,7 @@ class MapRule(Rule):
         codes = check.matrix(f"{type(self).__name__}.init", "codes", codes)
         seed = check.integer(f"{type(self).__name__}.init", "seed", seed, 0)
         num_codes, dim = codes.shape
-        base = generator(seed, Purpose.RULE, 0).normal(0, dim**-0.5, codes.shape).astype(codes.dtype)
+        base = self.draw_base(num_codes, dim, generator(seed, Purpose.RULE, 0)).astype(codes.dtype)
         theta = np.zeros(sum(map(math.prod, self.shapes(num_codes, dim))), codes.dtype)
         self.draw(self._split(theta, num_codes, dim), generator(seed, Purpose.RULE, 1))
         moment = np.zeros(len(theta) if self.optimizer == "adam" else 0, codes.dtype)
@@ -148,8 +149,8 @@ class MapRule(Rule):
 
     def _evaluate(self, state: MapState) -> np.ndarray:
         """The codes that the state's parameters make."""
-        raw, codes_t = np.empty_like(state.base), np.empty(state.base.T.shape, state.base.dtype)
-        forward(self._split(state.theta, *state.base.shape), state.base, self.workspace(state), raw)
+        raw, codes_t = np.empty_like(state.codes), np.empty(state.codes.T.shape, state.codes.dtype)
+        forward(self._split(state.theta, *state.codes.shape), state.base, self.workspace(state), raw)
         place(raw, state.shift, state.scale, codes_t)
         return codes_t.T.copy()
 
@@ -158,6 +159,14 @@ class MapRule(Rule):
         shapes = self.shapes(num_codes, dim)
         parts = np.split(vector, np.cumsum([math.prod(shape) for shape in shapes])[:-1])
         return shapes._make(part.reshape(shape) for part, shape in zip(parts, shapes, strict=True))
+
+    def base_width(self, dim: int) -> int:
+        """Columns of the base."""
+        return dim
+
+    def draw_base(self, num_codes: int, dim: int, random: np.random.Generator) -> np.ndarray:
+        """The base, C_0 ~ N(0, 1/D)."""
+        return random.normal(0, dim**-0.5, (num_codes, dim))
 
     def shapes(self, num_codes: int, dim: int) -> Any:
         """The rule's named tuple of parameters, with a shape for each array."""
@@ -204,6 +213,8 @@ def _match(owner: str, raw: np.ndarray, codes: np.ndarray) -> tuple[np.ndarray, 
             f"Got {len(codes)} equal to {codes[0].tolist()}."
         )
     (mean, spread), (raw_mean, raw_spread) = _moments(codes), _moments(raw)
+    if raw_spread == 0:
+        raise ValueError(f"The map of {owner} makes all codes alike, which no scale matches to the codes given.")
     scale = spread / raw_spread
     return (mean - scale * raw_mean).astype(codes.dtype), codes.dtype.type(scale)
 
@@ -263,7 +274,8 @@ def descend(flat, rate, step):
 def _advance(x, weight, rates, step, base, parameters, pulled, work, flat, shift, scale, codes_t, tally):
     """IN x, weight, rates [T], step, base, shift, scale; IN/OUT flat, with parameters and pulled
     views of its theta and gradient; OUT codes_t, tally."""
-    raw, gradient = np.empty_like(base), np.empty_like(base)
+    dim, num_codes = codes_t.shape
+    raw, gradient = np.empty((num_codes, dim), base.dtype), np.empty((num_codes, dim), base.dtype)
     distances = np.empty(len(base), base.dtype)
     forward(parameters, base, work, raw)
     place(raw, shift, scale, codes_t)

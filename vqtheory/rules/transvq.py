@@ -23,15 +23,15 @@ loop is one compiled call; therefore the file is longer than those of the other 
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
 from vqtheory._base import check
-from vqtheory._kernels.exponential import exponential, normal_tail
+from vqtheory._kernels.exponential import exponential
 from vqtheory._kernels.jit import kernel
+from vqtheory.rules._layers import gelu, sum_rows
 from vqtheory.rules.maps import MapRule, MapState, backward, forward
 
 
@@ -232,7 +232,7 @@ def _forward(parameters, base, work, raw):
             x += np.dot(work.attended[i, h], p.output[i, h])
         _normalize(x, p.mlp_norm[i], work.mlp_unit[i], work.mlp_inverse[i], work.mlp_input[i])
         np.dot(work.mlp_input[i], p.up[i], work.before[i])
-        _gelu(p.up_bias[i], work.before[i], work.slope[i], work.hidden[i])
+        gelu(p.up_bias[i], work.before[i], work.slope[i], work.hidden[i])
         x += np.dot(work.hidden[i], p.down[i]) + p.down_bias[i]
     _normalize(x, p.final_norm, work.final_unit, work.final_inverse, work.final_input)
     np.dot(work.final_input, p.final, raw)
@@ -251,11 +251,11 @@ def _backward(parameters, base, work, gradient, pulled):
     dy = np.dot(gradient, p.final.T)
     _normalize_back(dy, p.final_norm, work.final_unit, work.final_inverse, pulled.final_norm, dx)
     for i in range(len(p.query) - 1, -1, -1):
-        _sum_rows(dx, pulled.down_bias[i])
+        sum_rows(dx, pulled.down_bias[i])
         np.dot(work.hidden[i].T, dx, pulled.down[i])
         dhidden = np.dot(dx, p.down[i].T)
         dhidden *= work.slope[i]
-        _sum_rows(dhidden, pulled.up_bias[i])
+        sum_rows(dhidden, pulled.up_bias[i])
         np.dot(work.mlp_input[i].T, dhidden, pulled.up[i])
         np.dot(dhidden, p.up[i].T, dy)
         _normalize_back(dy, p.mlp_norm[i], work.mlp_unit[i], work.mlp_inverse[i], pulled.mlp_norm[i], dx)
@@ -282,7 +282,7 @@ def _attend(p, work, i, h):
     attended, mass, total = work.attended[i, h], work.mass[i, h], work.total[i, h]
     np.dot(key.T, value, work.memory[i, h])
     np.dot(query, work.memory[i, h], attended)
-    _sum_rows(key, mass)
+    sum_rows(key, mass)
     np.dot(query, mass, total)
     for k in range(query.shape[0]):
         total[k] += 1e-6
@@ -356,19 +356,6 @@ def _normalize_back(dy, norm, unit, inverse, dnorm, dx):
 
 
 @kernel
-def _gelu(bias, before, slope, hidden):
-    """IN bias [N]; IN/OUT before, to which it is added; OUT hidden = before Phi(before), and its slope."""
-    half, one, height = before.dtype.type(-0.5), before.dtype.type(1), before.dtype.type(1 / math.sqrt(2 * math.pi))
-    for k in range(before.shape[0]):
-        for j in range(before.shape[1]):
-            z = before[k, j] + bias[j]
-            density = exponential(half * z * z)
-            tail = normal_tail(abs(z), density)
-            gate = tail if z < 0 else one - tail
-            before[k, j], hidden[k, j], slope[k, j] = z, z * gate, gate + z * (height * density)
-
-
-@kernel
 def _elu_plus_one(z):
     """IN/OUT z: phi(z) = z + 1 above 0, exp(z) below."""
     for k in range(z.shape[0]):
@@ -383,12 +370,3 @@ def _elu_plus_one_back(phi, gradient):
         for j in range(phi.shape[1]):
             if not phi[k, j] > 1:
                 gradient[k, j] *= phi[k, j]
-
-
-@kernel
-def _sum_rows(matrix, total):
-    """OUT total [columns]."""
-    total[:] = 0
-    for k in range(matrix.shape[0]):
-        for j in range(matrix.shape[1]):
-            total[j] += matrix[k, j]

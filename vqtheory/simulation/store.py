@@ -31,7 +31,7 @@ def save(record: Record, folder: str | Path) -> None:
     arrays |= {f"since_record.{name}": value for name, value in record.since_record._asdict().items()}
     config = {field.name: getattr(record.config, field.name) for field in fields(Config)}
     arrays |= {f"array.{name}": array for name, array in arrays_of(list(config.values())).items()}
-    write_run(Path(folder), as_text(config), record.history, arrays, provenance(_files(record.config.stream)))
+    write_run(Path(folder), as_text(config), record.history, arrays, provenance(_files(record.config)))
 
 
 def load(
@@ -47,7 +47,7 @@ def load(
         values["stream"] = _found(values["stream"], data, folder)
     try:
         parameters = built(values, folder, under(arrays, "array."))
-        check_provenance(data, _files(parameters["stream"]))
+        check_provenance(data, _files(Config(**parameters)))
     except FileNotFoundError as error:  # a run can be looked at without its data
         parameters = built(values | {"stream": Missing(str(values["stream"]), str(error))}, folder, under(arrays, "array."))
     config = Config(**parameters).checked()
@@ -86,8 +86,9 @@ def _check_shapes(config: Config, state: State, hits: np.ndarray, folder: Path) 
         )
 
 
-def _files(stream: Stream | Loop) -> tuple[str, ...]:
-    return stream.files if isinstance(stream, Reads) else ()
+def _files(config: Config) -> tuple[str, ...]:
+    """The paths of what its stream and its rule read."""
+    return tuple(path for part in (config.stream, config.rule) if isinstance(part, Reads) for path in part.files)
 
 
 def _found(stream: str, data: dict[str, dict[str, str]], folder: Path) -> str:

@@ -91,7 +91,9 @@ LAWS = [
     ),
 ]
 _MAP = "A map moves all its codes together, and its start and the size of its steps decide."
-NO_LAW: dict[type, str] = {rules.TransVQ: _MAP, rules.SimVQ: _MAP}  # why there is none, where more than that can be said
+NO_LAW: dict[type, str] = dict.fromkeys(  # why there is none, where more than that can be said
+    (rules.TransVQ, rules.SimVQ, rules.FVQ, rules.GraphVQ), _MAP
+)
 
 
 def predict(

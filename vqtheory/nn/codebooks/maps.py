@@ -34,7 +34,7 @@ class MapCodebook(Codebook, of=MapRule):
         nn.Module.__init__(self)
         self.rule = rule
         self.map = Network.of(type(rule))(rule, num_codes, dim)
-        self.register_buffer("base", torch.zeros(num_codes, dim))
+        self.register_buffer("base", torch.zeros(num_codes, rule.base_width(dim)))
         self.register_buffer("shift", torch.zeros(dim))
         self.register_buffer("scale", torch.ones(()))
 
