@@ -208,6 +208,7 @@ ROWS = {
         "step_size": 0.05,
         "commitment": 0.25,
         "quantize_from": 1,
+        "estimator": "rotation",
     },
     "streams.Distribution": {"d": "beta", "shapes": (2.0, 5.0), "loc": 0.0, "scale": 1.0},
     "streams.Fading": {"speed": 0.1, "half_life": 10.0, "direction": None},
