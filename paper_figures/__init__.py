@@ -20,6 +20,7 @@ FIGURES = (
     "phase",
     "bias",
     "capture",
+    "rotation",
     "claims",
     "faces",
     "faces_reconstructions",

@@ -150,6 +150,7 @@ ROWS = {
         "alpha": 1.0,
         "rescale": 1.0,
     },
+    "theory.rotation_pull": {"latents": LATENTS, "codes": CODES, "stiffness": 2.0},
     "theory.straight_through_target": {"latents": LATENTS, "gradient": LATENTS, "rescale": 1.0},
     "theory.surviving_codes": {"speed": 0.001, "step_size": 0.1, "num_codes": None, **SPEED},
     "theory.tail_edges": {"lag": 1e-3, "density": stats.norm(), "direction": 1},
