@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 
 TABLE, SUFFIX = "rotation", ".png"
 COLORS = {0.8: "#9ecae1", 0.99: "#4292c6", 0.999: "#08306b"}  # by EMA's decay
-STYLES = {"straight-through": "o--", "rotation": "s-"}
+STYLES = {"straight-through": "o--", "rotation": "s-", "rotation-centred": "^:"}
 
 
 def draw(table: pl.DataFrame) -> Callable[[Path], None]:

@@ -112,6 +112,11 @@ def test_turned_gradients_are_the_matrices_own():
     for name in ("rotation-tangent", "rotation-unscaled"):
         moved = gradients(ESTIMATORS[name](), z, c, g, pair)[0]
         assert (moved * e).sum(dim=1).abs().max() < 1e-13
+    middle = c.mean(dim=0)
+    centred = gradients(ESTIMATORS["rotation"](), z - middle, c - middle, g, pair)[0]
+    torch.testing.assert_close(gradients(ESTIMATORS["rotation-centred"](), z, c, g, pair)[0], centred)
+    far = gradients(ESTIMATORS["rotation-centred"](), z + 100, c + 100, g, pair)[0]
+    torch.testing.assert_close(far, centred, rtol=1e-9, atol=1e-9)
     ours = turned_back(g.numpy(), z.numpy(), c.numpy())
     np.testing.assert_allclose(gradients(ESTIMATORS["rotation"](), z, c, g, pair)[0], ours, rtol=1e-12, atol=1e-13)
 

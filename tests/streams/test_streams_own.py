@@ -1,6 +1,7 @@
 """Streams of their own: recorded latents, and the closed loop."""
 
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -203,6 +204,19 @@ def test_a_rotated_gradient_is_the_surrogate_s_own():
     steps = 1e-5 * np.eye(len(slope))
     measured = [(surrogate(state.encoder + step) - surrogate(state.encoder - step)) / 2e-5 for step in steps]
     np.testing.assert_allclose(slope, measured, rtol=1e-6, atol=1e-8)
+
+
+def test_a_centred_rotation_does_not_know_where_the_origin_is():
+    """Latents, codes and the decoder's inputs moved together."""
+    loop, samples = ClosedLoop(Gaussian(3), estimator="rotation-centred"), np.random.default_rng(5).normal(size=(7, 3))
+    state, move = play(loop, 2)[0], np.array([30.0, -40.0])
+    encoder, decoder, first = state.encoder.copy(), state.decoder.copy(), 2 * loop.hidden
+    encoder[-2:] += move
+    decoder[first : first + loop.hidden] -= decoder[:first].reshape(-1, 2) @ move
+    slope = loop.loss(state, samples, CODES)[1]
+    moved = loop.loss(state._replace(encoder=encoder, decoder=decoder), samples, CODES + move)[1]
+    np.testing.assert_allclose(moved, slope, rtol=1e-9, atol=1e-11)
+    assert not np.allclose(slope, replace(loop, estimator="rotation").loss(state, samples, CODES)[1], rtol=1e-3)
 
 
 def test_without_a_direction_a_gradient_passes_straight_through():

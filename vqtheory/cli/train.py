@@ -78,9 +78,9 @@ def train(
             optional, off by default. 10 costs little.
         transport_images: How many images transport follows.
         transport_neighbours: Over how many of the nearest latents a move is averaged.
-        estimator: How the decoder's gradient passes the quantizer: straight-through, rotation, rotation-tangent,
-            rotation-unscaled, reflection, diveq, space-filling-diveq, gumbel, synchronised or code-gradient, or a call such
-            as "GumbelSoftmax(temperature=exponential(1.0, half_life=500))".
+        estimator: How the decoder's gradient passes the quantizer: straight-through, rotation, rotation-centred,
+            rotation-tangent, rotation-unscaled, reflection, diveq, space-filling-diveq, gumbel, synchronised or
+            code-gradient, or a call such as "GumbelSoftmax(temperature=exponential(1.0, half_life=500))".
         codebook_weight: Weight of the codebook loss.
         alternate: Let the codebook's optimizer take its step first, so that the decoder is given the codes after it.
         amp: Compute convolutions in bfloat16.

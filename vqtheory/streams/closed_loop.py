@@ -26,7 +26,7 @@ from vqtheory._base.randomness import Purpose, generator
 from vqtheory.protocols import Batches, Diverged
 from vqtheory.streams.base import Snapshot, Source
 
-ESTIMATORS = ("straight-through", "rotation")
+ESTIMATORS = ("straight-through", "rotation", "rotation-centred")
 _MEAN_SAMPLES = 1024  # samples that estimate the mean of a law
 
 
@@ -71,8 +71,9 @@ class ClosedLoop(Configured):
     quantize_from : int, default 0
         The first step that quantizes. Until then z_q = z, and nothing pulls latents to codes: the encoder drifts as that of
         an autoencoder does. The rule meets its latents from step 0 on. (Deferred quantization: arXiv 2603.17052.)
-    estimator : {"straight-through", "rotation"}, default "straight-through"
-        How the decoder's gradient passes the quantizer.
+    estimator : {"straight-through", "rotation", "rotation-centred"}, default "straight-through"
+        How the decoder's gradient passes the quantizer; centred, the rotation is about the mean of the codes that the batch
+        has chosen.
 
     Examples
     --------
@@ -154,8 +155,9 @@ class ClosedLoop(Configured):
         loss = (np.sum(error**2) + self.commitment * np.sum(gap**2)) / len(samples)
         d_outputs, d_gap = 2 * error / len(samples), 2 * self.commitment * gap / len(samples)
         decoder_slope, d_chosen = _backward(state.decoder, self._decoder_sizes, chosen, decoder_hidden, d_outputs)
-        if self.estimator == "rotation":
-            d_chosen = turned_back(d_chosen, latents, chosen)
+        if self.estimator != "straight-through":
+            centre = chosen.mean(axis=0) if self.estimator == "rotation-centred" else 0.0
+            d_chosen = turned_back(d_chosen, latents - centre, chosen - centre)
         encoder_slope, _ = _backward(state.encoder, self._encoder_sizes, samples, encoder_hidden, d_chosen + d_gap)
         return float(loss), encoder_slope, decoder_slope
 
