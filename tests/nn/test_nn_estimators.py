@@ -253,6 +253,20 @@ def test_in_the_layer(kind):
         assert z.grad.isfinite().all()
 
 
+@pytest.mark.filterwarnings("ignore:.*autograd.function.Function.* should not be instantiated:DeprecationWarning")
+def test_compiled_it_is_one_graph_with_the_same_gradients():
+    torch.compiler.reset()
+    layer = VectorQuantize(3, 8, estimator="gumbel")
+    layer.initialize(randn(50, 3, dtype=torch.float32))
+    compiled = copy.deepcopy(layer)
+    call, results = torch.compile(compiled, backend="aot_eager", fullgraph=True), []
+    for function in (layer, call):
+        z = randn(2, 20, 3, seed=3, dtype=torch.float32).requires_grad_()
+        function(z).quantized.square().sum().backward()
+        results.append(z.grad)
+    torch.testing.assert_close(results[0], results[1])
+
+
 @pytest.mark.parametrize("optimizer", [torch.optim.SGD, torch.optim.Adam])
 def test_alternating_the_codes_step_first_and_by_the_same_indices(optimizer):
     """As one step of a copy, then its codes at the indices from before; the step outside leaves codes and moments alone."""

@@ -348,7 +348,7 @@ class GumbelSoftmax(Estimator):
     """In training a mixture of all codes, y = softmax((l + noise) / temperature) with l_k = -|z - c_k|^2 / scale.
 
     All codes and the latent get the gradient of the mixture. No [N, K] array is kept for the backward pass, which makes y
-    again block by block, from the same noise: a pass takes twice the time of one that keeps it.
+    once more, block by block, from the same noise.
 
     Parameters
     ----------

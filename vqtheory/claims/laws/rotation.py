@@ -192,7 +192,7 @@ def moved(effort: Effort, seed: int) -> list[float]:
 @claim(
     key="rotation-about-the-mean",
     statement="About the mean of the codes rotation keeps codes of latents that grow wherever they are (usage less "
-    "straight-through's: EMA at 0.999, a start at a tenth of the spread, at a distance of thirty)",
+    "straight-through's: EMA at 0.999, a start at a tenth of the spread, thirty of that away)",
     source=MEASURED,
     law=LAW,
     strength="description",
