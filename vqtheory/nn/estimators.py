@@ -7,7 +7,7 @@ straight-through     z_q = z + sg(c - z)                                 Bengio 
 code-gradient        z_q = z + a c + sg((1 - a) c - z)                   Lu et al., arXiv 2602.18896
 synchronised         z_q = z + sg(c - z) + nu (c - sg(c))                Huh et al., arXiv 2305.08842
 rotation             z_q = sg(|c|/|z| R) z, R turning e to q             Fifty et al., arXiv 2410.06424
-rotation-centred     the same about the mean of the codes chosen         derived here
+rotation-centred     the same about the mean of all codes                derived here
 rotation-tangent     z_q = sg(|c| R) z/|z|                               its code for VQGAN
 rotation-unscaled    z_q = R z/|z| + sg(c - q), R held constant          its code, without the scale
 reflection           z_q = sg(|c|/|z| H) z, H = 1 - 2 w w'               its code; w has the direction of e - q
@@ -189,26 +189,19 @@ class Rotation(_Turning):
 
 @dataclass(frozen=True, repr=False)
 class CentredRotation(Rotation):
-    """The rotation trick about the mean of the codes that the batch has chosen, wherever the origin is.
+    """The rotation trick about the mean of the codes, dead ones included, wherever the origin is.
 
-    So the pull of rotation is to the middle of the latents, and moves none of them as a whole.
+    So the pull of rotation is to the middle of the codebook, and moves no latents as a whole that are about it. Dead codes
+    count: without them the middle would be among the few codes that latents have not left, and |c|/|z| about it near 0.
+    (EMA, 512 codes of 16 dimensions, 400 updates of faces of 32 x 32, Adam at 1e-3, one seed: 439 codes used in the end, and
+    14 about the mean of the chosen ones.)
     """
 
     key: ClassVar[str] = "rotation-centred"
 
     def __call__(self, lookup: Lookup) -> Tensor:
-        centre = _centre(lookup)
+        centre = lookup.codes.detach().mean(dim=0)
         return super().__call__(lookup._replace(latents=lookup.latents - centre, chosen=lookup.chosen - centre)) + centre
-
-
-@torch.no_grad()
-def _centre(lookup: Lookup) -> Tensor:
-    """The mean of the chosen codes, [D]; in training of all processes."""
-    keep = lookup.keep[:, None]
-    sums = torch.cat([torch.where(keep, lookup.chosen, 0).sum(dim=0), keep.sum(dim=0)])
-    if lookup.training:
-        processes.add_up(sums)
-    return sums[:-1] / sums[-1].clamp_min(1)
 
 
 @dataclass(frozen=True, repr=False)

@@ -72,8 +72,7 @@ class ClosedLoop(Configured):
         The first step that quantizes. Until then z_q = z, and nothing pulls latents to codes: the encoder drifts as that of
         an autoencoder does. The rule meets its latents from step 0 on. (Deferred quantization: arXiv 2603.17052.)
     estimator : {"straight-through", "rotation", "rotation-centred"}, default "straight-through"
-        How the decoder's gradient passes the quantizer; centred, the rotation is about the mean of the codes that the batch
-        has chosen.
+        How the decoder's gradient passes the quantizer; centred, the rotation is about the mean of the codes.
 
     Examples
     --------
@@ -156,7 +155,7 @@ class ClosedLoop(Configured):
         d_outputs, d_gap = 2 * error / len(samples), 2 * self.commitment * gap / len(samples)
         decoder_slope, d_chosen = _backward(state.decoder, self._decoder_sizes, chosen, decoder_hidden, d_outputs)
         if self.estimator != "straight-through":
-            centre = chosen.mean(axis=0) if self.estimator == "rotation-centred" else 0.0
+            centre = codes.mean(axis=0) if self.estimator == "rotation-centred" else 0.0
             d_chosen = turned_back(d_chosen, latents - centre, chosen - centre)
         encoder_slope, _ = _backward(state.encoder, self._encoder_sizes, samples, encoder_hidden, d_chosen + d_gap)
         return float(loss), encoder_slope, decoder_slope
