@@ -21,6 +21,7 @@ FIGURES = (
     "phase",
     "bias",
     "capture",
+    "rotation",
     "claims",
     "faces",
     "faces_reconstructions",

@@ -22,4 +22,5 @@ EXPERIMENTS = (
     "phase",
     "bias",
     "capture",
+    "rotation",
 )

@@ -15,7 +15,6 @@ torch = pytest.importorskip("torch")
 from vqtheory.assign import nearest  # noqa: E402
 from vqtheory.nn import VectorQuantize, step_size  # noqa: E402
 from vqtheory.nn.codebooks import RULES  # noqa: E402
-from vqtheory.nn.estimators import ESTIMATORS  # noqa: E402
 from vqtheory.nn.ops import search  # noqa: E402
 from vqtheory.nn.ops.attraction import attract, propagate  # noqa: E402
 from vqtheory.nn.ops.averaging import kernel_sums  # noqa: E402
@@ -391,28 +390,6 @@ class TestNSVQLoss:
         assert moved == [8, 1]
 
 
-class TestEstimators:
-    @pytest.mark.parametrize("name", ESTIMATORS)
-    def test_forward_gives_the_codes(self, name):
-        z, c = latents(20, 4), latents(20, 4, seed=1)
-        torch.testing.assert_close(ESTIMATORS[name](z, c, 1.0), c, rtol=1e-5, atol=1e-6)
-
-    def test_the_rotation_turns_the_gradient_as_the_latent(self):
-        """The gradient g of a latent along its code comes back along the latent, |c|/|z| as long."""
-        z, c = latents(20, 4).requires_grad_(), latents(20, 4, seed=1)
-        ESTIMATORS["rotation"](z, c, 1.0).backward(c)
-        length, reach = z.detach().norm(dim=1, keepdim=True), c.norm(dim=1, keepdim=True)
-        torch.testing.assert_close(z.grad, reach**2 / length**2 * z.detach(), rtol=1e-4, atol=1e-5)
-
-    def test_the_code_gradient_moves_the_chosen_code_alone(self):
-        model = layer(estimator="code-gradient", code_gradient=3.0)
-        model.initialize(latents(50, 4, seed=1))
-        quantized, indices, *_ = model(latents(1, 5, 4))
-        quantized.sum().backward()
-        hits = torch.bincount(indices.ravel(), minlength=8)
-        torch.testing.assert_close(model._codebook.weight.grad, (2 * 3.0 / 20 * hits)[:, None].expand(8, 4).float())
-
-
 class TestUse:
     def test_masked_latents_stay_and_do_not_count(self):
         model = layer()
@@ -479,6 +456,13 @@ def test_two_processes_equal_one_with_the_joined_batch(tmp_path):
                     optimizer.zero_grad(); loss.backward(); optimizer.step()
             if rank == 0:
                 torch.save(model.codebook, f"{folder}/{name}-{world}.pt")
+        # the noise of the whole batch, and a step inside by the gradient of both
+        for estimator in ("diveq", "space-filling-diveq", "gumbel"):
+            layer = VectorQuantize(4, 8, estimator=estimator).double()
+            layer.initialize(z[0])
+            layer.step_inside(torch.optim.SGD(layer.codebook_parameters(), lr=0.5))
+            own = layer(z[0].chunk(world)[rank][None]).quantized.detach()
+            torch.save([own, layer.codebook], f"{folder}/{estimator}-{rank}-{world}.pt")
         for rule in ("vq", "ema") if world > 1 else ():
             # rank 0 alone has read the codes, and the other takes them over
             z, codes = torch.randn(2, 20, 4), torch.randn(8, 4, generator=torch.Generator().manual_seed(1))
@@ -503,6 +487,12 @@ def test_two_processes_equal_one_with_the_joined_batch(tmp_path):
     for name, rule in enumerate(IN_PROCESSES):
         one, two = (torch.load(tmp_path / f"{name}-{world}.pt", weights_only=True) for world in (1, 2))
         torch.testing.assert_close(one, two, rtol=0, atol=1e-12, msg=repr(rule))
+    for name in ("diveq", "space-filling-diveq", "gumbel"):
+        files = (f"{name}-{place}.pt" for place in ("0-1", "0-2", "1-2"))
+        whole, first, second = (torch.load(tmp_path / file, weights_only=True) for file in files)
+        torch.testing.assert_close(whole[0], torch.cat([first[0], second[0]], dim=1), rtol=0, atol=1e-12)
+        torch.testing.assert_close(whole[1], first[1], rtol=0, atol=1e-12)
+        assert torch.equal(first[1], second[1])
 
 
 REFUSED = [

@@ -8,7 +8,7 @@ from PIL import Image
 import vqtheory as vq
 from vqtheory.nn.evaluation import evaluate
 from vqtheory.nn.ops.search import assign
-from vqtheory.nn.references import FSQ, LFQ, ExpiringEMA, ReferenceQuantize
+from vqtheory.nn.references import BSQ, FSQ, LFQ, ExpiringEMA, ReferenceQuantize
 from vqtheory.nn.training import loop
 from vqtheory.nn.training.config import TrainingConfig
 from vqtheory.nn.training.loop import resume, train
@@ -18,7 +18,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:The codebook of .* codes starts on"),
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
 ]
-KINDS = {FSQ((4, 3, 3)): 36, LFQ(): 32, ExpiringEMA(): 32}
+KINDS = {FSQ((4, 3, 3)): 36, LFQ(): 32, BSQ(): 32, ExpiringEMA(): 32}
 TINY = {"dim": 4, "size": 16, "batch_size": 4, "records": 2, "probe_every": 2, "progress": False}
 
 
@@ -67,6 +67,11 @@ def test_what_does_not_fit_is_refused():
     for options, message in (
         ({"rule": "fsq", "codes": 1024}, "must be 1,000, the product of FSQ's levels"),
         ({"rule": "lfq", "codes": 1000}, "must be a power of two for LFQ"),
+        ({"rule": "bsq", "codes": 1000}, "must be a power of two for BSQ"),
+        (
+            {"rule": "fsq", "codes": 1000, "estimator": "rotation"},
+            "'estimator' parameter of train must be 'straight-through'",
+        ),
         ({"rule": "expiring-ema", "transport": 1}, "'transport' parameter of train must be None with a quantizer"),
         ({"rule": "fsq", "codes": 1000, "transport_images": 5}, "'transport_images' parameter of train must be None with a"),
         ({"rule": "FSQ(levels=8)", "codes": 8}, "'levels' parameter of FSQ must be a sequence of int. Got 8"),

@@ -1,6 +1,7 @@
 """Streams of their own: recorded latents, and the closed loop."""
 
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from vqtheory._base.config import arrays_of, parse
 from vqtheory._base.randomness import Purpose, generator
 from vqtheory.schedules import harmonic
 from vqtheory.streams import ClosedLoop, Gaussian, Mixture, Recorded, Uniform
-from vqtheory.streams.closed_loop import LoopState
+from vqtheory.streams.closed_loop import LoopState, turned_back
 
 FRAMES = np.random.default_rng(1).normal(size=(4, 6, 2))
 CODES = np.random.default_rng(2).normal(size=(5, 2))
@@ -181,6 +182,47 @@ def test_gradients_are_those_of_the_straight_through_loss():
             )
             measured[i] = (above - below) / 2e-5
         np.testing.assert_allclose(slope, measured, rtol=1e-6, atol=1e-8)
+
+
+def test_a_rotated_gradient_is_the_surrogate_s_own():
+    """Against differences of the loss with the rotation and the ratio of lengths held where they are."""
+    loop = ClosedLoop(Gaussian(3), latent_dim=2, hidden=3, commitment=0.7, estimator="rotation")
+    samples, state = np.random.default_rng(5).normal(size=(7, 3)), play(loop, 2)[0]
+    latents = network(state.encoder, 3, 3, 2, samples)
+    chosen = CODES[((latents[:, None] - CODES) ** 2).sum(axis=2).argmin(axis=1)]
+    angles = np.subtract(*(np.arctan2(x[:, 1], x[:, 0]) for x in (chosen, latents)))
+    turns = np.array([[[np.cos(a), -np.sin(a)], [np.sin(a), np.cos(a)]] for a in angles])
+    turns *= (np.linalg.norm(chosen, axis=1) / np.linalg.norm(latents, axis=1))[:, None, None]
+
+    def surrogate(encoder):
+        z = network(encoder, 3, 3, 2, samples)
+        outputs = network(state.decoder, 2, 3, 3, np.einsum("nij,nj->ni", turns, z))
+        return np.sum((outputs - samples) ** 2) / 7 + 0.7 * np.sum((z - chosen) ** 2) / 7
+
+    loss, slope, _ = loop.loss(state, samples, CODES)
+    assert loss == pytest.approx(surrogate(state.encoder), rel=1e-12)
+    steps = 1e-5 * np.eye(len(slope))
+    measured = [(surrogate(state.encoder + step) - surrogate(state.encoder - step)) / 2e-5 for step in steps]
+    np.testing.assert_allclose(slope, measured, rtol=1e-6, atol=1e-8)
+
+
+def test_a_centred_rotation_does_not_know_where_the_origin_is():
+    """Latents, codes and the decoder's inputs moved together."""
+    loop, samples = ClosedLoop(Gaussian(3), estimator="rotation-centred"), np.random.default_rng(5).normal(size=(7, 3))
+    state, move = play(loop, 2)[0], np.array([30.0, -40.0])
+    encoder, decoder, first = state.encoder.copy(), state.decoder.copy(), 2 * loop.hidden
+    encoder[-2:] += move
+    decoder[first : first + loop.hidden] -= decoder[:first].reshape(-1, 2) @ move
+    slope = loop.loss(state, samples, CODES)[1]
+    moved = loop.loss(state._replace(encoder=encoder, decoder=decoder), samples, CODES + move)[1]
+    np.testing.assert_allclose(moved, slope, rtol=1e-9, atol=1e-11)
+    assert not np.allclose(slope, replace(loop, estimator="rotation").loss(state, samples, CODES)[1], rtol=1e-3)
+
+
+def test_without_a_direction_a_gradient_passes_straight_through():
+    latents, gradient = np.array([[0.0, 0.0], [1.0, 2.0], [1.0, 2.0]]), np.array([[3.0, 4.0]]).repeat(3, axis=0)
+    chosen = np.array([[1.0, 0.0], [0.0, 0.0], [-2.0, -4.0]])
+    assert np.array_equal(turned_back(gradient, latents, chosen), gradient)
 
 
 def test_a_deferred_loop_is_an_autoencoder_until_it_quantizes():

@@ -40,6 +40,7 @@ TINY: dict[str, dict[str, Any]] = {  # what is different in a module of simulati
     "dimensions": {"SIZES": dict.fromkeys(SIZES), "sizes_of": lambda dim, effort: [12, 16], "SEEDS_FAST": 2},
     "phase": {"CODES_FAST": (2, 4), "POINTS_FAST": 2, "WIDTHS": 1.0, "RECOVERY": 6000, "CASES": FASTER},
     "bias": {"COMPUTED": [0.05, 0.1, 0.2], "SIMULATED": (("gaussian", 0.2),)},
+    "rotation": {},
     "capture": {"CODES": (4,), "BANDWIDTHS_FAST": (0.2, 0.3)},
     "claims": {"verify": lambda effort: verify(CLAIMS, effort)},
 }

@@ -79,5 +79,15 @@ def test_the_largest_speed_that_is_recovered_is_the_law_s(tables):
     assert (table["speed"] / table["law"]).to_list() == pytest.approx([1, 1, 1], abs=0.1)
 
 
+def test_rotation_helps_latents_that_grow_and_hurts_those_off_the_origin(tables):
+    table = tables["rotation"]
+    usage = {row[:2]: row[2] for row in table.select("estimator", "distance", "usage").iter_rows()}
+    assert usage["rotation", 0] > usage["straight-through", 0] + 0.2
+    assert usage["rotation", 6] < usage["straight-through", 6] - 0.5
+    assert usage["rotation", 6] < usage["rotation-centred", 6] - 0.3
+    growth = {row[0]: row[1] for row in table.filter(distance=0).select("estimator", "growth").iter_rows()}
+    assert growth["rotation"] < growth["straight-through"] / 5
+
+
 def test_claims_have_a_row_each(tables):
     assert set(tables["claims"]["outcome"]) == {"holds"}

@@ -41,7 +41,9 @@ def train(
     transport: Annotated[str | None, option("INT", "never")] = None,
     transport_images: Annotated[str | None, option("INT", "batch_size")] = None,
     transport_neighbours: Annotated[str | None, option("INT", "1")] = None,
-    estimator: Annotated[str | None, option("{straight-through,rotation,code-gradient}", "straight-through")] = None,
+    estimator: Annotated[str | None, option("TEXT", "straight-through")] = None,
+    codebook_weight: Annotated[str | None, option("REAL", "1.0")] = None,
+    alternate: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
     amp: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
     seed: Annotated[str | None, option("INT", "0")] = None,
     quantize_from: Annotated[str | None, option("INT", "0")] = None,
@@ -58,7 +60,7 @@ def train(
 
     Args:
         rule: How the codebook moves: a name such as vq, ema, nsvq or transvq, or a call such as "EMA(decay=0.9)". To compare
-            with: fsq, lfq and expiring-ema, of the package vector-quantize-pytorch.
+            with: fsq, lfq, bsq and expiring-ema, of the package vector-quantize-pytorch.
         codes: How many codes.
         dim: Dimensions of the latents.
         codebook_dim: Dimensions of the codes, where latents are projected to fewer.
@@ -81,7 +83,11 @@ def train(
             optional, off by default. 10 costs little.
         transport_images: How many images transport follows.
         transport_neighbours: Over how many of the nearest latents a move is averaged.
-        estimator: How the decoder's gradient passes the quantizer.
+        estimator: How the decoder's gradient passes the quantizer: straight-through, rotation, rotation-centred,
+            rotation-tangent, rotation-unscaled, reflection, diveq, space-filling-diveq, gumbel, synchronised or
+            code-gradient, or a call such as "GumbelSoftmax(temperature=exponential(1.0, half_life=500))".
+        codebook_weight: Weight of the codebook loss.
+        alternate: Let the codebook's optimizer take its step first, so that the decoder is given the codes after it.
         amp: Compute convolutions in bfloat16.
         seed: The same seed gives the same run on a CPU with the same number of threads.
         quantize_from: The first update that quantizes; until then the decoder is given the latents as they are.
@@ -97,6 +103,7 @@ def train(
     given |= {"replace_policy": replace_policy}
     numbers = {"codes": codes, "dim": dim, "codebook_dim": codebook_dim, "size": size, "steps": steps, "seed": seed}
     numbers |= {"batch_size": batch_size, "lr": lr, "lr_decay": lr_decay, "codebook_lr": codebook_lr, "clip": clip}
+    numbers |= {"codebook_weight": codebook_weight}
     numbers |= {"beta": beta, "replace_every": replace_every, "transport": transport, "records": records}
     numbers |= {
         "transport_images": transport_images,
@@ -107,7 +114,7 @@ def train(
     }
     given |= {name: number(text) for name, text in numbers.items() if text is not None}
     given |= {"codebook_optimizer": codebook_optimizer, "latents": latents and tuple(map(number, latents))}
-    given |= {"amp": amp or None}
+    given |= {"amp": amp or None, "alternate": alternate or None}
     run_training({name: value for name, value in given.items() if value is not None}, save, resume)
 
 

@@ -12,11 +12,12 @@ from torch import Tensor, nn
 from vqtheory._base import check
 from vqtheory.nn.codebooks import RULES, Codebook
 from vqtheory.nn.codebooks.base import Batch
-from vqtheory.nn.estimators import ESTIMATORS
+from vqtheory.nn.estimators import CodeGradient, Estimator, Lookup, estimator_of, text_of
+from vqtheory.nn.ops import inside
 from vqtheory.nn.ops.layout import Layout
 from vqtheory.nn.ops.mode import repeated, transformed
 from vqtheory.nn.ops.passes import Passes, advance, unrepeated
-from vqtheory.nn.ops.presence import fill, finite, mean, restore, whole, wide
+from vqtheory.nn.ops.presence import fill, finite, mean, restore, wide
 from vqtheory.nn.ops.start import draw
 from vqtheory.rules.base import Rule
 from vqtheory.rules.wrapper import Wrapper
@@ -70,10 +71,11 @@ class VectorQuantize(nn.Module):
         Weights of the two parts of the loss; the second is beta.
     beta_on_codebook : bool, default False
         Put beta on the codebook loss in place of the commitment, as the first VQGAN code does by mistake.
-    estimator : {"straight-through", "rotation", "code-gradient"}, default "straight-through"
-        How the decoder's gradient passes: `vqtheory.nn.estimators`.
+    estimator : str or Estimator, default "straight-through"
+        How the decoder's gradient passes: a name of `vqtheory.nn.estimators`, such as "rotation", or a call, such as
+        "GumbelSoftmax(temperature=exponential(1.0, half_life=500))".
     code_gradient : float, default 1
-        alpha of the estimator "code-gradient".
+        alpha of the estimator "code-gradient", where it is given by its name.
     accept_image_fmap : bool, optional
         Whether latents are [b, d, h, w], and [b, n, d] if not.
     channel_last : bool, optional
@@ -112,7 +114,7 @@ class VectorQuantize(nn.Module):
         codebook_weight: float = 1.0,
         commitment_weight: float = 0.25,
         beta_on_codebook: bool = False,
-        estimator: str = "straight-through",
+        estimator: Estimator | str = "straight-through",
         code_gradient: float = 1.0,
         accept_image_fmap: bool | None = None,
         channel_last: bool | None = None,
@@ -129,12 +131,13 @@ class VectorQuantize(nn.Module):
             check.real(owner, "commitment_weight", commitment_weight, 0),
         )
         self.codebook_weight, self.commitment_weight = weights[::-1] if beta_on_codebook else weights
-        self.estimator = check.choice(owner, "estimator", estimator, ESTIMATORS)
+        alpha = check.real(owner, "code_gradient", code_gradient, 0)
+        self.estimator = CodeGradient(alpha) if estimator == CodeGradient.key else estimator_of(owner, estimator)
+        self.estimator.check_codes(owner, self.codebook_size)
         codebook = Codebook.of(type(self.rule)).suited(self.rule)
-        if self.estimator == "code-gradient" and not codebook.trained:
+        if self.estimator.needs_trained_codes and not codebook.trained:
             wanted = f"one that needs no gradient of the codes with rule={self.rule!r}"
             raise check.fail(owner, "estimator", wanted, estimator)
-        self.code_gradient = check.real(owner, "code_gradient", code_gradient, 0)
         if accept_image_fmap is not None and channel_last is not None:
             raise check.fail(owner, "channel_last", "None where accept_image_fmap is given", channel_last)
         self.accept_image_fmap, self.channel_last = accept_image_fmap, channel_last
@@ -147,6 +150,7 @@ class VectorQuantize(nn.Module):
         self.register_buffer("started", torch.zeros((), dtype=torch.float32))  # not bool, which weights' averages refuse
         self._seen_started = self._warned = False
         self._passes = Passes()
+        self._inner: torch.optim.Optimizer | None = None
         self.register_load_state_dict_post_hook(_look_again)
         if self.rule.start == "published":
             self._load(np.zeros((self.codebook_size, self.codebook_dim)))
@@ -293,16 +297,22 @@ class VectorQuantize(nn.Module):
             codes = codes.to(x.dtype)
             if moves and not torch.compiler.is_compiling():
                 self._passes.keep(x, step, codes if self._codebook.moves else None)
-            elif moves and (self._codebook.moves or self._codebook.has_clock):
+            elif moves and (self._codebook.moves or self._codebook.has_clock or self.estimator.is_random):
                 codes = unrepeated(codes)
             batch = Batch(x, keep, step)
             indices, attraction = self._codebook.assign(batch, codes)
             chosen = nn.functional.embedding(indices, codes)  # whose gradient has the same bits on any number of threads
             held = attraction.detach()
             codebook_loss = self._codebook.loss(batch, chosen) + (attraction - held)  # adds 0, and the gradient
+            if self._inner is not None and self.training and codebook_loss.requires_grad:
+                if again:
+                    raise RuntimeError("Activation checkpointing cannot repeat a pass in which the codebook has stepped.")
+                inside.step(self._inner, self.codebook_parameters(), self.codebook_weight * codebook_loss)
+                codebook_loss, codes = codebook_loss.detach(), self._codebook.codes().to(x.dtype)
+                chosen = nn.functional.embedding(indices, codes)
             commitment = mean((z - chosen.detach()).square().mean(dim=1), keep)  # likewise
             loss = self.codebook_weight * codebook_loss + self.commitment_weight * commitment
-            quantized = ESTIMATORS[self.estimator](z, chosen, self._alpha(keep))
+            quantized = self.estimator(Lookup(z, codes, indices, chosen, keep, step, self.seed, self.training))
             cells = torch.where(keep, indices, self.codebook_size)  # of those that are not kept one more, which is dropped
             info = info_of(batch, chosen.detach(), cells, self.codebook_size, held)
             if moves and not self._codebook.held:
@@ -311,9 +321,28 @@ class VectorQuantize(nn.Module):
                 advance(self.step)
         return quantized, indices, loss, info
 
-    def _alpha(self, keep: Tensor) -> float | Tensor:
-        """The code gradient's, for latents of which some are not kept: it is a share of the mean over all."""
-        return self.code_gradient if whole(keep) else self.code_gradient * keep.shape[0] / keep.sum().clamp_min(1)
+    def step_inside(self, optimizer: torch.optim.Optimizer) -> None:
+        """Alternate: from now on the codebook's own optimizer takes its step inside each pass in training.
+
+        The decoder is given the codes after that step, by the indices from before it, so that encoder and decoder are
+        never a step behind the codebook (Huh et al., arXiv 2305.08842). The loss that is returned keeps the value of the
+        codebook loss from before the step, and its gradient no longer reaches the codes. A step of the same optimizer
+        outside then finds no gradient of theirs and leaves them, and Adam's moments, as they are. Only an estimator that
+        gives codes a gradient of the decoder moves them twice in an update: both gradients go into the same moments, whose
+        clock counts twice. `DistributedDataParallel` would wait for a gradient of the codes: hold them out of it; the step
+        inside is by the gradient of all processes anyway.
+
+        Parameters
+        ----------
+        optimizer : torch.optim.Optimizer
+            Of the `codebook_parameters`, all of them and no others.
+        """
+        own = {id(parameter) for parameter in self.codebook_parameters()}
+        held = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
+        if not own or own != held:
+            wanted = "the optimizer of all codebook_parameters() alone, of which EMA has none"
+            raise check.fail("VectorQuantize.step_inside", "optimizer", wanted, type(optimizer).__name__)
+        self._inner = optimizer
 
     @torch.compiler.disable
     @torch.no_grad()
@@ -348,8 +377,9 @@ class VectorQuantize(nn.Module):
         return torch.where(indices[..., None] >= 0, latents, 0)
 
     def extra_repr(self) -> str:
-        """The rule, as its dataclass writes it."""
-        return f"dim={self.dim}, codebook_size={self.codebook_size}, rule={self.rule!r}, estimator={self.estimator!r}"
+        """The rule, as its dataclass writes it, and the estimator."""
+        sizes = f"dim={self.dim}, codebook_size={self.codebook_size}"
+        return f"{sizes}, rule={self.rule!r}, estimator={text_of(self.estimator)!r}"
 
 
 def step_size(*, lr: float | None = None, eta: float | None = None, dim: int, weight: float = 1.0) -> float:

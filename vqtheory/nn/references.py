@@ -37,6 +37,14 @@ class Reference(Configured):
     def check_codes(self, owner: str, codes: int) -> None:
         """Refuse a number of codes that it cannot have."""
 
+    def codebook(self, module: Any) -> Tensor:
+        """The codes [K, d] of the package's module."""
+        return module.codebook
+
+    def placed(self, module: Any, rows: Tensor) -> Tensor:
+        """Projected latents [n, d] as they are compared with the codes."""
+        return rows
+
 
 @dataclass(frozen=True, repr=False)
 class FSQ(Reference):
@@ -70,6 +78,16 @@ class FSQ(Reference):
         """Latents are projected to as many dimensions as there are levels, and back."""
         return _package().FSQ(levels=list(self.levels), dim=dim)
 
+    def codebook(self, module: Any) -> Tensor:
+        """The grid."""
+        return module.implicit_codebook
+
+    def placed(self, module: Any, rows: Tensor) -> Tensor:
+        """Before they are rounded: h tanh(z + atanh(o / h)) - o over the half width, h = (L - 1) 1.001 / 2."""
+        levels = module._levels
+        half, offset = (levels - 1) * 1.001 / 2, torch.where(levels % 2 == 0, 0.5, 0.0)
+        return (torch.tanh(rows + torch.atanh(offset / half)) * half - offset) / (levels // 2)
+
 
 @dataclass(frozen=True, repr=False)
 class LFQ(Reference):
@@ -83,19 +101,41 @@ class LFQ(Reference):
 
     entropy_weight: float = 0.1
     key: ClassVar[str] = "lfq"
+    options: ClassVar[dict[str, Any]] = {}  # of the package's class
 
     def __post_init__(self) -> None:
-        self._keep(entropy_weight=check.real("LFQ", "entropy_weight", self.entropy_weight, 0))
+        self._keep(entropy_weight=check.real(type(self).__name__, "entropy_weight", self.entropy_weight, 0))
 
     def check_codes(self, owner: str, codes: int) -> None:
         """A power of two."""
         if codes < 2 or codes & (codes - 1):
-            raise check.fail(owner, "codes", "a power of two for LFQ", codes)
+            raise check.fail(owner, "codes", f"a power of two for {type(self).__name__}", codes)
 
     def module(self, dim: int, codes: int, beta: float) -> nn.Module:
         """Latents are projected to log2(codes) dimensions, and back."""
         weights = {"entropy_loss_weight": self.entropy_weight, "commitment_loss_weight": beta}
-        return _package().LFQ(dim=dim, codebook_size=codes, **weights)
+        return _package().LFQ(dim=dim, codebook_size=codes, **weights, **self.options)
+
+
+@dataclass(frozen=True, repr=False)
+class BSQ(LFQ):
+    """Binary spherical quantization (Zhao et al., arXiv 2406.07548): LFQ on the unit sphere.
+
+    Parameters
+    ----------
+    entropy_weight : float, default 0.1
+    """
+
+    key: ClassVar[str] = "bsq"
+    options: ClassVar[dict[str, Any]] = {"spherical": True}
+
+    def codebook(self, module: Any) -> Tensor:
+        """The corners of a cube, of length 1."""
+        return module.maybe_l2norm(module.codebook)
+
+    def placed(self, module: Any, rows: Tensor) -> Tensor:
+        """Of length 1."""
+        return module.maybe_l2norm(rows)
 
 
 @dataclass(frozen=True, repr=False)
@@ -129,7 +169,7 @@ class ExpiringEMA(Reference):
         return _package().VectorQuantize(dim=dim, codebook_size=codes, accept_image_fmap=True, **options)
 
 
-REFERENCES: dict[str, type[Reference]] = {kind.key: kind for kind in (FSQ, LFQ, ExpiringEMA)}
+REFERENCES: dict[str, type[Reference]] = {kind.key: kind for kind in (FSQ, LFQ, BSQ, ExpiringEMA)}
 BY_NAME: dict[str, type[Reference]] = {kind.__name__: kind for kind in REFERENCES.values()}
 
 
@@ -171,7 +211,7 @@ class ReferenceQuantize(nn.Module):
     @property
     def codebook(self) -> Tensor:
         """The codes [K, d], in the space in which latents are compared with them."""
-        return self.inner.implicit_codebook if isinstance(self.reference, FSQ) else self.inner.codebook
+        return self.reference.codebook(self.inner)
 
     @property
     def codebook_dim(self) -> int:
@@ -195,9 +235,8 @@ class ReferenceQuantize(nn.Module):
 
     @torch.no_grad()
     def project(self, latents: Tensor) -> Tensor:
-        """Latents [b, d, h, w] as rows [n, d], as they are compared with the codes: those of FSQ within their bounds."""
-        rows = self.inner.project_in(Layout.of(latents, True, None).rows(latents))
-        return _bounded(self.inner, rows) if isinstance(self.reference, FSQ) else rows
+        """Latents [b, d, h, w] as rows [n, d], as they are compared with the codes."""
+        return self.reference.placed(self.inner, self.inner.project_in(Layout.of(latents, True, None).rows(latents)))
 
     def _info(self, latents: Tensor, indices: Tensor) -> Info:
         z, every = self.project(latents), torch.ones_like(indices, dtype=torch.bool)
@@ -205,16 +244,10 @@ class ReferenceQuantize(nn.Module):
         return info_of(batch, self.codebook[indices], indices, self.codebook_size, z.new_zeros(()))
 
 
-def _bounded(fsq: Any, rows: Tensor) -> Tensor:
-    """FSQ's latents before they are rounded: h tanh(z + atanh(o / h)) - o over the half width, h = (L - 1) 1.001 / 2."""
-    levels = fsq._levels
-    half, offset = (levels - 1) * 1.001 / 2, torch.where(levels % 2 == 0, 0.5, 0.0)
-    return (torch.tanh(rows + torch.atanh(offset / half)) * half - offset) / (levels // 2)
-
-
 def _package() -> Any:
     try:
         import vector_quantize_pytorch
     except ImportError as error:
-        raise ImportError("FSQ, LFQ and ExpiringEMA need their package: pip install vector-quantize-pytorch.") from error
+        needed = "FSQ, LFQ, BSQ and ExpiringEMA need their package: pip install vector-quantize-pytorch."
+        raise ImportError(needed) from error
     return vector_quantize_pytorch

@@ -7,6 +7,9 @@ With s a sample of the source, c the code nearest to its latent and sg(.) held c
 over a batch (van den Oord et al., arXiv 1711.00937). The gradient of the first term passes
 the quantizer as if it were not there (straight through). Encoder E and decoder D have one
 hidden layer each, x -> B tanh(A x + a) + b, and descend by plain SGD.
+
+With the rotation trick (Fifty et al., arXiv 2410.06424) z_q = sg(|c| / |z| R) z, where R is the rotation about the origin
+that turns z / |z| to c / |c|, and a gradient g of the first term reaches z as |c| / |z| R^T g.
 """
 
 from __future__ import annotations
@@ -23,6 +26,7 @@ from vqtheory._base.randomness import Purpose, generator
 from vqtheory.protocols import Batches, Diverged
 from vqtheory.streams.base import Snapshot, Source
 
+ESTIMATORS = ("straight-through", "rotation", "rotation-centred")
 _MEAN_SAMPLES = 1024  # samples that estimate the mean of a law
 
 
@@ -67,6 +71,8 @@ class ClosedLoop(Configured):
     quantize_from : int, default 0
         The first step that quantizes. Until then z_q = z, and nothing pulls latents to codes: the encoder drifts as that of
         an autoencoder does. The rule meets its latents from step 0 on. (Deferred quantization: arXiv 2603.17052.)
+    estimator : {"straight-through", "rotation", "rotation-centred"}, default "straight-through"
+        How the decoder's gradient passes the quantizer; centred, the rotation is about the mean of the codes.
 
     Examples
     --------
@@ -84,6 +90,7 @@ class ClosedLoop(Configured):
     step_size: Any = 0.05
     commitment: float = 0.25
     quantize_from: int = 0
+    estimator: str = "straight-through"
     _positional: ClassVar[int] = 1
 
     def __post_init__(self) -> None:
@@ -93,6 +100,7 @@ class ClosedLoop(Configured):
         self._keep(step_size=schedules.validate("ClosedLoop", "step_size", self.step_size, 0))
         self._keep(commitment=check.number("ClosedLoop", "commitment", self.commitment, 0))
         self._keep(quantize_from=check.integer("ClosedLoop", "quantize_from", self.quantize_from, 0))
+        check.choice("ClosedLoop", "estimator", self.estimator, ESTIMATORS)
 
     @property
     def dim(self) -> int:
@@ -146,6 +154,9 @@ class ClosedLoop(Configured):
         loss = (np.sum(error**2) + self.commitment * np.sum(gap**2)) / len(samples)
         d_outputs, d_gap = 2 * error / len(samples), 2 * self.commitment * gap / len(samples)
         decoder_slope, d_chosen = _backward(state.decoder, self._decoder_sizes, chosen, decoder_hidden, d_outputs)
+        if self.estimator != "straight-through":
+            centre = codes.mean(axis=0) if self.estimator == "rotation-centred" else 0.0
+            d_chosen = turned_back(d_chosen, latents - centre, chosen - centre)
         encoder_slope, _ = _backward(state.encoder, self._encoder_sizes, samples, encoder_hidden, d_chosen + d_gap)
         return float(loss), encoder_slope, decoder_slope
 
@@ -185,6 +196,22 @@ class LoopSnapshot(Snapshot):
 
     def _samples(self, size: int) -> np.ndarray:
         return self.loop.source.sample(generator(int(self.state.seed), Purpose.PROBE, int(self.state.step)), size)
+
+
+def turned_back(gradient: np.ndarray, latents: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+    """|c| / |z| R^T g of gradients g [N, D] by the chosen codes c [N, D], for latents z [N, D].
+
+    With e and q the directions of z and c, and h of e + q, R^T = 1 - 2 h h' + 2 e q'. Where there is no direction, or the
+    two are opposite, the gradient is left as it is.
+    """
+    length, reach = (np.linalg.norm(x, axis=1, keepdims=True) for x in (latents, chosen))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        e, q = latents / length, chosen / reach
+        h = (e + q) / np.linalg.norm(e + q, axis=1, keepdims=True)
+        turned = gradient - 2 * h * np.sum(h * gradient, axis=1, keepdims=True)
+        turned += 2 * e * np.sum(q * gradient, axis=1, keepdims=True)
+        turned *= reach / length
+    return np.where(np.isfinite(turned).all(axis=1, keepdims=True), turned, gradient)
 
 
 def _start(random: np.random.Generator, inputs: int, hidden: int, outputs: int) -> np.ndarray:

@@ -10,7 +10,7 @@ from vqtheory import rules, schedules
 from vqtheory._base import check
 from vqtheory._base.config import Configured, parse
 from vqtheory.nn.codebooks import RULES
-from vqtheory.nn.estimators import ESTIMATORS
+from vqtheory.nn.estimators import estimator_of, text_of
 from vqtheory.nn.models import MODELS
 from vqtheory.nn.quantize import VectorQuantize
 from vqtheory.nn.references import BY_NAME, REFERENCES, Reference
@@ -28,12 +28,14 @@ _OWN_LAYER = (  # what a quantizer of another package does not have
     "transport_images",
     "transport_neighbours",
     "estimator",
+    "codebook_weight",
+    "alternate",
     "latents",
 )
 _WHOLE = {"codes": 1, "dim": 1, "size": 1, "steps": 1, "batch_size": 1, "seed": 0, "records": 1, "probe_every": 1}
 _WHOLE |= {"transport_neighbours": 1, "quantize_from": 0, "validation": 0}
 
-_CHOICES = {"model": MODELS, "codebook_optimizer": ("adam", "sgd"), "estimator": ESTIMATORS, "replace_policy": POLICIES}
+_CHOICES = {"model": MODELS, "codebook_optimizer": ("adam", "sgd"), "replace_policy": POLICIES}
 
 
 @dataclass(frozen=True, repr=False)
@@ -44,7 +46,8 @@ class TrainingConfig(Configured):
     ----------
     rule : rule or str, default VQ()
         How the codebook moves, as `VectorQuantize` takes it, or its text, e.g. "EMA(decay=0.9)". Or a quantizer of
-        vector-quantize-pytorch to compare with, see `vqtheory.nn.references`: "fsq", "lfq" or "expiring-ema".
+        vector-quantize-pytorch to compare with, see `vqtheory.nn.references`: "fsq", "lfq", "bsq" or
+        "expiring-ema".
     codes : int, default 1024
     dim : int, default 64
         Dimensions of the latents.
@@ -93,8 +96,12 @@ class TrainingConfig(Configured):
         Latents drift no more from then on, so that every rule meets a stationary encoder.
     validation : int, default 0
         So many images, the last of those to train on, are left out of the training, for settings to be chosen on.
-    estimator : str, default "straight-through"
-        How gradients pass the quantizer: `vqtheory.nn.estimators`.
+    estimator : str or Estimator, default "straight-through"
+        How gradients pass the quantizer: a name of `vqtheory.nn.estimators`, or a call such as "DiVeQ(variance=1e-4)".
+    codebook_weight : float, default 1
+        Weight of the codebook loss. DiVeQ was published without it, and with `beta` = 0.
+    alternate : bool, default False
+        Let the codebook's optimizer take its step first, within each pass, see `VectorQuantize.step_inside`.
     amp : bool, default False
         Convolutions in bfloat16.
     seed : int, default 0
@@ -138,7 +145,9 @@ class TrainingConfig(Configured):
     quantize_from: int = 0
     freeze_encoder_at: int | None = None
     validation: int = 0
-    estimator: str = "straight-through"
+    estimator: Any = "straight-through"
+    codebook_weight: float = 1.0
+    alternate: bool = False
     amp: bool = False
     seed: int = 0
     records: int = 20
@@ -153,15 +162,18 @@ class TrainingConfig(Configured):
             if getattr(self, name) is not None or name != "clip":
                 self._set(name, check.real(_OWNER, name, getattr(self, name), 0, above=True))
         self._set("codebook_lr", _rate(self.codebook_lr))
-        self._set("beta", check.real(_OWNER, "beta", self.beta, 0))
+        for name in ("beta", "codebook_weight"):
+            self._set(name, check.real(_OWNER, name, getattr(self, name), 0))
+        self._set("estimator", text_of(estimator_of(_OWNER, self.estimator)))
         for name in ("replace_every", "transport", "transport_images", "freeze_encoder_at"):
             if getattr(self, name) is not None:
                 self._set(name, check.integer(_OWNER, name, getattr(self, name)))
         for name, options in _CHOICES.items():
             check.choice(_OWNER, name, getattr(self, name), options)
         self._check_size()
-        if not isinstance(self.amp, bool):
-            raise check.fail(_OWNER, "amp", "True or False", self.amp)
+        for name in ("amp", "alternate"):
+            if not isinstance(getattr(self, name), bool):
+                raise check.fail(_OWNER, name, "True or False", getattr(self, name))
         self._set("data", None if self.data is None else str(self.data))
         if isinstance(self.rule, str):
             self._set("rule", parse(self.rule, more=BY_NAME) if "(" in self.rule else _named(self.rule))
@@ -179,11 +191,18 @@ class TrainingConfig(Configured):
             self.rule.check_codes(_OWNER, self.codes)
             self._refuse("with a quantizer of another package", _OWN_LAYER)
             return
-        quantizer = VectorQuantize(2, self.codes, self.rule)  # which refuses an object that is no rule
+        quantizer = VectorQuantize(2, self.codes, self.rule, estimator=self.estimator)  # which refuses what does not fit
+        if self.alternate:
+            self._check_alternation(quantizer)
         if self.transport is not None:
             check_carried(_OWNER, quantizer, "rule")
         else:
             self._refuse("without transport", ("transport_images", "transport_neighbours"))
+
+    def _check_alternation(self, quantizer: VectorQuantize) -> None:
+        if not quantizer.codebook_parameters():
+            raise check.fail(_OWNER, "alternate", "False with a rule that has no optimizer", self.rule)
+        self._refuse("with alternate, whose optimizer steps within a pass", ("replace_every",))
 
     def _refuse(self, where: str, names: tuple[str, ...]) -> None:
         """Of these fields anything but their default."""

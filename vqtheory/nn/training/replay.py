@@ -182,11 +182,12 @@ def _refuse(run: TrainingRun, start: int, played: Rule | None) -> None:
     replaced, moved = config.replace_every is not None, rule.needs_displacement
     carried = config.transport is not None
     late = config.quantize_from
+    by_decoder = run.quantizer.estimator.moves_codes and _optimizer(run) is not None
     for refused, wanted, got in (
         (late > start, "one whose window starts at quantize_from or later", f"quantize_from={late}"),
         (replaced, "without replacement, which is no part of a rule", f"replace_every={config.replace_every}"),
         (carried, "without transport, whose probe is not recorded", f"transport={config.transport}"),
-        (config.estimator == "code-gradient", "one whose codes the decoder does not move", "estimator='code-gradient'"),
+        (by_decoder, "one whose codes the decoder does not move", f"estimator={config.estimator!r}"),
         (moved, "of a rule that does not ask how far each latent has moved, which is not recorded", rule),
         (played is None, f"with codebook_optimizer='sgd': under Adam there are {_under_adam()}", rule),
         (memory and start > 0, f"one whose window starts at update 0, since {memory} are not recorded", config.latents),

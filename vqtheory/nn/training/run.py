@@ -76,6 +76,8 @@ class TrainingRun:
         before = copy.deepcopy(model.encoder) if config.rule.needs_displacement else None  # type: ignore[union-attr]
         optimizers = _optimizers(config, model)
         monitor = Monitor(quantizer, config.probe_every, optimizer=optimizers[-1])
+        if config.alternate:
+            model.quantizer.step_inside(optimizers[-1])  # type: ignore[operator]
         run, every = cls(config, model, optimizers, monitor, before), config.replace_every
         if every is not None:
             run.replacement = Replacement(
@@ -208,8 +210,8 @@ def parameters(model: Autoencoder) -> tuple[list[nn.Parameter], list[nn.Paramete
 def _quantizer(config: TrainingConfig) -> VectorQuantize | ReferenceQuantize:
     if isinstance(config.rule, Reference):
         return ReferenceQuantize(config.rule, config.dim, config.codes, config.beta, config.seed)
-    options: dict[str, Any] = {"commitment_weight": config.beta, "estimator": config.estimator}
-    options |= {"codebook_dim": config.codebook_dim, "seed": config.seed}
+    options: dict[str, Any] = {"commitment_weight": config.beta, "codebook_weight": config.codebook_weight}
+    options |= {"estimator": config.estimator, "codebook_dim": config.codebook_dim, "seed": config.seed}
     return VectorQuantize(config.dim, config.codes, config.rule, **options)
 
 
