@@ -107,6 +107,11 @@ def cells(latents: Any, codes: Any) -> Cells:
     codes = check.matrix("cells", "codes", codes)
     latents = check.matrix("cells", "latents", latents, columns=codes.shape[1]).astype(codes.dtype, copy=False)
     assignment, _ = find_all(latents, codes)
+    return sorted_by(assignment, latents, codes)
+
+
+def sorted_by(assignment: np.ndarray, latents: np.ndarray, codes: np.ndarray) -> Cells:
+    """The cells of latents [N, D] that go to codes [K, D] by an assignment [N], whatever it is."""
     error = latents.astype(np.float64) - codes[assignment]
     hits = np.bincount(assignment, minlength=len(codes))
     found = Cells(hits, codes.astype(np.float64), error, assignment, codes)

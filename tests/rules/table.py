@@ -10,6 +10,7 @@ from vqtheory.rules import (
     CVQ,
     EMA,
     FSCL,
+    IBQ,
     NSVQ,
     SOM,
     VQ,
@@ -113,6 +114,10 @@ TABLE = [
         [Conscience(0.25, decay=0.5)],
         layer=[Conscience()],
         revives=True,
+    ),
+    Row(
+        [IBQ(0.25), IBQ(0.25, temperature=0.5, entropy_weight=0.0), IBQ(0.25, "l2", entropy_temperature=0.5)],
+        layer=[IBQ(), IBQ(similarity="l2")],
     ),
     Row(
         [

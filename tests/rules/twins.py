@@ -15,6 +15,7 @@ from vqtheory.rules import (
     CVQ,
     EMA,
     FSCL,
+    IBQ,
     NSVQ,
     SOM,
     VQ,
@@ -267,6 +268,28 @@ def play_entropy(rule, state, batches):
         codes = vq(codes, x, at(rule.step_size, t), weight) + at(rule.step_size, t) / len(x) * np.einsum(
             "bk,bkd->kd", kept, x[:, None] - codes
         )
+    return {"codes": codes}
+
+
+@twin_of(IBQ)
+def play_ibq(rule, state, batches):
+    """Whole arrays: the error of the chosen code twice, as a number and through the softmax, and the entropies."""
+    codes = state.codes
+    for t, (x, weight) in enumerate(zip(batches.x, batches.weight, strict=True)):
+        l2, shares = rule.similarity == "l2", weight / weight.sum()
+        apart = x[:, None] - codes
+        similarity = -(apart**2).sum(axis=2) if l2 else np.einsum("bd,kd->bk", x, codes)
+        winners = similarity.argmax(axis=1)
+        share = np.exp(log_softmax(similarity / rule.temperature, axis=1))
+        towards = np.einsum("bd,kd->bk", codes[winners] - x, codes)
+        force = share * (towards - (share * towards).sum(axis=1, keepdims=True)) / rule.temperature
+        logs = log_softmax(similarity / rule.entropy_temperature, axis=1)
+        excess = logsumexp(logs.T, axis=1, b=shares) - logs
+        excess = np.exp(logs) * (excess - (np.exp(logs) * excess).sum(axis=1, keepdims=True))
+        force += rule.entropy_weight * x.shape[1] / 2 * excess / rule.entropy_temperature
+        pull = -np.einsum("bk,bkd->kd", weight[:, None] * force, 2 * apart if l2 else np.broadcast_to(x[:, None], apart.shape))
+        np.add.at(pull, winners, 2 * weight[:, None] * (x - codes[winners]))
+        codes = codes + at(rule.step_size, t) / len(x) * pull
     return {"codes": codes}
 
 

@@ -30,7 +30,7 @@ class Info(NamedTuple):
     usage: Tensor  # share of the codes that are hit
     perplexity: Tensor  # exp of the entropy of the hits
     distortion: Tensor  # mean of |x - c|^2, summed over the dimensions
-    attraction: Tensor  # of NSVQ's published kernels, whose gradient is in the loss and whose number is not; else 0
+    attraction: Tensor  # of losses of the rule's own, whose gradient is in the loss and whose number is not; else 0
 
 
 class Quantized(NamedTuple):
@@ -134,6 +134,9 @@ class VectorQuantize(nn.Module):
         codebook = Codebook.of(type(self.rule)).suited(self.rule)
         if self.estimator == "code-gradient" and not codebook.trained:
             wanted = f"one that needs no gradient of the codes with rule={self.rule.key!r}"
+            raise check.fail(owner, "estimator", wanted, estimator)
+        if codebook.soft and self.estimator != "straight-through":
+            wanted = f"left out with rule={self.rule.key!r}, which passes the decoder's gradient by itself"
             raise check.fail(owner, "estimator", wanted, estimator)
         self.code_gradient = check.real(owner, "code_gradient", code_gradient, 0)
         if accept_image_fmap is not None and channel_last is not None:
@@ -299,11 +302,13 @@ class VectorQuantize(nn.Module):
             batch = Batch(x, keep, step)
             indices, attraction = self._codebook.assign(batch, codes)
             chosen = nn.functional.embedding(indices, codes)  # whose gradient has the same bits on any number of threads
+            soft = self._codebook.soften(batch, z, codes, chosen) if self._codebook.soft else None
+            attraction = attraction if soft is None else attraction + soft.loss
             held = attraction.detach()
             codebook_loss = self._codebook.loss(batch, chosen) + (attraction - held)  # adds 0, and the gradient
             commitment = mean((z - chosen.detach()).square().mean(dim=1), keep)  # likewise
             loss = self.codebook_weight * codebook_loss + self.commitment_weight * commitment
-            quantized = ESTIMATORS[self.estimator](z, chosen, self._alpha(keep))
+            quantized = soft.quantized if soft else ESTIMATORS[self.estimator](z, chosen, self._alpha(keep))
             cells = torch.where(keep, indices, self.codebook_size)  # of those that are not kept one more, which is dropped
             info = info_of(batch, chosen.detach(), cells, self.codebook_size, held)
             if moves and not self._codebook.held:

@@ -8,6 +8,7 @@ from vqtheory.rules.cvq import CVQ
 from vqtheory.rules.ema import EMA
 from vqtheory.rules.entropy import EntropyVQ
 from vqtheory.rules.fscl import FSCL
+from vqtheory.rules.ibq import IBQ
 from vqtheory.rules.neural_gas import NeuralGas
 from vqtheory.rules.nsvq import NSVQ
 from vqtheory.rules.reestimate import Reestimate
@@ -25,6 +26,7 @@ __all__ = [
     "CVQ",
     "EMA",
     "FSCL",
+    "IBQ",
     "NSVQ",
     "SOM",
     "VQ",
