@@ -38,28 +38,38 @@ def _(latents: Tensor, codes: Tensor) -> Tensor:
     return latents.new_empty(latents.shape[0], dtype=torch.int64)
 
 
-@torch.library.custom_op(
-    "vqtheory::mixture",
-    mutates_args=(),
-    schema="(Tensor latents, Tensor codes, bool by_distance, float temperature) -> Tensor",
-)
 def mixture(latents: Tensor, codes: Tensor, by_distance: bool, temperature: float) -> Tensor:
-    """Zeros [N, D], whose derivative is that of the mixture of codes [K, D] by its shares, the codes held."""
-    return torch.zeros_like(latents)
+    """Zeros [N, D], whose derivative is that of the mixture of codes [K, D] by its shares, with the codes held in it."""
+    return _Mixture.apply(latents, codes, by_distance, temperature)  # type: ignore[no-untyped-call]
 
 
-@mixture.register_fake
-def _(latents: Tensor, codes: Tensor, by_distance: bool, temperature: float) -> Tensor:
-    return torch.empty_like(latents)
+class _Mixture(torch.autograd.Function):
+    """No operator with a gradient of its own, which a transform of `torch.func` refuses."""
+
+    @staticmethod
+    def forward(latents: Tensor, codes: Tensor, by_distance: bool, temperature: float) -> Tensor:  # type: ignore[override]
+        return torch.zeros_like(latents)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
+        latents, codes, ctx.by_distance, ctx.temperature = inputs
+        ctx.save_for_backward(latents, codes)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None, None]:  # type: ignore[override]
+        latents, codes = ctx.saved_tensors
+        with torch.autocast(gradient.device.type, enabled=False):
+            pulled = _pull_back(latents.detach(), codes.detach(), gradient.detach(), ctx.by_distance, ctx.temperature)
+        return *pulled, None, None
 
 
 @torch.library.custom_op(
-    "vqtheory::mixture_backward",
+    "vqtheory::pull_back",
     mutates_args=(),
-    schema="(Tensor gradient, Tensor latents, Tensor codes, bool by_distance, float temperature) -> (Tensor, Tensor)",
+    schema="(Tensor latents, Tensor codes, Tensor gradient, bool by_distance, float temperature) -> (Tensor, Tensor)",
 )
-def _mixture_backward(
-    gradient: Tensor, latents: Tensor, codes: Tensor, by_distance: bool, temperature: float
+def _pull_back(
+    latents: Tensor, codes: Tensor, gradient: Tensor, by_distance: bool, temperature: float
 ) -> tuple[Tensor, Tensor]:
     pull = _Pull(latents, codes, by_distance, 1 / temperature)
     begin = 0
@@ -71,23 +81,9 @@ def _mixture_backward(
     return pull.gradients()
 
 
-@_mixture_backward.register_fake
-def _(gradient: Tensor, latents: Tensor, codes: Tensor, by_distance: bool, temperature: float) -> tuple[Tensor, Tensor]:
+@_pull_back.register_fake
+def _(latents: Tensor, codes: Tensor, gradient: Tensor, by_distance: bool, temperature: float) -> tuple[Tensor, Tensor]:
     return torch.empty_like(latents), torch.empty_like(codes)
-
-
-def _keep(ctx: Any, inputs: tuple, output: Tensor) -> None:
-    latents, codes, ctx.by_distance, ctx.temperature = inputs
-    ctx.save_for_backward(latents, codes)
-
-
-def _pass_back(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None, None]:
-    with torch.autocast(gradient.device.type, enabled=False):
-        to_latents, to_codes = _mixture_backward(gradient.contiguous(), *ctx.saved_tensors, ctx.by_distance, ctx.temperature)
-    return to_latents, to_codes, None, None
-
-
-mixture.register_autograd(_pass_back, setup_context=_keep)
 
 
 def entropies(latents: Tensor, keep: Tensor, codes: Tensor, by_distance: bool, temperature: float) -> Tensor:
