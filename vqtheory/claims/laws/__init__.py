@@ -18,6 +18,7 @@ from vqtheory.claims.laws import (
     potential,
     remedies,
     revival,
+    softmax,
     stationary,
     straight_through,
     trained,
@@ -48,4 +49,5 @@ LAWS = (
     remedies,
     magnification,
     revival,
+    softmax,
 )
