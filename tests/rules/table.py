@@ -18,6 +18,7 @@ from vqtheory.rules import (
     Conscience,
     CosineVQ,
     EntropyVQ,
+    HyperVQ,
     NeuralGas,
     Reestimate,
     Replacement,
@@ -38,6 +39,7 @@ class Row(NamedTuple):
     simulator: Sequence[Rule]  # between them they take every branch; the first is the plain one
     layer: Sequence[Rule] = ()  # for the layer in torch and for trainings; the first is the plain one
     revives: bool = False  # codes come back by themselves, from any distance, within a few updates
+    made: bool = False  # codes are made of parameters that are no codes
     maps: Sequence[tuple[int, int, Rule]] = ()  # of a map rule: K, D and instances whose forward and backward have a twin
 
 
@@ -120,6 +122,11 @@ TABLE = [
         layer=[IBQ(), IBQ(similarity="l2")],
     ),
     Row(
+        [HyperVQ(0.25), HyperVQ(0.25, curvature=0.1, temperature=0.5)],
+        layer=[HyperVQ()],
+        made=True,
+    ),
+    Row(
         [
             TrainedVQ(0.01),
             TrainedVQ(0.25, optimizer="sgd", momentum=0.5, start="published"),
@@ -154,5 +161,5 @@ MAPS = [case for row in TABLE for case in row.maps]
 LAYER = [rule for row in TABLE for rule in row.layer]
 PLAIN_LAYER = [row.layer[0] for row in TABLE if row.layer]
 UNDER_SGD = [rule for rule in RULES if rule.key and rule.start == "matched" and getattr(rule, "clock", "step") == "step"]
-WITH_ROWS = [row.layer[0] for row in TABLE if row.layer and not row.maps]  # the codes of a map have no rows
-STAY_DEAD = [row.layer[0] for row in TABLE if row.layer and not row.maps and not row.revives]
+WITH_ROWS = [row.layer[0] for row in TABLE if row.layer and not row.maps and not row.made]  # the codes of a map have no rows
+STAY_DEAD = [row.layer[0] for row in TABLE if row.layer and not row.maps and not row.made and not row.revives]

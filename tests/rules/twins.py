@@ -22,6 +22,7 @@ from vqtheory.rules import (
     Conscience,
     CosineVQ,
     EntropyVQ,
+    HyperVQ,
     NeuralGas,
     SimVQ,
     Sinkhorn,
@@ -291,6 +292,44 @@ def play_ibq(rule, state, batches):
         np.add.at(pull, winners, 2 * weight[:, None] * (x - codes[winners]))
         codes = codes + at(rule.step_size, t) / len(x) * pull
     return {"codes": codes}
+
+
+def hyperbolic_logits(z, directions, offsets, gains, curvature):
+    """As published: latents in the ball, and logits by signed distances to hyperplanes. [B, K]"""
+    root = curvature**0.5
+    length = np.linalg.norm(z, axis=1, keepdims=True)
+    x = np.tanh(root * length) * z / (root * length)
+    square = curvature * (x**2).sum(axis=1, keepdims=True)
+    sine = 2 * root * (x @ directions.T) * np.cosh(2 * root * offsets) - (1 + square) * np.sinh(2 * root * offsets)
+    return 2 * gains / root * np.arcsinh(sine / (1 - square))
+
+
+@twin_of(HyperVQ)
+def play_hypervq(rule, state, batches):
+    """Whole arrays; derivatives of logits by a complex step, which subtracts nothing."""
+    places = [state.directions, state.offsets, state.gains]
+
+    def slopes(x, place, axis=...):
+        """dv/dplace [B, K], of one number of each code."""
+        moved = [array.astype(complex) for array in places]
+        moved[place][(slice(None), axis) if axis is not ... else slice(None)] += 1e-30j
+        return hyperbolic_logits(x, *moved, rule.curvature).imag / 1e-30
+
+    for t, (x, weight) in enumerate(zip(batches.x, batches.weight, strict=True)):
+        directions, offsets, gains = places
+        rate, codes = at(rule.step_size, t) / len(x), offsets[:, None] * directions
+        gap = codes - x[:, None]
+        squared = (gap**2).sum(axis=2)
+        share = np.exp(log_softmax(hyperbolic_logits(x, *places, rule.curvature) / rule.temperature, axis=1))
+        force = weight[:, None] * share * (squared - (share * squared).sum(axis=1, keepdims=True)) / (2 * rule.temperature)
+        gap = np.einsum("b,bk,bkd->kd", weight, share, gap)
+        shift = (force * slopes(x, 1)).sum(axis=0) + (directions * gap).sum(axis=1)
+        swell = (force * slopes(x, 2)).sum(axis=0)
+        turn = offsets[:, None] * gap + np.stack([(force * slopes(x, 0, d)).sum(axis=0) for d in range(x.shape[1])], axis=1)
+        turn -= (turn * directions).sum(axis=1, keepdims=True) * directions
+        moved = directions - rate * turn
+        places = [moved / np.linalg.norm(moved, axis=1, keepdims=True), offsets - rate * shift, gains - rate * swell]
+    return {"directions": places[0], "offsets": places[1], "gains": places[2], "codes": places[1][:, None] * places[0]}
 
 
 class Optimizer:

@@ -1,0 +1,5 @@
+"""Rules of papers that leave something open: each file begins with what that is, and with what was chosen in its place."""
+
+from vqtheory.rules.interpretations.hypervq import HyperVQ
+
+__all__ = ["HyperVQ"]
