@@ -10,6 +10,7 @@ from vqtheory.rules import (
     CVQ,
     EMA,
     FSCL,
+    GRITVQ,
     IBQ,
     NSVQ,
     SOM,
@@ -120,6 +121,11 @@ TABLE = [
     Row(
         [IBQ(0.25), IBQ(0.25, temperature=0.5, entropy_weight=0.0), IBQ(0.25, "l2", entropy_temperature=0.5)],
         layer=[IBQ(), IBQ(similarity="l2")],
+    ),
+    Row(
+        [GRITVQ(0.25), GRITVQ(0.25, radius=0, rank=2), GRITVQ(0.01, rank=2, features=False, optimizer="adam")],
+        layer=[GRITVQ(rank=2)],
+        maps=[(9, 4, GRITVQ(rank=3)), (5, 2, GRITVQ()), (6, 2, GRITVQ(rank=1, features=False, start="published"))],
     ),
     Row(
         [HyperVQ(0.25), HyperVQ(0.25, curvature=0.1, temperature=0.5)],

@@ -15,6 +15,7 @@ from vqtheory.rules import (
     CVQ,
     EMA,
     FSCL,
+    GRITVQ,
     IBQ,
     NSVQ,
     SOM,
@@ -472,16 +473,31 @@ def descend_map(rule, state, batches):
     """theta -= eta J' G / scale^2, or Adam's step; J' G is the rule's own `pullback`, which has a test of its own."""
     codes, optimizer = codes_of_map(rule, state), Optimizer(rule.optimizer)
     for t, (x, weight) in enumerate(zip(batches.x, batches.weight, strict=True)):
-        gradient = rule.pullback(state, codes - vq(codes, x, 1.0, weight)) / state.scale**2
+        gradient = rule.pullback(state, codes - vq(codes, x, 1.0, weight * pulls(rule, codes, x))) / state.scale**2
         state = state._replace(theta=state.theta - at(rule.step_size, t) * optimizer.step(gradient))
         codes = codes_of_map(rule, state)
     return {"codes": codes, "theta": state.theta}
+
+
+def pulls(rule, codes, x):
+    """How often a latent counts: once, and of GRITVQ by what the decoder adds."""
+    if not isinstance(rule, GRITVQ) or rule.radius == 0:
+        return 1.0
+    distances = np.array([np.sqrt(nearest(sample, codes)[1]).min() for sample in x])
+    return 1 + rule.decoder * np.exp(-distances / rule.radius)
 
 
 @twin_of(SimVQ, MAPS)
 def affine(base, p):
     """C_0 W' + w_0."""
     return base @ p["weight"].T + (p["bias"] if len(p["bias"]) else 0)
+
+
+@twin_of(GRITVQ, MAPS)
+def transform(base, p):
+    """(C_0 + U V' C_0) W'."""
+    mixed = base + p["left"] @ p["right"].T @ base if p["left"].size else base
+    return mixed @ p["weight"].T if p["weight"].size else mixed
 
 
 @twin_of(TransVQ, MAPS)

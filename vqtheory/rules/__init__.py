@@ -9,7 +9,7 @@ from vqtheory.rules.ema import EMA
 from vqtheory.rules.entropy import EntropyVQ
 from vqtheory.rules.fscl import FSCL
 from vqtheory.rules.ibq import IBQ
-from vqtheory.rules.interpretations import HyperVQ
+from vqtheory.rules.interpretations import GRITVQ, HyperVQ
 from vqtheory.rules.neural_gas import NeuralGas
 from vqtheory.rules.nsvq import NSVQ
 from vqtheory.rules.reestimate import Reestimate
@@ -27,6 +27,7 @@ __all__ = [
     "CVQ",
     "EMA",
     "FSCL",
+    "GRITVQ",
     "IBQ",
     "NSVQ",
     "SOM",
