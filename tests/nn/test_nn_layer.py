@@ -257,7 +257,15 @@ OPERATORS = {
 }
 
 
-WITHOUT_MASK = ("assign", "assign_by_price", "most_alike", "pull_back", "highest_logit", "soft_distortion", "pull_back_logits")
+WITHOUT_MASK = (
+    "assign",
+    "assign_by_price",
+    "most_alike",
+    "pull_back",
+    "highest_logit",
+    "soft_distortion",
+    "pull_back_logits",
+)
 
 
 @pytest.mark.filterwarnings(DYNAMO)

@@ -26,7 +26,11 @@ def surrogate(rule, x, codes, held):
 
 @pytest.mark.parametrize(
     "rule",
-    [IBQ(1.0, name, temperature, weight, 0.3) for name in ("dot", "l2") for temperature, weight in ((1.0, 0.05), (0.4, 1.5))],
+    [
+        IBQ(1.0, name, temperature, weight, 0.3)
+        for name in ("dot", "l2")
+        for temperature, weight in ((1.0, 0.05), (0.4, 1.5))
+    ],
     ids=repr,
 )
 def test_a_step_is_the_gradient_of_the_loss(rule):

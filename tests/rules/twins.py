@@ -289,7 +289,9 @@ def play_ibq(rule, state, batches):
         excess = logsumexp(logs.T, axis=1, b=shares) - logs
         excess = np.exp(logs) * (excess - (np.exp(logs) * excess).sum(axis=1, keepdims=True))
         force += rule.entropy_weight * x.shape[1] / 2 * excess / rule.entropy_temperature
-        pull = -np.einsum("bk,bkd->kd", weight[:, None] * force, 2 * apart if l2 else np.broadcast_to(x[:, None], apart.shape))
+        pull = -np.einsum(
+            "bk,bkd->kd", weight[:, None] * force, 2 * apart if l2 else np.broadcast_to(x[:, None], apart.shape)
+        )
         np.add.at(pull, winners, 2 * weight[:, None] * (x - codes[winners]))
         codes = codes + at(rule.step_size, t) / len(x) * pull
     return {"codes": codes}

@@ -96,7 +96,10 @@ def _lengths(dim: int) -> tuple[np.ndarray, np.ndarray]:
 
 def _free_energy(beta: float, num_codes: int) -> tuple[float, float]:
     """G and G'."""
-    least, most = special.ndtri(np.exp(-37 / num_codes)), -special.ndtri(1e-17 / num_codes)  # of the largest g, all but surely
+    least, most = (
+        special.ndtri(np.exp(-37 / num_codes)),
+        -special.ndtri(1e-17 / num_codes),
+    )  # of the largest g, all but surely
     step = _STEP * max(1.0, beta / 10)
     y = np.arange(beta * least - 5, beta * most + 45 + np.log(num_codes), step)
     above, density, carried = (_over_gumbel if beta > 1 else _over_normal)(y, beta)

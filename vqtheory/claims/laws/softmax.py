@@ -4,6 +4,10 @@ At the published start, codes and latents from N(0, I_D), `vqtheory.theory.soft_
 and the share of codes that have their largest dot product with themselves, exactly. All three change at D = 2 ln K: below,
 the softmax is open and codes lose their own latents to longer ones; above, codes win themselves and the softmax closes, the
 gain as sqrt(2 ln K / D).
+
+HyperVQ's logit of a code is 0 on the code itself, so that the code j wins it where t_j < t_k cos(a_j, a_k), with t = tanh(2
+sqrt(c) r). Of K codes with directions at random and t from U(0, 1), each does so with the probability m t_k, m = E max(cos, 0),
+and the share of codes that win themselves is the mean of (1 - m t)^(K - 1), (1 - (1 - m)^K) / (m K).
 """
 
 from __future__ import annotations
@@ -11,12 +15,13 @@ from __future__ import annotations
 from functools import cache
 
 import numpy as np
-from scipy.special import entr, softmax
+from scipy.special import entr, gamma, softmax
 
 from vqtheory.claims.laws.provenance import DERIVED
-from vqtheory.claims.statement import Effort, claim
+from vqtheory.claims.statement import Effort, Exact, Range, claim
 from vqtheory.measure import idempotence
-from vqtheory.rules import IBQ
+from vqtheory.protocols import Batches
+from vqtheory.rules import IBQ, HyperVQ
 from vqtheory.theory import SoftPath, soft_path
 
 LAW = "softmax"
@@ -50,7 +55,7 @@ def at_the_start(dim: int, latents: int, seed: int) -> tuple[float, float]:
 )
 def of_entropy(effort: Effort, seed: int) -> list[float]:
     """Fresh codes and latents for each replicate; the entropies of one codebook share its longest codes."""
-    replicates, latents = (8, 50) if effort == "quick" else (60, 200)
+    replicates, latents = (8, 50) if effort == "quick" else (30, 200)
     predicted = [np.log(path.effective_codes) for path in paths()]
     measured = [[at_the_start(dim, latents, 1000 * seed + i)[0] for dim in DIMENSIONS] for i in range(replicates)]
     return [float(np.mean(np.array(entropies) / predicted)) for entropies in measured]
@@ -68,7 +73,7 @@ def of_entropy(effort: Effort, seed: int) -> list[float]:
 )
 def of_gain(effort: Effort, seed: int) -> list[float]:
     """As of the entropy."""
-    replicates, latents = (8, 50) if effort == "quick" else (60, 200)
+    replicates, latents = (8, 50) if effort == "quick" else (30, 200)
     predicted = [path.gain for path in paths()]
     measured = [[at_the_start(dim, latents, 1000 * seed + i)[1] for dim in DIMENSIONS] for i in range(replicates)]
     return [float(np.mean(np.array(gains) / predicted)) for gains in measured]
@@ -94,4 +99,82 @@ def of_own_codes(effort: Effort, seed: int) -> list[float]:
     return ratios
 
 
-CLAIMS = [of_entropy, of_gain, of_own_codes]
+def at_random(dim: int, curvature: float, random: np.random.Generator) -> np.ndarray:
+    """64 codes with directions at random, and tanh(2 sqrt(c) r) from U(0, 1)."""
+    directions = random.normal(size=(64, dim))
+    offsets = np.arctanh(random.uniform(size=(64, 1))) / (2 * curvature**0.5)
+    return offsets * directions / np.linalg.norm(directions, axis=1, keepdims=True)
+
+
+def winning_themselves(dim: int) -> float:
+    """The prediction for 64 such codes."""
+    chance = gamma(dim / 2) / (2 * np.pi**0.5 * gamma((dim + 1) / 2))
+    return float((1 - (1 - chance) ** 64) / (64 * chance))
+
+
+@claim(
+    key="hypervq-idempotence",
+    statement="A code of HyperVQ lies on its own decision border, and of 64 codes at random, with tanh(2 sqrt(c) r) from U(0, 1), "
+    "a share of 0.05, 0.11 and 0.30 goes to itself in 2, 8 and 64 dimensions (share over prediction, mean of the three)",
+    source=DERIVED,
+    law=LAW,
+    strength="law",
+    predict=1.0,
+    resolution=0.05,
+)
+def of_borders(effort: Effort, seed: int) -> list[float]:
+    """Each replicate is the mean over 100 codebooks, of several curvatures."""
+    predicted, ratios = {dim: winning_themselves(dim) for dim in (2, 8, 64)}, []
+    for i in range(8 if effort == "quick" else 40):
+        random, shares = np.random.default_rng([seed, i]), []
+        for curvature in (0.01, 0.1, 1.0, 10.0) * 25:
+            rule = HyperVQ(curvature=curvature)
+            states = [rule.init(at_random(dim, curvature, random)) for dim in predicted]
+            shares.append([idempotence(rule, state) for state in states])
+        ratios.append(float(np.mean(np.mean(shares, axis=0) / list(predicted.values()))))
+    return ratios
+
+
+def trained(dim: int, curvature: float, seed: int) -> tuple[float, float]:
+    """After 3,000 updates on a standard normal law: the share of 64 codes that win themselves, and of those in use."""
+    random = np.random.default_rng([seed, dim])
+    rule = HyperVQ(0.3, curvature, temperature=0.3)
+    state, _ = rule.advance(rule.init(random.normal(size=(64, dim))), Batches(random.normal(size=(3000, 64, dim))))
+    used = np.unique(rule.assign(random.normal(size=(12_800, dim)), state))
+    return idempotence(rule, state), len(used) / 64
+
+
+@claim(
+    key="hypervq-trained-idempotence",
+    statement="After training on a normal distribution in the plane, at a curvature of 0.1, 5 to 20 % of 64 codes of HyperVQ go "
+    "to themselves (share)",
+    source=DERIVED,
+    law=LAW,
+    strength="description",
+    kind=Exact(worst=True),
+    predict=Range(0.05, 0.2),
+    seen=range(4),
+)
+def of_trained_codes(effort: Effort, seed: int) -> list[float]:
+    """The decoded code of a latent is encoded again as another one, in training as at the start."""
+    return [trained(2, 0.1, 100 * seed + i)[0] for i in range(2 if effort == "quick" else 12)]
+
+
+@claim(
+    key="hypervq-collapses-in-a-ball-too-small",
+    statement="On latents from N(0, I) in 8 dimensions HyperVQ uses less than a fifth as many of 64 codes at a curvature of 1 "
+    "as at 0.1 (ratio)",
+    source=DERIVED,
+    law=LAW,
+    strength="description",
+    kind=Exact(worst=True),
+    predict=Range(0.0, 0.2),
+    seen=range(4),
+)
+def of_curvature(effort: Effort, seed: int) -> list[float]:
+    """Latents of length 2.8 are where a ball of curvature 1 has saturated: the shortest code wins them all."""
+    runs = range(2 if effort == "quick" else 12)
+    return [trained(8, 1.0, 100 * seed + i)[1] / trained(8, 0.1, 100 * seed + i)[1] for i in runs]
+
+
+CLAIMS = [of_entropy, of_gain, of_own_codes, of_borders, of_trained_codes, of_curvature]

@@ -123,9 +123,7 @@ def _entropies(
 
 
 @_entropies.register_fake
-def _(
-    latents: Tensor, keep: Tensor, codes: Tensor, by_distance: bool, temperature: float
-) -> tuple[Tensor, Tensor, Tensor]:
+def _(latents: Tensor, keep: Tensor, codes: Tensor, by_distance: bool, temperature: float) -> tuple[Tensor, Tensor, Tensor]:
     return codes.new_empty(()), torch.empty_like(latents), torch.empty_like(codes)
 
 

@@ -154,7 +154,9 @@ def _advance(x, weight, rates, s, temperature, step, directions, offsets, gains,
         for b in range(x.shape[1]):
             k = _compare(x[t, b], s, directions, offsets, gains, work)
             _soften(work[0], k, temperature, share)
-            error = _add_pull(x[t, b], weight[t, b], s, temperature, directions, offsets, gains, work, share, turn, shift, swell)
+            error = _add_pull(
+                x[t, b], weight[t, b], s, temperature, directions, offsets, gains, work, share, turn, shift, swell
+            )
             tally.distortion[t] += weight[t, b] * error[k]
             tally.hits[k] += 1
             tally.last_hit[k] = step + t
