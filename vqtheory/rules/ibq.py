@@ -1,24 +1,28 @@
-"""Index backpropagation: the quantizer's derivative is the derivative of a softmax over all codes (Shi et al., arXiv 2412.02692).
+"""Index backpropagation: the quantizer's derivative is the derivative of a softmax over all codes (Shi et al., arXiv
+2412.02692).
 
-A latent is compared with the codes by l_nk, the dot product x_n . c_k as published, or -|x_n - c_k|^2 (derived here), and goes
-to the code with the largest. With p_n = softmax_k(l_nk / T) the quantized latent
+A latent is compared with the codes by l_nk, the dot product x_n . c_k as published, or -|x_n - c_k|^2 (derived here), and
+goes to the code with the largest. With p_n = softmax_k(l_nk / T) the quantized latent
 
     q_n = sum_k w_nk c_k,      w_n = onehot(a_n) - sg(p_n) + p_n
 
-has the value of the code c_a, and the derivative of the mixture sum_k p_nk c_k. Codes descend, over the mean of |.|^2 / D,
+has the value of the code c_a, and the derivative of the mixture sum_k p_nk c_k. Codes descend, over the mean of |.|^2 /
+D,
 
     |q_n - x_n|^2 + |c_a - sg(x_n)|^2 + lambda [mean_n H(p'_n) - H(mean_n p'_n)],      p'_n = softmax_k(l_nk / T').
 
-With u_n = c_a - x_n, s_nk = p_nk (c_k - sum_j p_nj c_j) . u_n, and m_nk the derivative of the entropies in l_nk / T', times N,
+With u_n = c_a - x_n, s_nk = p_nk (c_k - sum_j p_nj c_j) . u_n, and m_nk the derivative of the entropies in l_nk / T',
+times N,
 
     c_k <- c_k - (eta / B) [ sum_(n: a_n = k) 2 u_n + sum_n (s_nk / T + (lambda D / 2) m_nk / T') dl_nk/dc_k ]
     m_nk = p'_nk [(ln p_k - sum_j p'_nj ln p_j) - (ln p'_nk + H(p'_n))],      p_k = mean_n p'_nk
 
-(derived here). dl/dc is x_n with the dot product, so that codes which are not chosen move along the latents by their share of
-the softmax, and 2 (x_n - c_k) with the distance. The simulator has no decoder, which in a model adds its gradient to u_n.
+(derived here). dl/dc is x_n with the dot product, so that codes which are not chosen move along the latents by their
+share of the softmax, and 2 (x_n - c_k) with the distance. The simulator has no decoder, which in a model adds its
+gradient to u_n.
 
-The commitment |sg(c_a) - x|^2 moves no code and is the layer's: its weight there is the beta of the paper. (In the official
-code beta is on the codebook term: `beta_on_codebook`.)
+The commitment |sg(c_a) - x|^2 moves no code and is the layer's: its weight there is the beta of the paper. (In the
+official code beta is on the codebook term: `beta_on_codebook`.)
 """
 
 from __future__ import annotations

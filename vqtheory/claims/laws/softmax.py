@@ -1,13 +1,13 @@
 """Rules that assign by a softmax over all codes: how far the softmax of IBQ is open, and which codes win themselves.
 
-At the published start, codes and latents from N(0, I_D), `vqtheory.theory.soft_path` has the mean entropy, the encoder's gain
-and the share of codes that have their largest dot product with themselves, exactly. All three change at D = 2 ln K: below,
-the softmax is open and codes lose their own latents to longer ones; above, codes win themselves and the softmax closes, the
-gain as sqrt(2 ln K / D).
+At the published start, codes and latents from N(0, I_D), `vqtheory.theory.soft_path` has the mean entropy, the encoder's
+gain and the share of codes that have their largest dot product with themselves, exactly. All three change at D = 2 ln K:
+below, the softmax is open and codes lose their own latents to longer ones; above, codes win themselves and the softmax
+closes, the gain as sqrt(2 ln K / D).
 
-HyperVQ's logit of a code is 0 on the code itself, so that the code j wins it where t_j < t_k cos(a_j, a_k), with t = tanh(2
-sqrt(c) r). Of K codes with directions at random and t from U(0, 1), each does so with the probability m t_k, m = E max(cos, 0),
-and the share of codes that win themselves is the mean of (1 - m t)^(K - 1), (1 - (1 - m)^K) / (m K).
+HyperVQ's logit of a code is 0 on the code itself, so that the code j wins it where t_j < t_k cos(a_j, a_k), with t =
+tanh(2 sqrt(c) r). Of K codes with directions at random and t from U(0, 1), each does so with the probability m t_k, m = E
+max(cos, 0), and the share of codes that win themselves is the mean of (1 - m t)^(K - 1), (1 - (1 - m)^K) / (m K).
 """
 
 from __future__ import annotations
@@ -63,8 +63,8 @@ def of_entropy(effort: Effort, seed: int) -> list[float]:
 
 @claim(
     key="ibq-encoder-gain-closes",
-    statement="The encoder's gain tr Cov / D through IBQ's softmax over 16,384 codes at its start, 0.94, 0.66, 0.48 and 0.25 "
-    "in 8, 32, 64 and 256 dimensions (gain over prediction, mean of the four)",
+    statement="The encoder's gain tr Cov / D through IBQ's softmax over 16,384 codes at its start, 0.94, 0.66, 0.48 and "
+    "0.25 in 8, 32, 64 and 256 dimensions (gain over prediction, mean of the four)",
     source=DERIVED,
     law=LAW,
     strength="law",
@@ -81,8 +81,8 @@ def of_gain(effort: Effort, seed: int) -> list[float]:
 
 @claim(
     key="ibq-codes-that-win-themselves",
-    statement="The share of 256 codes at IBQ's start that go to themselves by the dot product, 0.45, 0.92 and 1.00 in 8, 16 "
-    "and 32 dimensions (share over prediction, mean of the three)",
+    statement="The share of 256 codes at IBQ's start that go to themselves by the dot product, 0.45, 0.92 and 1.00 in 8, "
+    "16 and 32 dimensions (share over prediction, mean of the three)",
     source=DERIVED,
     law=LAW,
     strength="law",
@@ -114,8 +114,8 @@ def winning_themselves(dim: int) -> float:
 
 @claim(
     key="hypervq-idempotence",
-    statement="A code of HyperVQ lies on its own decision border, and of 64 codes at random, with tanh(2 sqrt(c) r) from U(0, 1), "
-    "a share of 0.05, 0.11 and 0.30 goes to itself in 2, 8 and 64 dimensions (share over prediction, mean of the three)",
+    statement="A code of HyperVQ lies on its own decision border, and of 64 codes at random, with tanh(2 sqrt(c) r) from "
+    "U(0, 1), a share of 0.05, 0.11 and 0.30 goes to itself in 2, 8 and 64 dimensions (share over prediction, mean of the three)",
     source=DERIVED,
     law=LAW,
     strength="law",
@@ -146,8 +146,8 @@ def trained(dim: int, curvature: float, seed: int) -> tuple[float, float]:
 
 @claim(
     key="hypervq-trained-idempotence",
-    statement="After training on a normal distribution in the plane, at a curvature of 0.1, 5 to 20 % of 64 codes of HyperVQ go "
-    "to themselves (share)",
+    statement="After training on a normal distribution in the plane, at a curvature of 0.1, 5 to 20 % of 64 codes of HyperVQ "
+    "go to themselves (share)",
     source=DERIVED,
     law=LAW,
     strength="description",
@@ -162,8 +162,8 @@ def of_trained_codes(effort: Effort, seed: int) -> list[float]:
 
 @claim(
     key="hypervq-collapses-in-a-ball-too-small",
-    statement="On latents from N(0, I) in 8 dimensions HyperVQ uses less than a fifth as many of 64 codes at a curvature of 1 "
-    "as at 0.1 (ratio)",
+    statement="On latents from N(0, I) in 8 dimensions HyperVQ uses less than a fifth as many of 64 codes at a curvature of "
+    "1 as at 0.1 (ratio)",
     source=DERIVED,
     law=LAW,
     strength="description",

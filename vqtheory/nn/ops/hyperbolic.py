@@ -129,16 +129,14 @@ def code_mixture(
     latents: Tensor, directions: Tensor, offsets: Tensor, gains: Tensor, s: float, temperature: float
 ) -> Tensor:
     """Zeros [N, D], whose derivative is that of the mixture of the codes by softmax(v / tau), with the codes held in it."""
-    return _Mixture.apply(latents, directions, offsets, gains, s, temperature)  # type: ignore[no-untyped-call]
+    return _Mixture.apply(latents, directions, offsets, gains, s, temperature)
 
 
 class _Mixture(torch.autograd.Function):
     """No operator with a gradient of its own, which a transform of `torch.func` refuses."""
 
     @staticmethod
-    def forward(  # type: ignore[override]
-        latents: Tensor, directions: Tensor, offsets: Tensor, gains: Tensor, s: float, temperature: float
-    ) -> Tensor:
+    def forward(latents: Tensor, directions: Tensor, offsets: Tensor, gains: Tensor, s: float, temperature: float) -> Tensor:
         return torch.zeros_like(latents)
 
     @staticmethod
@@ -147,7 +145,7 @@ class _Mixture(torch.autograd.Function):
         ctx.save_for_backward(*tensors)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple:
         tensors = [tensor.detach() for tensor in ctx.saved_tensors]
         with torch.autocast(gradient.device.type, enabled=False):
             pulled = pull_back_logits(*tensors, ctx.s, gradient.detach(), ctx.temperature)

@@ -40,14 +40,14 @@ def _(latents: Tensor, codes: Tensor) -> Tensor:
 
 def mixture(latents: Tensor, codes: Tensor, by_distance: bool, temperature: float) -> Tensor:
     """Zeros [N, D], whose derivative is that of the mixture of codes [K, D] by its shares, with the codes held in it."""
-    return _Mixture.apply(latents, codes, by_distance, temperature)  # type: ignore[no-untyped-call]
+    return _Mixture.apply(latents, codes, by_distance, temperature)
 
 
 class _Mixture(torch.autograd.Function):
     """No operator with a gradient of its own, which a transform of `torch.func` refuses."""
 
     @staticmethod
-    def forward(latents: Tensor, codes: Tensor, by_distance: bool, temperature: float) -> Tensor:  # type: ignore[override]
+    def forward(latents: Tensor, codes: Tensor, by_distance: bool, temperature: float) -> Tensor:
         return torch.zeros_like(latents)
 
     @staticmethod
@@ -56,7 +56,7 @@ class _Mixture(torch.autograd.Function):
         ctx.save_for_backward(latents, codes)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None, None]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None, None]:
         latents, codes = ctx.saved_tensors
         with torch.autocast(gradient.device.type, enabled=False):
             pulled = _pull_back(latents.detach(), codes.detach(), gradient.detach(), ctx.by_distance, ctx.temperature)
@@ -87,7 +87,7 @@ def _(latents: Tensor, codes: Tensor, gradient: Tensor, by_distance: bool, tempe
 
 
 def entropies(latents: Tensor, keep: Tensor, codes: Tensor, by_distance: bool, temperature: float) -> Tensor:
-    """mean_n H(p_n) - H(mean_n p_n) over latents [N, D] where `keep`, bool [N], is true; the second mean is over all processes."""
+    """mean_n H(p_n) - H(mean_n p_n) over latents [N, D] where `keep`, bool [N], is true; the mean p of all processes."""
     x, c = latents.detach(), codes.detach()
     loss, to_latents, to_codes = _entropies(x, keep, c, by_distance, temperature)
     return loss + ((latents - x) * to_latents).sum() + ((codes - c) * to_codes).sum()  # adds 0, and the gradients

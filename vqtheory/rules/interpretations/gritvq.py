@@ -1,22 +1,24 @@
-"""What the paper leaves open: of GRIT-VQ (arXiv 2602.01140) neither text beyond the introduction nor code could be had. Radius,
-transform and start are chosen here. The abstract says that the straight-through estimator gives way to a move of the latent
-along the direction to its code, by a radius, and that a transform which sees no data acts on the whole codebook.
+"""What the paper leaves open: of GRIT-VQ (arXiv 2602.01140) neither text beyond the introduction nor code could be had.
+Radius, transform and start are chosen here. The abstract says that the straight-through estimator gives way to a move of
+the latent along the direction to its code, by a radius, and that a transform which sees no data acts on the whole
+codebook.
 
-Radius. With d = |c - z| and e = (c - z) / d held, the quantized latent is z + rho(d) e, put to the value c. Its derivatives are
+Radius. With d = |c - z| and e = (c - z) / d held, the quantized latent is z + rho(d) e, put to the value c. Its
+derivatives are
 
     dq/dz = I - rho'(d) e e^T,      dq/dc = rho'(d) e e^T,      rho(d) = R (1 - e^(-d / R)),      rho'(d) = e^(-d / R)
 
-(this rho is chosen here). R = infinity is rho = d: DiVeQ (Vali et al., arXiv 2509.26469) without its noise, where a decoder moves
-the code and not the latent along e. R = 0 is a constant radius, the straight-through estimator. In between, codes within R of
-their latents are moved by the decoder and those farther away are not.
+(this rho is chosen here). R = infinity is rho = d: DiVeQ (Vali et al., arXiv 2509.26469) without its noise, where a
+decoder moves the code and not the latent along e. R = 0 is a constant radius, the straight-through estimator. In between,
+codes within R of their latents are moved by the decoder and those farther away are not.
 
 Transform. C = (C_0 + U V^T C_0) W^T of a frozen random base C_0 [K, D], with a matrix W of the features and a low-rank
 correction U V^T [K, K] of the indices. It is the identity at its start, and goes down by the gradient H of the codes,
 
     W <- W - eta H^T (C_0 + U V^T C_0),     U <- U - eta H W (V^T C_0)^T,     V <- V - eta C_0 (U^T H W)^T.
 
-A decoder. The simulator has none: one that asks for the latents themselves, with `decoder` times the gradient c - z, stands for
-it, and makes H_k = sum_(n won by k) (1 + decoder rho'(|c_k - z_n|)) (c_k - z_n) / B, since c - z lies along e.
+A decoder. The simulator has none: one that asks for the latents themselves, with `decoder` times the gradient c - z,
+stands for it, and makes H_k = sum_(n won by k) (1 + decoder rho'(|c_k - z_n|)) (c_k - z_n) / B, since c - z lies along e.
 """
 
 from __future__ import annotations

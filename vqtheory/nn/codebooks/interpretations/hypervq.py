@@ -65,6 +65,6 @@ class HyperVQCodebook(Codebook, of=rules.HyperVQ):
         return chosen.new_zeros(())
 
     def soften(self, batch: Batch, latents: Tensor, codes: Tensor, chosen: Tensor) -> Soft:
-        frame = [part.to(latents.dtype) for part in self._frame()]
-        mixture = code_mixture(latents, *frame, self._s, float(self.rule.temperature))
+        directions, offsets, gains = (part.to(latents.dtype) for part in self._frame())
+        mixture = code_mixture(latents, directions, offsets, gains, self._s, float(self.rule.temperature))
         return Soft(chosen + mixture, chosen.new_zeros(()))
