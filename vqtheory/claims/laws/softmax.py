@@ -115,7 +115,8 @@ def winning_themselves(dim: int) -> float:
 @claim(
     key="hypervq-idempotence",
     statement="A code of HyperVQ lies on its own decision border, and of 64 codes at random, with tanh(2 sqrt(c) r) from "
-    "U(0, 1), a share of 0.05, 0.11 and 0.30 goes to itself in 2, 8 and 64 dimensions (share over prediction, mean of the three)",
+    "U(0, 1), a share of 0.05, 0.11 and 0.30 goes to itself in 2, 8 and 64 dimensions (share over prediction, mean of "
+    "the three)",
     source=DERIVED,
     law=LAW,
     strength="law",
@@ -146,8 +147,8 @@ def trained(dim: int, curvature: float, seed: int) -> tuple[float, float]:
 
 @claim(
     key="hypervq-trained-idempotence",
-    statement="After training on a normal distribution in the plane, at a curvature of 0.1, 5 to 20 % of 64 codes of HyperVQ "
-    "go to themselves (share)",
+    statement="After training on a normal distribution in the plane, at a curvature of 0.1, 5 to 20 % of 64 codes of "
+    "HyperVQ go to themselves (share)",
     source=DERIVED,
     law=LAW,
     strength="description",

@@ -29,8 +29,8 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 
 from vqtheory._base import check
+from vqtheory._kernels.cells import find_all
 from vqtheory._kernels.jit import kernel
-from vqtheory.assign import nearest
 from vqtheory.protocols import Batches, checked
 from vqtheory.rules.base import Rule
 from vqtheory.rules.maps import MapRule, MapState, backward, forward
@@ -107,15 +107,18 @@ class GRITVQ(MapRule):
             return super().advance(state, Batches(x, weight=weight))
         answers = []
         for t in range(len(x)):
-            squared = nearest(x[t], state.codes)[1]
+            squared = find_all(x[t], state.codes)[1]  # unchecked: codes may be running away
             pulled = weight[t] * (1 + self.decoder * self.slope(np.sqrt(squared))).astype(x.dtype)
             state, answer = super().advance(state, Batches(x[t : t + 1], weight=pulled[None]))
             answers.append(answer | {"distortion": _mean(squared, weight[t])})
         return state, summed(answers)
 
     def slope(self, distance: np.ndarray) -> np.ndarray:
-        """rho' at distances from latents to codes."""
-        return np.exp(-distance / self.radius) if self.radius > 0 else np.zeros_like(distance)
+        """rho' at distances from latents to codes; 0 where codes have run away."""
+        if self.radius in (0, float("inf")):
+            return np.full_like(distance, float(self.radius > 0))
+        with np.errstate(over="ignore", invalid="ignore"):
+            return np.nan_to_num(np.exp(-distance / self.radius))
 
     def shapes(self, num_codes: int, dim: int) -> GRITParameters:
         side = dim if self.features else 0
