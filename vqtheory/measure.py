@@ -5,12 +5,13 @@ Distortions are mean squared Euclidean distances, summed over the dimensions.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
 from vqtheory._base import check
 from vqtheory._kernels.cells import find_all
+from vqtheory.protocols import Batches, Rule, State
 
 
 def usage(hits: np.ndarray) -> float:
@@ -80,6 +81,14 @@ class Cells(NamedTuple):
     assignment: np.ndarray  # int64 [N]
     codes: np.ndarray  # float [K, D]
 
+    @classmethod
+    def of(cls, assignment: np.ndarray, latents: np.ndarray, codes: np.ndarray) -> Self:
+        """Of latents [N, D] that go to codes [K, D] by this assignment [N], whatever it is."""
+        error = latents.astype(np.float64) - codes[assignment]
+        hits = np.bincount(assignment, minlength=len(codes))
+        empty = cls(hits, codes.astype(np.float64), error, assignment, codes)
+        return empty._replace(centroids=codes + _sums(error, empty) / np.maximum(hits, 1)[:, None])
+
     @property
     def distortion(self) -> float:
         """Mean |x - c_q(x)|^2."""
@@ -107,10 +116,7 @@ def cells(latents: Any, codes: Any) -> Cells:
     codes = check.matrix("cells", "codes", codes)
     latents = check.matrix("cells", "latents", latents, columns=codes.shape[1]).astype(codes.dtype, copy=False)
     assignment, _ = find_all(latents, codes)
-    error = latents.astype(np.float64) - codes[assignment]
-    hits = np.bincount(assignment, minlength=len(codes))
-    found = Cells(hits, codes.astype(np.float64), error, assignment, codes)
-    return found._replace(centroids=codes + _sums(error, found) / np.maximum(hits, 1)[:, None])
+    return Cells.of(assignment, latents, codes)
 
 
 def _sums(values: np.ndarray, found: Cells) -> np.ndarray:
@@ -159,6 +165,25 @@ def dead(latents: Any, codes: Any) -> np.ndarray:
     array([False,  True])
     """
     return cells(latents, codes).hits == 0
+
+
+def idempotence(rule: Rule, state: State) -> float:
+    """Share of the codes that, taken as latents, go to themselves, as the rule assigns in its next update.
+
+    1 where latents go to the nearest of distinct codes. Less where they are compared otherwise: then a code that is decoded
+    and encoded again may come back as another one.
+
+    >>> from vqtheory.rules import IBQ
+    >>> rule = IBQ()  # by the dot product, for which the second code is more alike to the first one than itself
+    >>> idempotence(rule, rule.init(np.array([[1.0, 0.0], [3.0, 0.0]])))
+    0.5
+    """
+    if isinstance(rule, type) or not callable(getattr(rule, "advance", None)):
+        raise check.fail("idempotence", "rule", "a rule such as VQ(step_size=0.05)", rule)
+    check.instance("idempotence", "state", state, tuple, "a state of the rule")
+    codes = check.matrix("idempotence", "state", getattr(state, "codes", None))
+    _, counted = rule.advance(state, Batches(codes[None].copy(), np.zeros_like(codes[None])))
+    return float(np.mean(counted["assignment"] == np.arange(len(codes))))
 
 
 class Drift(NamedTuple):

@@ -16,6 +16,7 @@ from torch.utils.checkpoint import checkpoint  # noqa: E402
 
 from vqtheory.assign import nearest  # noqa: E402
 from vqtheory.nn import TamingQuantizer, VectorQuantize  # noqa: E402
+from vqtheory.nn.codebooks import Codebook  # noqa: E402
 from vqtheory.nn.ops.search import assign  # noqa: E402
 from vqtheory.rules import CVQ, EMA, FSCL, NSVQ, Conscience, Wasserstein  # noqa: E402
 from vqtheory.schedules import exponential  # noqa: E402
@@ -35,6 +36,8 @@ def randn(*shape, seed=0):
 
 
 def started(rule, **options):
+    if not isinstance(rule, str) and Codebook.of(type(rule)).soft:
+        options.pop("estimator", None)  # it takes none
     with torch.random.fork_rng():
         torch.manual_seed(0)
         layer = VectorQuantize(4, 8, rule, **options)

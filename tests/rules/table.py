@@ -13,6 +13,8 @@ from vqtheory.rules import (
     EMA,
     FSCL,
     FVQ,
+    GRITVQ,
+    IBQ,
     NSVQ,
     SOM,
     VQ,
@@ -21,6 +23,7 @@ from vqtheory.rules import (
     CosineVQ,
     EntropyVQ,
     GraphVQ,
+    HyperVQ,
     NeuralGas,
     Reestimate,
     Replacement,
@@ -41,6 +44,7 @@ class Row(NamedTuple):
     simulator: Sequence[Rule]  # between them they take every branch; the first is the plain one
     layer: Sequence[Rule] = ()  # for the layer in torch and for trainings; the first is the plain one
     revives: bool = False  # codes come back by themselves, from any distance, within a few updates
+    made: bool = False  # codes are made of parameters that are no codes
     maps: Sequence[tuple[int, int, Rule]] = ()  # of a map rule: K, D and instances whose forward and backward have a twin
 
 
@@ -137,6 +141,20 @@ TABLE = [
         revives=True,
     ),
     Row(
+        [IBQ(0.25), IBQ(0.25, temperature=0.5, entropy_weight=0.0), IBQ(0.25, "l2", entropy_temperature=0.5)],
+        layer=[IBQ(), IBQ(similarity="l2")],
+    ),
+    Row(
+        [GRITVQ(0.25), GRITVQ(0.25, radius=0, rank=2), GRITVQ(0.01, rank=2, features=False, optimizer="adam")],
+        layer=[GRITVQ(rank=2)],
+        maps=[(9, 4, GRITVQ(rank=3)), (5, 2, GRITVQ()), (6, 2, GRITVQ(rank=1, features=False, start="published"))],
+    ),
+    Row(
+        [HyperVQ(0.25), HyperVQ(0.25, curvature=0.1, temperature=0.5)],
+        layer=[HyperVQ()],
+        made=True,
+    ),
+    Row(
         [
             TrainedVQ(0.01),
             TrainedVQ(0.25, optimizer="sgd", momentum=0.5, start="published"),
@@ -176,5 +194,5 @@ MAPS = [case for row in TABLE for case in row.maps]
 LAYER = [rule for row in TABLE for rule in row.layer]
 PLAIN_LAYER = [row.layer[0] for row in TABLE if row.layer]
 UNDER_SGD = [rule for rule in RULES if rule.key and rule.start == "matched" and getattr(rule, "clock", "step") == "step"]
-WITH_ROWS = [row.layer[0] for row in TABLE if row.layer and not row.maps]  # the codes of a map have no rows
-STAY_DEAD = [row.layer[0] for row in TABLE if row.layer and not row.maps and not row.revives]
+WITH_ROWS = [row.layer[0] for row in TABLE if row.layer and not row.maps and not row.made]  # the codes of a map have no rows
+STAY_DEAD = [row.layer[0] for row in TABLE if row.layer and not row.maps and not row.made and not row.revives]

@@ -16,6 +16,8 @@ from vqtheory.rules import (
     EMA,
     FSCL,
     FVQ,
+    GRITVQ,
+    IBQ,
     NSVQ,
     SOM,
     VQ,
@@ -23,6 +25,7 @@ from vqtheory.rules import (
     CosineVQ,
     EntropyVQ,
     GraphVQ,
+    HyperVQ,
     NeuralGas,
     SimVQ,
     Sinkhorn,
@@ -272,6 +275,68 @@ def play_entropy(rule, state, batches):
     return {"codes": codes}
 
 
+@twin_of(IBQ)
+def play_ibq(rule, state, batches):
+    """Whole arrays: the error of the chosen code twice, as a number and through the softmax, and the entropies."""
+    codes = state.codes
+    for t, (x, weight) in enumerate(zip(batches.x, batches.weight, strict=True)):
+        l2, shares = rule.similarity == "l2", weight / weight.sum()
+        apart = x[:, None] - codes
+        similarity = -(apart**2).sum(axis=2) if l2 else np.einsum("bd,kd->bk", x, codes)
+        winners = similarity.argmax(axis=1)
+        share = np.exp(log_softmax(similarity / rule.temperature, axis=1))
+        towards = np.einsum("bd,kd->bk", codes[winners] - x, codes)
+        force = share * (towards - (share * towards).sum(axis=1, keepdims=True)) / rule.temperature
+        logs = log_softmax(similarity / rule.entropy_temperature, axis=1)
+        excess = logsumexp(logs.T, axis=1, b=shares) - logs
+        excess = np.exp(logs) * (excess - (np.exp(logs) * excess).sum(axis=1, keepdims=True))
+        force += rule.entropy_weight * x.shape[1] / 2 * excess / rule.entropy_temperature
+        pull = -np.einsum(
+            "bk,bkd->kd", weight[:, None] * force, 2 * apart if l2 else np.broadcast_to(x[:, None], apart.shape)
+        )
+        np.add.at(pull, winners, 2 * weight[:, None] * (x - codes[winners]))
+        codes = codes + at(rule.step_size, t) / len(x) * pull
+    return {"codes": codes}
+
+
+def hyperbolic_logits(z, directions, offsets, gains, curvature):
+    """As published: latents in the ball, and logits by signed distances to hyperplanes. [B, K]"""
+    root = curvature**0.5
+    length = np.linalg.norm(z, axis=1, keepdims=True)
+    x = np.tanh(root * length) * z / (root * length)
+    square = curvature * (x**2).sum(axis=1, keepdims=True)
+    sine = 2 * root * (x @ directions.T) * np.cosh(2 * root * offsets) - (1 + square) * np.sinh(2 * root * offsets)
+    return 2 * gains / root * np.arcsinh(sine / (1 - square))
+
+
+@twin_of(HyperVQ)
+def play_hypervq(rule, state, batches):
+    """Whole arrays; derivatives of logits by a complex step, which subtracts nothing."""
+    places = [state.directions, state.offsets, state.gains]
+
+    def slopes(x, place, axis=...):
+        """dv/dplace [B, K], of one number of each code."""
+        moved = [array.astype(complex) for array in places]
+        moved[place][(slice(None), axis) if axis is not ... else slice(None)] += 1e-30j
+        return hyperbolic_logits(x, *moved, rule.curvature).imag / 1e-30
+
+    for t, (x, weight) in enumerate(zip(batches.x, batches.weight, strict=True)):
+        directions, offsets, gains = places
+        rate, codes = at(rule.step_size, t) / len(x), offsets[:, None] * directions
+        gap = codes - x[:, None]
+        squared = (gap**2).sum(axis=2)
+        share = np.exp(log_softmax(hyperbolic_logits(x, *places, rule.curvature) / rule.temperature, axis=1))
+        force = weight[:, None] * share * (squared - (share * squared).sum(axis=1, keepdims=True)) / (2 * rule.temperature)
+        gap = np.einsum("b,bk,bkd->kd", weight, share, gap)
+        shift = (force * slopes(x, 1)).sum(axis=0) + (directions * gap).sum(axis=1)
+        swell = (force * slopes(x, 2)).sum(axis=0)
+        turn = offsets[:, None] * gap + np.stack([(force * slopes(x, 0, d)).sum(axis=0) for d in range(x.shape[1])], axis=1)
+        turn -= (turn * directions).sum(axis=1, keepdims=True) * directions
+        moved = directions - rate * turn
+        places = [moved / np.linalg.norm(moved, axis=1, keepdims=True), offsets - rate * shift, gains - rate * swell]
+    return {"directions": places[0], "offsets": places[1], "gains": places[2], "codes": places[1][:, None] * places[0]}
+
+
 class Optimizer:
     """Adam, or SGD with momentum; `step` says how far it goes from a gradient, per unit of the rate."""
 
@@ -412,16 +477,31 @@ def descend_map(rule, state, batches):
     """theta -= eta J' G / scale^2, or Adam's step; J' G is the rule's own `pullback`, which has a test of its own."""
     codes, optimizer = codes_of_map(rule, state), Optimizer(rule.optimizer)
     for t, (x, weight) in enumerate(zip(batches.x, batches.weight, strict=True)):
-        gradient = rule.pullback(state, codes - vq(codes, x, 1.0, weight)) / state.scale**2
+        gradient = rule.pullback(state, codes - vq(codes, x, 1.0, weight * pulls(rule, codes, x))) / state.scale**2
         state = state._replace(theta=state.theta - at(rule.step_size, t) * optimizer.step(gradient))
         codes = codes_of_map(rule, state)
     return {"codes": codes, "theta": state.theta}
+
+
+def pulls(rule, codes, x):
+    """How often a latent counts: once, and of GRITVQ by what the decoder adds."""
+    if not isinstance(rule, GRITVQ) or rule.radius == 0:
+        return 1.0
+    distances = np.array([np.sqrt(nearest(sample, codes)[1]).min() for sample in x])
+    return 1 + rule.decoder * np.exp(-distances / rule.radius)
 
 
 @twin_of(SimVQ, MAPS)
 def affine(rule, base, p):
     """C_0 W' + w_0."""
     return base @ p["weight"].T + (p["bias"] if len(p["bias"]) else 0)
+
+
+@twin_of(GRITVQ, MAPS)
+def transform(rule, base, p):
+    """(C_0 + U V' C_0) W'."""
+    mixed = base + p["left"] @ p["right"].T @ base if p["left"].size else base
+    return mixed @ p["weight"].T if p["weight"].size else mixed
 
 
 @twin_of(TransVQ, MAPS)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from vqtheory._base import check
 from vqtheory.nn.codebooks import RULES, Codebook
 from vqtheory.nn.codebooks.base import Batch
-from vqtheory.nn.estimators import CodeGradient, Estimator, Lookup, estimator_of, text_of
+from vqtheory.nn.estimators import CodeGradient, Estimator, Lookup, StraightThrough, estimator_of, text_of
 from vqtheory.nn.ops import inside
 from vqtheory.nn.ops.layout import Layout
 from vqtheory.nn.ops.mode import repeated, transformed
@@ -30,7 +30,7 @@ class Info(NamedTuple):
     usage: Tensor  # share of the codes that are hit
     perplexity: Tensor  # exp of the entropy of the hits
     distortion: Tensor  # mean of |x - c|^2, summed over the dimensions
-    attraction: Tensor  # of NSVQ's published kernels, whose gradient is in the loss and whose number is not; else 0
+    attraction: Tensor  # of losses of the rule's own, whose gradient is in the loss and whose number is not; else 0
 
 
 class Quantized(NamedTuple):
@@ -137,6 +137,9 @@ class VectorQuantize(nn.Module):
         codebook = Codebook.of(type(self.rule)).suited(self.rule)
         if self.estimator.needs_trained_codes and not codebook.trained:
             wanted = f"one that needs no gradient of the codes with rule={self.rule!r}"
+            raise check.fail(owner, "estimator", wanted, estimator)
+        if codebook.soft and self.estimator.key != StraightThrough.key:
+            wanted = f"left out with rule={self.rule!r}, which passes the decoder's gradient by itself"
             raise check.fail(owner, "estimator", wanted, estimator)
         if accept_image_fmap is not None and channel_last is not None:
             raise check.fail(owner, "channel_last", "None where accept_image_fmap is given", channel_last)
@@ -302,6 +305,8 @@ class VectorQuantize(nn.Module):
             batch = Batch(x, keep, step)
             indices, attraction = self._codebook.assign(batch, codes)
             chosen = nn.functional.embedding(indices, codes)  # whose gradient has the same bits on any number of threads
+            soft = self._codebook.soften(batch, z, codes, chosen) if self._codebook.soft else None
+            attraction = attraction if soft is None else attraction + soft.loss
             held = attraction.detach()
             codebook_loss = self._codebook.loss(batch, chosen) + (attraction - held)  # adds 0, and the gradient
             if self._inner is not None and self.training and codebook_loss.requires_grad:
@@ -312,7 +317,8 @@ class VectorQuantize(nn.Module):
                 chosen = nn.functional.embedding(indices, codes)
             commitment = mean((z - chosen.detach()).square().mean(dim=1), keep)  # likewise
             loss = self.codebook_weight * codebook_loss + self.commitment_weight * commitment
-            quantized = self.estimator(Lookup(z, codes, indices, chosen, keep, step, self.seed, self.training))
+            lookup = Lookup(z, codes, indices, chosen, keep, step, self.seed, self.training)
+            quantized = soft.quantized if soft else self.estimator(lookup)
             cells = torch.where(keep, indices, self.codebook_size)  # of those that are not kept one more, which is dropped
             info = info_of(batch, chosen.detach(), cells, self.codebook_size, held)
             if moves and not self._codebook.held:

@@ -10,6 +10,8 @@ from vqtheory.rules.entropy import EntropyVQ
 from vqtheory.rules.fscl import FSCL
 from vqtheory.rules.fvq import FVQ
 from vqtheory.rules.graph import GraphVQ
+from vqtheory.rules.ibq import IBQ
+from vqtheory.rules.interpretations import GRITVQ, HyperVQ
 from vqtheory.rules.neural_gas import NeuralGas
 from vqtheory.rules.nsvq import NSVQ
 from vqtheory.rules.reestimate import Reestimate
@@ -28,6 +30,8 @@ __all__ = [
     "EMA",
     "FSCL",
     "FVQ",
+    "GRITVQ",
+    "IBQ",
     "NSVQ",
     "SOM",
     "VQ",
@@ -36,6 +40,7 @@ __all__ = [
     "CosineVQ",
     "EntropyVQ",
     "GraphVQ",
+    "HyperVQ",
     "NeuralGas",
     "Reestimate",
     "Replacement",

@@ -16,6 +16,7 @@ from vqtheory import protocols
 from vqtheory._base import check
 from vqtheory._base.config import Configured
 from vqtheory._base.randomness import Purpose, generator
+from vqtheory.assign import nearest
 
 
 class Rule(Configured, protocols.Rule[Any]):
@@ -127,6 +128,10 @@ class Rule(Configured, protocols.Rule[Any]):
         """Latents [N, D] as the rule compares them with its codes."""
         return latents
 
+    def assign(self, latents: np.ndarray, state: Any) -> np.ndarray:
+        """The codes that latents [N, D] go to in evaluation, int64 [N]: the nearest, if the rule says nothing else."""
+        return nearest(declared(self, "project")(latents).astype(state.codes.dtype, copy=False), state.codes)[0]
+
     def place(self, state: Any, rows: np.ndarray, codes: np.ndarray) -> Any:
         """The state with the codes of these numbers put at `codes` [n, D], as new ones: what was known of them is gone."""
         codes = declared(self, "project")(codes)
@@ -164,6 +169,12 @@ def under(rule: protocols.Rule, optimizer: str | None, rate: Any, momentum: floa
     """`Rule.under`, of a rule too that says nothing of it."""
     method: Callable[..., Any] = getattr(type(rule), "under", Rule.under)
     return method(rule, optimizer, rate, momentum, weight_decay)
+
+
+def assign(rule: protocols.Rule, latents: np.ndarray, state: Any) -> np.ndarray:
+    """`Rule.assign`, of a rule too that says nothing of it."""
+    method: Callable[..., Any] = getattr(type(rule), "assign", Rule.assign)
+    return method(rule, latents, state)
 
 
 def place(rule: protocols.Rule, state: Any, rows: np.ndarray, codes: np.ndarray) -> Any:

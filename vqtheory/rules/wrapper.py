@@ -13,7 +13,7 @@ import numpy as np
 from vqtheory import protocols
 from vqtheory._base import check
 from vqtheory.protocols import Batches
-from vqtheory.rules.base import Rule, declared, place, under
+from vqtheory.rules.base import Rule, assign, declared, place, under
 
 
 def inner(name: str) -> Any:
@@ -76,6 +76,10 @@ class Wrapper(Rule):
         """Around the rule from this start."""
         rule: Any = self.rule
         return self if self.start == start else replace(self, rule=rule.starting(start))  # type: ignore[type-var]
+
+    def assign(self, latents: np.ndarray, state: Any) -> np.ndarray:
+        """As the rule inside does."""
+        return assign(self.rule, latents, inside(state) if isinstance(state, Joined) else state)
 
     def under(self, optimizer: str | None, rate: Any, momentum: float = 0.0, weight_decay: float = 0.0) -> Rule | None:
         """Around what the optimizer makes of the rule."""

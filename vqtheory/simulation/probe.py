@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from vqtheory.measure import cells, perplexity
+from vqtheory.measure import Cells, perplexity
 from vqtheory.protocols import Snapshot
-from vqtheory.rules.base import declared, projects
+from vqtheory.rules.base import assign, declared, projects
 from vqtheory.simulation.config import Config
 from vqtheory.simulation.record import Record
 from vqtheory.streams.base import reported
@@ -52,7 +52,8 @@ def _probe(run: Record, snapshot: Snapshot) -> dict[str, Any]:
     rule, num_codes = run.config.rule, len(run.codes)
     latents = snapshot.sample(num_latents(*run.codes.shape))
     with np.errstate(over="ignore", invalid="ignore"):  # the codes of a run that diverges
-        found = cells(declared(rule, "project")(latents), run.codes)
+        projected = declared(rule, "project")(latents).astype(run.codes.dtype, copy=False)
+        found = Cells.of(assign(rule, latents, run.state), projected, run.codes)
         row: dict[str, Any] = {"residual": found.residual(unbiased=True)}
     row["dead"] = num_codes - len(np.unique(found.assignment[: 200 * num_codes]))
     if projects(rule):

@@ -218,8 +218,15 @@ def _begin(trial: Trial, **options: Any) -> tuple[np.ndarray, int, Batches]:
 
 
 def _begin_untied(trial: Trial) -> tuple[np.ndarray, int, Batches]:
-    """Distinct codes, and displacements off the grid, so that codes which a rule moves by them tie with nothing either."""
+    """Distinct codes, and displacements off the grid, so that codes which a rule moves by them tie with nothing either.
+
+    Of a rule that does not assign the nearest code, codes and latents are off the grid too: ties of its own are not known.
+    """
     codes, seed, batches = _begin(trial, min_codes=2, distinct=True)
+    if not declared(trial.rule, "assigns_nearest"):
+        random = np.random.default_rng(0)
+        trial.example["codes"] = codes = codes + 1e-3 * random.normal(size=codes.shape).astype(codes.dtype)
+        batches = trial.keep(batches._replace(x=batches.x + 1e-3 * random.normal(size=batches.x.shape)))
     if batches.displacement is not None:
         aside = 1e-3 * np.random.default_rng(0).normal(size=batches.x.shape)
         batches = trial.keep(batches._replace(displacement=batches.displacement + aside))

@@ -37,6 +37,8 @@ from .potential import critical_drift as critical_drift
 from .potential import live_codes as live_codes
 from .prediction import predict as predict
 from .rotation import rotation_pull as rotation_pull
+from .softmax import SoftPath as SoftPath
+from .softmax import soft_path as soft_path
 from .speed import critical_speed as critical_speed
 from .speed import largest_codebook as largest_codebook
 from .speed import required_step_size as required_step_size

@@ -20,6 +20,7 @@ from vqtheory.claims.laws import (
     remedies,
     revival,
     rotation,
+    softmax,
     stationary,
     straight_through,
     trained,
@@ -52,4 +53,5 @@ LAWS = (
     remedies,
     magnification,
     revival,
+    softmax,
 )

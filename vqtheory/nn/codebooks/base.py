@@ -53,6 +53,13 @@ class Batch(NamedTuple):
     step: Tensor  # passes in training before
 
 
+class Soft(NamedTuple):
+    """What a rule gives that passes the decoder's gradient by itself."""
+
+    quantized: Tensor  # [N, D], the chosen codes with the rule's own gradient
+    loss: Tensor  # whose gradient is added to that of the codebook loss
+
+
 class Moved(nn.Parameter):
     """Codes that the forward pass moves and no gradient: ``requires_grad_(False)`` holds them where they are."""
 
@@ -104,10 +111,13 @@ class Codebook(Mirror, nn.Module):
         step of an average is lost in fewer digits.
     has_clock : bool
         Whether a pass depends on how many were before it.
+    soft : bool
+        Whether the rule passes the decoder's gradient by itself, in `soften`, and takes no estimator.
     """
 
     trained: ClassVar[bool] = True
     has_rows: ClassVar[bool] = True
+    soft: ClassVar[bool] = False
     moves: bool = False
     has_clock: bool = False
 
@@ -192,6 +202,10 @@ class Codebook(Mirror, nn.Module):
     def loss(self, batch: Batch, chosen: Tensor) -> Tensor:
         """E |x - c|^2 / D over the latents [N, D], which get no gradient, and their codes."""
         return mean((batch.latents - chosen).square().mean(dim=1), batch.keep)
+
+    def soften(self, batch: Batch, latents: Tensor, codes: Tensor, chosen: Tensor) -> Soft:
+        """Of a `soft` codebook: the quantized latents [N, D], which have a gradient here, and what is added to the loss."""
+        raise NotImplementedError
 
     def update(self, batch: Batch, chosen: Tensor, indices: Tensor, displacement: Tensor | None) -> None:
         """What moves codes without a gradient. `indices` are those of the chosen codes, and K where nothing is kept."""

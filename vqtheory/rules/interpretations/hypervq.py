@@ -1,0 +1,254 @@
+"""What the paper leaves open: of HyperVQ (Goswami et al., arXiv 2403.13015) neither code nor full text could be had, and
+start, temperature, curvature and the loss of the codes are chosen here. What is known of it, from its abstract and from
+the formulas of hyperbolic networks (Shimizu et al., arXiv 2006.08210): latents go by the exponential map to a Poincare
+ball of curvature -c; a multinomial logistic regression in the ball gives each latent to one of K hyperplanes; and what is
+decoded is the point of the hyperplane that is nearest to the origin, by the logarithmic map.
+
+A code has a direction a_k of length 1, an offset r_k and a gain g_k. In the coordinates of the tangent space, where z is
+the latent and s = 2 sqrt(c), its logit is (derived here from the published one)
+
+    v_k(z) = (4 g_k / s) asinh(sinh(s |z|) cos_k cosh(s r_k) - cosh(s |z|) sinh(s r_k)),      cos_k = <z, a_k> / |z|
+
+and the code that is decoded is c_k = r_k a_k: no table of its own. A latent goes to the code with the largest logit.
+
+On its own code a logit is 0, since cos = 1 there: a code lies on the border of its own half of the ball, and the code j
+wins it where tanh(s r_j) < tanh(s r_k) cos(a_j, a_k). So a code that is decoded and encoded again may come back as
+another one (`vqtheory.measure.idempotence`), and a code lies on the inner border of what it wins.
+
+Codes descend E sum_k p_nk |z_n - c_k|^2 / 2 with p_n = softmax(v(z_n) / tau), in the simulator and in the layer (chosen
+here), where the decoder's gradient also passes through p_n, as in `IBQ`. With e_nk = |z_n - c_k|^2 and f_nk = p_nk (e_nk
+- sum_j p_nj e_nj) / 2 tau,
+
+    (g, r, a)_k <- (g, r, a)_k - (eta / B) sum_n [f_nk dv_nk/d(g, r, a)_k + p_nk (c_k - z_n) . dc_k/d(g, r, a)_k],
+
+a step along the sphere for a, by the derivatives dv/dg = v / g and, with w = sinh(s |z|) cos cosh(s r) - cosh(s |z|)
+sinh(s r),
+
+    dv/dr = 4 g (sinh(s |z|) cos sinh(s r) - cosh(s |z|) cosh(s r)) / sqrt(1 + w^2),
+    dv/da = (4 g / s) sinh(s |z|) cosh(s r) / sqrt(1 + w^2) z / |z|.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+
+from vqtheory import schedules
+from vqtheory._base import check
+from vqtheory._base.randomness import Purpose, generator
+from vqtheory._kernels.cells import info, new_tally
+from vqtheory._kernels.exponential import exponential
+from vqtheory._kernels.jit import kernel
+from vqtheory.protocols import Batches, checked
+from vqtheory.rules.base import Rule, check_start
+from vqtheory.rules.cosine import move_on_sphere
+
+
+@dataclass(frozen=True, repr=False)
+class HyperVQ(Rule):
+    """Codes that are what hyperplanes of a Poincare ball have nearest to its center; an interpretation.
+
+    Parameters
+    ----------
+    step_size : float or schedule, default 0.05
+        eta, of directions, offsets and gains alike.
+    curvature : float, default 1
+        c, over a length squared; `1 / sqrt(c)` is how far the ball looks flat. Choose it by the lengths of your latents:
+        where they are several times longer, the shortest code wins them all.
+    temperature : float, default 1
+        tau, a length: a gain of 1 makes a logit grow as four times the distance from the code.
+    start : {"matched", "published"}, default "matched"
+        Directions and offsets of the codes given and gains of 1; or directions and gains of vectors from N(0, I / (D c)), as
+        hyperbolic networks start, and offsets from U(0.1, 1) / sqrt(c), since with their offsets of 0 all codes are one.
+
+    Examples
+    --------
+    The first code is longer than the second one and has almost the same direction, so that the second one wins both:
+
+    >>> import numpy as np
+    >>> from vqtheory import Batches, measure
+    >>> rule = HyperVQ()
+    >>> state = rule.init(np.array([[1.0, 0.1], [0.5, 0.0]]))
+    >>> rule.assign(np.array([[1.0, 0.1], [0.5, 0.0]]), state), measure.idempotence(rule, state)
+    (array([1, 1]), 0.5)
+    """
+
+    step_size: Any = 0.05
+    curvature: float = 1.0
+    temperature: float = 1.0
+    start: str = "matched"
+
+    key: ClassVar[str] = "hypervq"
+    memory: ClassVar[str] = "directions, offsets and gains"
+    places: ClassVar[tuple[str, ...]] = ()
+    assigns_nearest: ClassVar[bool] = False
+    equivariances: ClassVar[frozenset[str]] = frozenset({"rotation", "permutation"})
+
+    def __post_init__(self) -> None:
+        owner = "HyperVQ"
+        self._keep(
+            step_size=schedules.validate(owner, "step_size", self.step_size, 0, above=True),
+            curvature=check.number(owner, "curvature", self.curvature, 0, above=True),
+            temperature=check.number(owner, "temperature", self.temperature, 0, above=True),
+        )
+        check_start(owner, self.start)
+
+    def init(self, codes: np.ndarray, seed: int = 0) -> HyperState:
+        """The state that starts from codes [K, D], none of which is 0; `ValueError` for one that is."""
+        codes = check.matrix("HyperVQ.init", "codes", codes)
+        random, dtype = generator(seed, Purpose.RULE), codes.dtype
+        if self.start == "published":
+            normals = random.normal(0, (codes.shape[1] * self.curvature) ** -0.5, codes.shape)
+            gains = np.linalg.norm(normals, axis=1)
+            offsets = random.uniform(0.1, 1.0, len(codes)) / np.sqrt(self.curvature)
+        else:
+            normals, offsets, gains = codes, np.linalg.norm(codes, axis=1), np.ones(len(codes))
+        if not normals.any(axis=1).all():
+            raise ValueError("HyperVQ needs codes of length > 0: a code at the origin has no direction.")
+        directions = (normals / np.linalg.norm(normals, axis=1, keepdims=True)).astype(dtype)
+        offsets = offsets.astype(dtype)
+        return HyperState(offsets[:, None] * directions, np.int64(0), directions, offsets, gains.astype(dtype))
+
+    def assign(self, latents: np.ndarray, state: HyperState) -> np.ndarray:
+        """The codes with the largest logits, of latents [N, D]."""
+        x, assignment = np.ascontiguousarray(latents, state.codes.dtype), np.empty(len(latents), np.int64)
+        _assign(x, x.dtype.type(2 * self.curvature**0.5), Frame(*state[2:]), assignment)
+        return assignment
+
+    def advance(self, state: HyperState, batches: Batches) -> tuple[HyperState, dict[str, np.ndarray]]:
+        """T updates from batches.x [T, B, D]."""
+        check.instance("HyperVQ.advance", "state", state, HyperState, "a state that HyperVQ.init has made")
+        x, weight = checked("HyperVQ.advance", batches, state.codes)
+        rates = schedules.values(self.step_size, int(state.step), len(x)) / x.shape[1]
+        with np.errstate(over="ignore"):
+            s, temperature = x.dtype.type(2 * self.curvature**0.5), x.dtype.type(self.temperature)
+        frame, tally = Frame(*(array.copy() for array in state[2:])), new_tally(x, state.codes)
+        _advance(x, weight, rates.astype(x.dtype), s, temperature, state.step, frame, tally)
+        codes = frame.offsets[:, None] * frame.directions
+        return HyperState(codes, np.int64(state.step + len(x)), *frame), info(tally, weight)
+
+
+class HyperState(NamedTuple):
+    """Codes, updates done, and what makes the codes: offsets times directions; and the gains of the logits."""
+
+    codes: np.ndarray
+    step: np.int64
+    directions: np.ndarray  # [K, D], of length 1
+    offsets: np.ndarray  # [K]
+    gains: np.ndarray  # [K]
+
+
+class Frame(NamedTuple):
+    """What moves, or the steps of it."""
+
+    directions: np.ndarray
+    offsets: np.ndarray
+    gains: np.ndarray
+
+
+class Logits(NamedTuple):
+    """Of one latent, all [K]."""
+
+    value: np.ndarray  # v
+    angle: np.ndarray  # asinh(w)
+    radial: np.ndarray  # dv/dr over g
+    tangent: np.ndarray  # dv/da over g z
+
+
+@kernel
+def _advance(x, weight, rates, s, temperature, step, frame, tally):
+    """IN x, weight, rates [T] (eta / B), s, temperature, step; IN/OUT frame; OUT the tally."""
+    num_codes = len(frame.gains)
+    logits, share = _workspace(x, num_codes), np.empty(num_codes, x.dtype)
+    moves = Frame(np.empty_like(frame.directions), np.empty_like(frame.offsets), np.empty_like(frame.gains))
+    for t in range(len(x)):
+        moves.directions[:], moves.offsets[:], moves.gains[:] = 0, 0, 0
+        for b in range(x.shape[1]):
+            k = _compare(x[t, b], s, frame, logits)
+            _soften(logits.value, k, temperature, share)
+            error = _add_moves(x[t, b], weight[t, b], s, temperature, frame, logits, share, moves)
+            tally.distortion[t] += weight[t, b] * error[k]
+            tally.hits[k] += 1
+            tally.last_hit[k] = step + t
+            tally.assignment[b] = k
+        for k in range(num_codes):
+            move_on_sphere(frame.directions[k], moves.directions[k], rates[t])
+            frame.offsets[k] += rates[t] * moves.offsets[k]
+            frame.gains[k] += rates[t] * moves.gains[k]
+
+
+@kernel
+def _assign(x, s, frame, assignment):
+    """OUT assignment [N]."""
+    logits = _workspace(x, len(frame.gains))
+    for n in range(len(x)):
+        assignment[n] = _compare(x[n], s, frame, logits)
+
+
+@kernel
+def _workspace(x, num_codes):
+    work = np.empty((4, num_codes), x.dtype)
+    return Logits(work[0], work[1], work[2], work[3])
+
+
+@kernel
+def _compare(x, s, frame, logits):
+    """OUT logits; returns the first code with the largest.
+
+    All hyperbolic functions are over exp(s |z| + s |r|), which does not overflow.
+    """
+    one, half, tiny = s / s, x.dtype.type(0.5), np.finfo(x.dtype).tiny
+    length = np.sqrt((x * x).sum())
+    fall, unit = exponential(-2 * s * length), length if length > 0 else one
+    sinh, cosh = half * (one - fall), half * (one + fall)
+    for k in range(len(logits.value)):
+        cosine = x.dtype.type(0)
+        for d in range(len(x)):
+            cosine += x[d] * frame.directions[k, d]
+        cosine /= unit
+        depth = abs(frame.offsets[k])
+        fall = exponential(-2 * s * depth)
+        code_sinh, code_cosh = np.copysign(half * (one - fall), frame.offsets[k]), half * (one + fall)
+        size = s * (length + depth)
+        w = sinh * cosine * code_cosh - cosh * code_sinh
+        root = np.sqrt(w * w + max(exponential(-2 * size), tiny))
+        logits.angle[k] = np.copysign(size + np.log(abs(w) + root), w)
+        logits.value[k] = 4 / s * frame.gains[k] * logits.angle[k]
+        logits.radial[k] = 4 * (sinh * cosine * code_sinh - cosh * code_cosh) / root
+        logits.tangent[k] = 4 / s * sinh * code_cosh / root / unit
+    return np.argmax(logits.value)
+
+
+@kernel
+def _soften(logits, winner, temperature, share):
+    """OUT share [K]: softmax of the logits over the temperature."""
+    total, largest = logits.dtype.type(0), logits[winner]
+    for k in range(len(share)):
+        share[k] = exponential((logits[k] - largest) / temperature)
+        total += share[k]
+    for k in range(len(share)):
+        share[k] /= total
+
+
+@kernel
+def _add_moves(x, weight, s, temperature, frame, logits, share, moves):
+    """Added to moves: what a latent adds to the steps; returns its squared distances [K]."""
+    squared, half, mean = np.zeros(len(share), x.dtype), x.dtype.type(0.5), x.dtype.type(0)
+    for k in range(len(share)):
+        for d in range(len(x)):
+            gap = x[d] - frame.offsets[k] * frame.directions[k, d]
+            squared[k] += gap * gap
+        mean += share[k] * squared[k]
+    for k in range(len(share)):
+        if share[k] == 0 or weight == 0:
+            continue
+        force = -half * weight * share[k] * (squared[k] - mean) / temperature
+        moves.gains[k] += force * 4 / s * logits.angle[k]
+        moves.offsets[k] += force * frame.gains[k] * logits.radial[k]
+        for d in range(len(x)):
+            gap = weight * share[k] * (x[d] - frame.offsets[k] * frame.directions[k, d])
+            moves.offsets[k] += frame.directions[k, d] * gap
+            moves.directions[k, d] += frame.offsets[k] * gap + force * frame.gains[k] * logits.tangent[k] * x[d]
+    return squared
