@@ -9,7 +9,7 @@ synchronised         z_q = z + sg(c - z) + nu (c - sg(c))                Huh et 
 rotation             z_q = sg(|c|/|z| R) z, R turning e to q             Fifty et al., arXiv 2410.06424
 rotation-centred     the same about the mean of all codes                derived here
 rotation-tangent     z_q = sg(|c| R) z/|z|                               its code for VQGAN
-rotation-unscaled    z_q = R z/|z| + sg(c - q), R held constant          its code, without the scale
+rotation-unscaled    z_q = R z/|z| + sg(c - R e), R held constant        its code, without the scale
 reflection           z_q = sg(|c|/|z| H) z, H = 1 - 2 w w'               its code; w has the direction of e - q
 diveq                z_q = z + |c - z| sg(v), v the direction to c       Vali et al., arXiv 2509.26469
 space-filling-diveq  the same, towards both ends of a segment of codes   Vali et al., arXiv 2509.26469
