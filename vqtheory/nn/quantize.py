@@ -72,7 +72,8 @@ class VectorQuantize(nn.Module):
     beta_on_codebook : bool, default False
         Put beta on the codebook loss in place of the commitment, as the first VQGAN code does by mistake.
     estimator : {"straight-through", "rotation", "code-gradient"}, default "straight-through"
-        How the decoder's gradient passes: `vqtheory.nn.estimators`.
+        How the decoder's gradient passes: `vqtheory.nn.estimators`. IBQ, HyperVQ and GRITVQ pass it by themselves, and take
+        none.
     code_gradient : float, default 1
         alpha of the estimator "code-gradient".
     accept_image_fmap : bool, optional
