@@ -10,13 +10,20 @@ torch = pytest.importorskip("torch")
 from torch.utils.checkpoint import checkpoint  # noqa: E402
 
 from vqtheory.nn import VectorQuantize, resume, train  # noqa: E402
+from vqtheory.nn.codebooks import RULES, Codebook  # noqa: E402
 from vqtheory.nn.estimators import (  # noqa: E402
     ESTIMATORS,
+    CentredRotation,
+    CodeGradient,
     DiVeQ,
     GumbelSoftmax,
     Lookup,
+    Reflection,
+    Rotation,
     SpaceFillingDiVeQ,
     Synchronised,
+    TangentRotation,
+    UnscaledRotation,
     estimator_of,
     text_of,
 )
@@ -28,6 +35,7 @@ from vqtheory.streams.closed_loop import turned_back  # noqa: E402
 
 PLAIN = [kind() for kind in ESTIMATORS.values() if not kind.is_random]
 NOT_PLAIN = (GumbelSoftmax, SpaceFillingDiVeQ)
+SOFT = [name for name, rule in RULES.items() if Codebook.of(rule).soft]
 
 
 def randn(*shape, seed=0, dtype=torch.float64):
@@ -75,11 +83,19 @@ def test_forward_is_the_plain_lookup(kind):
 
 @pytest.mark.parametrize("kind", ESTIMATORS.values())
 def test_opposite_and_zero_vectors_have_finite_gradients(kind):
-    z = torch.tensor([[1.0, 2.0], [0.0, 0.0], [1.0, 1.0], [0.0, 0.0], [3.0, 4.0], [1e-30, 0.0]], dtype=torch.float32)
-    c = torch.tensor([[-2.0, -4.0], [1.0, 0.0], [0.0, 0.0], [0.0, 0.0], [3.0, 4.0], [-1.0, 1e-30]], dtype=torch.float32)
+    """Straight through where a latent has no direction, however long its code is; the last one is the mean of all codes."""
+    z = [[1.0, 2.0], [1.0, 1.0], [3.0, 4.0], [1e-30, 0.0], [0.0, 0.0], [0.0, 0.0], [0.0, 0.0], [1e-37, 0.0], [0.0, 0.0]]
+    c = [[-2.0, -4.0], [0.0, 0.0], [3.0, 4.0], [-1.0, 1e-30], [1.0, 0.0], [0.0, 0.0], [6.0, 8.0], [-8.0, 6.0], [-6.0, 8.0]]
+    z, c = (torch.tensor(values, dtype=torch.float32) for values in (z, c))
+    z[-1] = c.mean(dim=0)
     estimator = kind(variance=0) if issubclass(kind, DiVeQ) else kind()
-    for part in (estimator(pair(z, c)), *gradients(estimator, z, c, torch.ones_like(z), pair)):
+    moved, pulled = gradients(estimator, z, c, torch.ones_like(z), pair)
+    for part in (estimator(pair(z, c)), moved, pulled):
         assert part.isfinite().all()
+    if kind in (Rotation, TangentRotation, UnscaledRotation, Reflection):
+        assert (moved[4:-1] == 1).all()
+    elif kind is CentredRotation:
+        assert (moved[-1] == 1).all()
 
 
 def matrices(z, c):
@@ -269,7 +285,10 @@ def test_compiled_it_is_one_graph_with_the_same_gradients():
 
 @pytest.mark.parametrize("optimizer", [torch.optim.SGD, torch.optim.Adam])
 def test_alternating_the_codes_step_first_and_by_the_same_indices(optimizer):
-    """As one step of a copy, then its codes at the indices from before; the step outside leaves codes and moments alone."""
+    """As one step of a copy, then its codes at the indices from before; the step outside leaves codes and moments alone.
+
+    Gradients that were there before the pass are there after it.
+    """
     layer = VectorQuantize(3, 8, "vq")
     layer.initialize(randn(50, 3, dtype=torch.float32))
     plain = copy.deepcopy(layer)
@@ -279,7 +298,12 @@ def test_alternating_the_codes_step_first_and_by_the_same_indices(optimizer):
     (own := optimizer(plain.codebook_parameters(), lr=0.5)).step()
     inner = optimizer(layer.codebook_parameters(), lr=0.5)
     layer.step_inside(inner)
+    (codes,) = layer.codebook_parameters()
+    codes.grad = torch.ones_like(codes)
     output = layer(z.requires_grad_())
+    assert codes.grad is not None
+    assert (codes.grad == 1).all()
+    codes.grad = None
     assert torch.equal(layer.codebook, plain.codebook)
     assert torch.equal(output.indices, first.indices)
     torch.testing.assert_close(output.quantized, plain.codebook[first.indices])
@@ -316,6 +340,13 @@ def test_configurations():
         assert config.estimator == text == text_of(estimator_of("test", text))
         assert TrainingConfig.parse(repr(config)) == config
     assert TrainingConfig(estimator=DiVeQ()).estimator == "diveq"
+    assert VectorQuantize(4, 8, estimator="code-gradient", code_gradient=3).estimator == CodeGradient(3)
+    assert VectorQuantize(4, 8, estimator="code-gradient").estimator == CodeGradient()
+
+
+def alternating(rule):
+    layer = VectorQuantize(4, 8, rule)
+    layer.step_inside(torch.optim.SGD(layer.codebook_parameters(), lr=0.5))
 
 
 REFUSED = [
@@ -329,6 +360,15 @@ REFUSED = [
     (lambda: VectorQuantize(4, 8, estimator="rotatio"), "did you mean 'rotation'"),
     (lambda: VectorQuantize(4, 8, "ema", estimator="synchronised"), "needs no gradient of the codes"),
     (lambda: VectorQuantize(4, 1, estimator="space-filling-diveq"), "at least 2 for the estimator"),
+    (lambda: VectorQuantize(4, 8, code_gradient=7), "left out with an estimator other than 'code-gradient'. Got 7.0."),
+    *(
+        (lambda rule=rule: alternating(rule), "step_inside takes no rule that passes the decoder's gradient")
+        for rule in SOFT
+    ),
+    *(
+        (lambda rule=rule: TrainingConfig(rule, alternate=True), "'alternate' parameter of train must be False with a rule")
+        for rule in SOFT
+    ),
     (lambda: TrainingConfig("ema", alternate=True), "'alternate' parameter of train must be False with a rule that has"),
     (
         lambda: TrainingConfig(replace_every=5, alternate=True),

@@ -74,6 +74,11 @@ def test_what_does_not_fit_is_refused():
         ),
         ({"rule": "expiring-ema", "transport": 1}, "'transport' parameter of train must be None with a quantizer"),
         ({"rule": "fsq", "codes": 1000, "transport_images": 5}, "'transport_images' parameter of train must be None with a"),
+        (
+            {"rule": "lfq", "replace_policy": "count"},
+            "'replace_policy' parameter of train must be 'random' with a quantizer",
+        ),
+        ({"replace_policy": "split"}, "'replace_policy' parameter of train must be 'random' without replace_every"),
         ({"rule": "FSQ(levels=8)", "codes": 8}, "'levels' parameter of FSQ must be a sequence of int. Got 8"),
         ({"rule": "ExpiringEMA(decay=1)"}, "'decay' parameter of ExpiringEMA must be a number >= 0 and < 1"),
         ({"rule": "SOM(grid=(4, 4))", "codes": 15}, r"needs 4 x 4 = 16 codes"),

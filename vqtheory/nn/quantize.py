@@ -75,8 +75,8 @@ class VectorQuantize(nn.Module):
         How the decoder's gradient passes: a name of `vqtheory.nn.estimators`, such as "rotation", or a call, such as
         "GumbelSoftmax(temperature=exponential(1.0, half_life=500))". IBQ, HyperVQ and GRITVQ pass it by themselves, and take
         none.
-    code_gradient : float, default 1
-        alpha of the estimator "code-gradient", where it is given by its name.
+    code_gradient : float, optional
+        alpha of the estimator "code-gradient", where that is given by its name; by default 1.
     accept_image_fmap : bool, optional
         Whether latents are [b, d, h, w], and [b, n, d] if not.
     channel_last : bool, optional
@@ -116,7 +116,7 @@ class VectorQuantize(nn.Module):
         commitment_weight: float = 0.25,
         beta_on_codebook: bool = False,
         estimator: Estimator | str = "straight-through",
-        code_gradient: float = 1.0,
+        code_gradient: float | None = None,
         accept_image_fmap: bool | None = None,
         channel_last: bool | None = None,
         seed: int = 0,
@@ -132,8 +132,7 @@ class VectorQuantize(nn.Module):
             check.real(owner, "commitment_weight", commitment_weight, 0),
         )
         self.codebook_weight, self.commitment_weight = weights[::-1] if beta_on_codebook else weights
-        alpha = check.real(owner, "code_gradient", code_gradient, 0)
-        self.estimator = CodeGradient(alpha) if estimator == CodeGradient.key else estimator_of(owner, estimator)
+        self.estimator = _estimator(estimator, code_gradient)
         self.estimator.check_codes(owner, self.codebook_size)
         codebook = Codebook.of(type(self.rule)).suited(self.rule)
         if self.estimator.needs_trained_codes and not codebook.trained:
@@ -223,6 +222,8 @@ class VectorQuantize(nn.Module):
         """The layer as it was made, without a start unless it is published; as after ``to_empty`` from a meta device."""
         fresh = self._codebook.__class__(self.rule, self.codebook_size, self.codebook_dim)
         self._codebook.load_state_dict(fresh.state_dict())
+        for values, made in zip(self._codebook.buffers(), fresh.buffers(), strict=True):
+            values.copy_(made)  # those as well that no state holds
         for part in (self.project_in, self.project_out):
             if isinstance(part, nn.Linear):
                 part.reset_parameters()
@@ -344,11 +345,15 @@ class VectorQuantize(nn.Module):
         optimizer : torch.optim.Optimizer
             Of the `codebook_parameters`, all of them and no others.
         """
+        owner = "VectorQuantize.step_inside"
+        if self._codebook.soft:
+            name = type(self.rule).__name__
+            raise ValueError(f"{owner} takes no rule that passes the decoder's gradient by itself, as {name} does.")
         own = {id(parameter) for parameter in self.codebook_parameters()}
         held = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
         if not own or own != held:
             wanted = "the optimizer of all codebook_parameters() alone, of which EMA has none"
-            raise check.fail("VectorQuantize.step_inside", "optimizer", wanted, type(optimizer).__name__)
+            raise check.fail(owner, "optimizer", wanted, type(optimizer).__name__)
         self._inner = optimizer
 
     @torch.compiler.disable
@@ -398,6 +403,16 @@ def step_size(*, lr: float | None = None, eta: float | None = None, dim: int, we
     if (lr is None) == (eta is None):
         raise ValueError("step_size takes either lr or eta.")
     return 2 * lr * weight / dim if lr is not None else eta * dim / (2 * weight)  # type: ignore[operator]
+
+
+def _estimator(estimator: Estimator | str, alpha: float | None) -> Estimator:
+    owner = "VectorQuantize"
+    if alpha is None:
+        return estimator_of(owner, estimator)
+    alpha = check.real(owner, "code_gradient", alpha, 0)
+    if estimator != CodeGradient.key:
+        raise check.fail(owner, "code_gradient", f"left out with an estimator other than {CodeGradient.key!r}", alpha)
+    return CodeGradient(alpha)
 
 
 def _rule(rule: Rule | str, start: str | None) -> Rule:

@@ -15,8 +15,8 @@ from vqtheory.nn.estimators.base import Estimator, Lookup, products
 class Directions(NamedTuple):
     """Lengths and directions of latents and codes [N, D], without gradient, and which rows have both."""
 
-    length: Tensor  # |z| [N, 1], at least the smallest number
-    reach: Tensor  # |c|
+    reach: Tensor  # |c| [N, 1]
+    ratio: Tensor  # |c| / |z|, and 0 without both directions
     e: Tensor  # z / |z|
     q: Tensor  # c / |c|
     both: Tensor  # bool [N, 1]
@@ -24,11 +24,12 @@ class Directions(NamedTuple):
     @classmethod
     @torch.no_grad()
     def of(cls, latents: Tensor, chosen: Tensor) -> Directions:
-        """A vector of length 0 has no direction."""
-        length, reach = latents.norm(dim=1, keepdim=True), chosen.norm(dim=1, keepdim=True)
+        """A vector of length 0 has no direction, nor has a latent so short that |c| / |z| overflows."""
         tiny = torch.finfo(latents.dtype).tiny
-        both = (length > 0) & (reach > 0)
-        return cls(length.clamp_min(tiny), reach, latents / length.clamp_min(tiny), chosen / reach.clamp_min(tiny), both)
+        length, reach = latents.norm(dim=1, keepdim=True), chosen.norm(dim=1, keepdim=True)
+        e, q, ratio = latents / length.clamp_min(tiny), chosen / reach.clamp_min(tiny), reach / length.clamp_min(tiny)
+        both = (length > 0) & (reach > 0) & ratio.isfinite()
+        return cls(reach, torch.where(both, ratio, 0), e, q, both)
 
     @property
     def turn(self) -> Tensor:
@@ -63,7 +64,7 @@ class Rotation(_Turning):
     key: ClassVar[str] = "rotation"
 
     def _turned(self, lookup: Lookup, ways: Directions) -> Tensor:
-        return ways.rotated(lookup.latents) * (ways.reach / ways.length)
+        return ways.rotated(lookup.latents) * ways.ratio
 
 
 @dataclass(frozen=True, repr=False)
@@ -117,7 +118,7 @@ class Reflection(_Turning):
     def __call__(self, lookup: Lookup) -> Tensor:
         ways = Directions.of(lookup.latents, lookup.chosen)
         w = normalize(ways.e - ways.q, dim=1)
-        reflected = (lookup.latents - 2 * w * products(w, lookup.latents)) * (ways.reach / ways.length)
+        reflected = (lookup.latents - 2 * w * products(w, lookup.latents)) * ways.ratio
         return torch.where(ways.both, reflected, lookup.latents + (lookup.chosen - lookup.latents).detach())
 
 

@@ -24,6 +24,7 @@ _OWN_LAYER = (  # what a quantizer of another package does not have
     "codebook_optimizer",
     "codebook_lr",
     "replace_every",
+    "replace_policy",
     "transport",
     "transport_images",
     "transport_neighbours",
@@ -194,6 +195,8 @@ class TrainingConfig(Configured):
         quantizer = VectorQuantize(2, self.codes, self.rule, estimator=self.estimator)  # which refuses what does not fit
         if self.alternate:
             self._check_alternation(quantizer)
+        if self.replace_every is None:
+            self._refuse("without replace_every", ("replace_policy",))
         if self.transport is not None:
             check_carried(_OWNER, quantizer, "rule")
         else:
@@ -202,6 +205,9 @@ class TrainingConfig(Configured):
     def _check_alternation(self, quantizer: VectorQuantize) -> None:
         if not quantizer.codebook_parameters():
             raise check.fail(_OWNER, "alternate", "False with a rule that has no optimizer", self.rule)
+        if quantizer._codebook.soft:
+            wanted = "False with a rule that passes the decoder's gradient by itself"
+            raise check.fail(_OWNER, "alternate", wanted, self.rule)
         self._refuse("with alternate, whose optimizer steps within a pass", ("replace_every",))
 
     def _refuse(self, where: str, names: tuple[str, ...]) -> None:
