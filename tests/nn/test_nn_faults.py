@@ -17,6 +17,7 @@ from torch.utils.checkpoint import checkpoint  # noqa: E402
 from vqtheory.assign import nearest  # noqa: E402
 from vqtheory.nn import TamingQuantizer, VectorQuantize  # noqa: E402
 from vqtheory.nn.codebooks import Codebook  # noqa: E402
+from vqtheory.nn.estimators import ESTIMATORS  # noqa: E402
 from vqtheory.nn.ops.search import assign  # noqa: E402
 from vqtheory.rules import CVQ, EMA, FSCL, NSVQ, Conscience, Wasserstein  # noqa: E402
 from vqtheory.schedules import exponential  # noqa: E402
@@ -254,11 +255,14 @@ class TestStart:
             layer(randn(2, 50, 4), displacement=torch.zeros(2, 50, 4))
 
     @pytest.mark.parametrize("start", ["matched", "published"])
-    @pytest.mark.parametrize("rule", ["vq", "ema", "simvq"])
+    @pytest.mark.parametrize("rule", ["vq", "ema", "simvq", "fvq", "graph"])
     def test_made_on_a_meta_device(self, rule, start):
         with torch.device("meta"):
             layer, reads = (VectorQuantize(4, 8, rule, start) for _ in range(2))
-        layer.to_empty(device="cpu").reset_parameters()
+        layer.to_empty(device="cpu")
+        for values in layer.buffers():
+            values.zero_()  # whatever was in the memory
+        layer.reset_parameters()
         layer(randn(1, 50, 4))
         reads.load_state_dict(copy.deepcopy(layer.state_dict()), assign=True)
         assert torch.equal(reads(randn(1, 50, 4, seed=1)).indices, layer(randn(1, 50, 4, seed=1)).indices)
@@ -295,9 +299,11 @@ def test_requires_grad_holds_any_codebook(rule):
     assert torch.equal(layer.codebook, codes) == (rule not in MOVED)
 
 
-@every_rule
-def test_a_function_transform_sees_a_pure_function(rule):
-    layer, z = started(rule, estimator="rotation"), randn(2, 20, 4, seed=1)
+@pytest.mark.parametrize(
+    ("rule", "estimator"), [(rule, "rotation") for rule in RULES] + [("vq", name) for name in ESTIMATORS], ids=str
+)
+def test_a_function_transform_sees_a_pure_function(rule, estimator):
+    layer, z = started(rule, estimator=estimator), randn(2, 20, 4, seed=1)
     before, parameters = copy.deepcopy(layer), dict(layer.named_parameters())
 
     def total(z):

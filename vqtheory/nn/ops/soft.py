@@ -27,7 +27,29 @@ def soft_lookup(
     latents: Tensor, codes: Tensor, temperature: Tensor, step: Tensor, scale: float, seed: int, hard: bool
 ) -> Tensor:
     """q [N, D] of latents [N, D] among codes [K, D]; the noise is of the pass `step`."""
-    return _soft(latents, codes, temperature, step, scale, seed, hard)
+    return _Soft.apply(latents, codes, temperature, step, scale, seed, hard)
+
+
+class _Soft(torch.autograd.Function):
+    """No operator with a gradient of its own, which a transform of `torch.func` refuses."""
+
+    @staticmethod
+    def forward(
+        latents: Tensor, codes: Tensor, temperature: Tensor, step: Tensor, scale: float, seed: int, hard: bool
+    ) -> Tensor:
+        return _soft(latents, codes, temperature, step, scale, seed, hard)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
+        *tensors, ctx.scale, ctx.seed, ctx.hard = inputs
+        ctx.save_for_backward(*tensors)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple:
+        tensors = [tensor.detach() for tensor in ctx.saved_tensors]
+        with torch.autocast(gradient.device.type, enabled=False):
+            pulled = _soft_backward(gradient.detach(), *tensors, ctx.scale, ctx.seed, ctx.hard)
+        return *pulled, None, None, None, None, None
 
 
 @torch.library.custom_op("vqtheory::soft", mutates_args=(), schema=f"({_LOOKUP}) -> Tensor")
@@ -94,16 +116,3 @@ def _weights(
 def _positive(temperature: Tensor) -> Tensor:
     """Not 0 where a schedule has become too small a number for its digits."""
     return temperature.clamp_min(torch.finfo(temperature.dtype).tiny)
-
-
-def _setup(ctx: Any, inputs: tuple, output: Tensor) -> None:
-    ctx.save_for_backward(*inputs[:4])
-    ctx.options = inputs[4:]
-
-
-def _backward(ctx: Any, gradient: Tensor) -> tuple:
-    moves, pulled = _soft_backward(gradient, *ctx.saved_tensors, *ctx.options)
-    return moves, pulled, None, None, None, None, None
-
-
-_soft.register_autograd(_backward, setup_context=_setup)
