@@ -24,7 +24,7 @@ torch = pytest.importorskip("torch")
 from vqtheory.cli import app  # noqa: E402
 from vqtheory.nn import frechet_distance  # noqa: E402
 from vqtheory.nn.evaluation.measure import compare, evaluate  # noqa: E402
-from vqtheory.nn.evaluation.metrics import _of_pixels  # noqa: E402
+from vqtheory.nn.evaluation.metrics import _codebook, _of_pixels  # noqa: E402
 from vqtheory.nn.training.config import TrainingConfig  # noqa: E402
 from vqtheory.nn.training.data import load  # noqa: E402
 from vqtheory.nn.training.loop import resume, train  # noqa: E402
@@ -209,6 +209,25 @@ class TestMetrics:
     def test_few_latents_are_flagged(self, tiny):
         notes = [value(train(tiny, codes=codes, steps=1, progress=False)).table["note"][2] for codes in (9, 10)]
         assert [("fewer than 20 latents per code" in note) for note in notes] == [False, True]  # 192 latents
+
+    def test_an_image_without_a_finite_latent_counts_for_nothing(self, tiny):
+        run = train(tiny, progress=False)
+        lost = torch.tensor([0])
+        run.model.encoder.register_forward_hook(lambda _, inputs, latents: latents.index_fill(0, lost, torch.nan))
+        found, (z, codes, chosen, _) = value(run), there_and_back(run)
+        distortion = np.mean(np.sum((z - codes[chosen])[16:] ** 2, axis=1))
+        assert found["distortion"] == pytest.approx(distortion, rel=1e-4)
+        assert found["relative_distortion"] == pytest.approx(distortion / z[16:].var(axis=0).sum(), rel=1e-4)
+        assert found.table["note"][1] == "14.7 per image"
+        lost.resize_(12).copy_(torch.arange(12))
+        with pytest.raises(ValueError, match=r"Nothing can be measured of VQ\(\): it quantizes none of the latents"):
+            value(run)
+
+    def test_latents_per_image_are_counted_to_the_last(self, tiny):
+        of_each = np.ones(2)
+        found = {"indices": np.zeros((2, 16_384), int), "latents": 16_384 * of_each, "mean": np.ones((2, 4))}
+        rows = _codebook(TrainingRun.new(tiny), found | {"distortion": of_each, "square": 5 * of_each}, "a test")
+        assert rows[1].note == "16,384 per image"
 
     def test_equal_latents_have_no_relative_distortion(self, tiny):
         run = train(tiny, progress=False)

@@ -90,16 +90,18 @@ def _of_batch(run: TrainingRun, images: Tensor, networks: Networks) -> dict[str,
 def _of_latents(quantizer: Any, latents: Tensor, indices: Tensor) -> dict[str, Tensor]:
     """Indices [n, hw], and means over the latents of an image in the codes' own space: |z - c|^2, z [n, D] and |z|^2.
 
-    Of latents that a model masks, whose indices are -1, nothing is measured; `latents` says how many are left.
+    Of latents that are masked or not finite, whose indices are -1, nothing is measured; `latents` says how many are left.
+    Where none is, the means are 0.
     """
     indices = indices.flatten(1)
-    kept = (indices >= 0).double()
-    z = compared(quantizer, latents, quantizer.codebook).double()
+    weights = (indices >= 0).double()
+    z = compared(quantizer, latents, quantizer.codebook).double().masked_fill(indices.reshape(-1, 1) < 0, 0)
     error = z - quantizer.codebook[indices.flatten().clamp_min(0)].double()
     squares = torch.stack([error.square().sum(dim=1), z.square().sum(dim=1)]).reshape(2, len(indices), -1)
-    count = kept.sum(dim=1)
-    distortion, square = (squares * kept).sum(dim=2) / count
-    mean = (z.reshape(len(indices), -1, z.shape[1]) * kept[..., None]).sum(dim=1) / count[:, None]
+    count = weights.sum(dim=1)
+    number = count.clamp_min(1)
+    distortion, square = (squares * weights).sum(dim=2) / number
+    mean = z.reshape(len(indices), -1, z.shape[1]).sum(dim=1) / number[:, None]
     return {"indices": indices, "latents": count, "distortion": distortion, "mean": mean, "square": square}
 
 
@@ -133,6 +135,10 @@ def summary(run: TrainingRun, found: dict[str, np.ndarray], source: str, network
 
 def _codebook(run: TrainingRun, found: dict[str, np.ndarray], source: str) -> list[Row]:
     num_codes, num_images, count = run.config.codes, len(found["indices"]), found["latents"]
+    if not count.any():
+        raise ValueError(
+            f"Nothing can be measured of {run.config.rule!r}: it quantizes none of the latents of these images."
+        )
     indices = found["indices"].ravel()
     hits = np.bincount(indices[indices >= 0], minlength=num_codes)
     few = (
@@ -145,13 +151,19 @@ def _codebook(run: TrainingRun, found: dict[str, np.ndarray], source: str) -> li
     relative = distortion / variance if variance > 0 else None
     return [
         Row("images", num_images, f"test images, of {source}"),
-        Row("latents", int(hits.sum()), f"{count.mean():,.4g} per image"),
+        Row("latents", int(hits.sum()), _per_image(count)),
         Row("used", int(np.sum(hits > 0)), f"codes that some latent of these images chooses{few}"),
         Row("usage", measure.usage(hits), "used as a share of the codes"),
         Row("perplexity", measure.perplexity(hits), "exp of the entropy of the choices; at most the number of codes"),
         Row("distortion", distortion, "mean squared distance of latents to their codes, summed over the dimensions"),
         Row("relative_distortion", relative, "distortion over the latents' variance; 1 is what one code at their mean has"),
     ]
+
+
+def _per_image(count: np.ndarray) -> str:
+    """The mean number of latents, with a decimal where it has one."""
+    mean = float(count.mean())
+    return f"{mean:,.0f} per image" if mean.is_integer() else f"{mean:,.1f} per image"
 
 
 def _fidelity(size: int, found: dict[str, np.ndarray]) -> list[Row]:
