@@ -176,6 +176,8 @@ def rule_of(quantizer: Any, codes: Tensor) -> Rule | None:
 
 def indices_in(quantizer: Any, latents: Tensor, codes: Tensor, output: Any) -> Tensor:
     """Which code each latent was given in a pass, [n]; -1 where masked, the nearest codes where none are returned."""
+    if isinstance(quantizer, VectorQuantize):
+        return output.indices.reshape(-1)
     rows = latents.numel() // width_of(quantizer, codes)
     whole = (value for value in tensors(output) if not value.is_floating_point() and value.numel() == rows)
     indices = next(whole, None)
