@@ -143,6 +143,7 @@ TABLE = [
     Row(
         [IBQ(0.25), IBQ(0.25, temperature=0.5, entropy_weight=0.0), IBQ(0.25, "l2", entropy_temperature=0.5)],
         layer=[IBQ(), IBQ(similarity="l2")],
+        revives=True,  # by the dot product a far code wins by its length
     ),
     Row(
         [GRITVQ(0.25), GRITVQ(0.25, radius=0, rank=2), GRITVQ(0.01, rank=2, features=False, optimizer="adam")],

@@ -73,7 +73,8 @@ class VectorQuantize(nn.Module):
         Put beta on the codebook loss in place of the commitment, as the first VQGAN code does by mistake.
     estimator : str or Estimator, default "straight-through"
         How the decoder's gradient passes: a name of `vqtheory.nn.estimators`, such as "rotation", or a call, such as
-        "GumbelSoftmax(temperature=exponential(1.0, half_life=500))".
+        "GumbelSoftmax(temperature=exponential(1.0, half_life=500))". IBQ, HyperVQ and GRITVQ pass it by themselves, and take
+        none.
     code_gradient : float, default 1
         alpha of the estimator "code-gradient", where it is given by its name.
     accept_image_fmap : bool, optional

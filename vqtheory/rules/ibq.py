@@ -21,8 +21,9 @@ times N,
 share of the softmax, and 2 (x_n - c_k) with the distance. The simulator has no decoder, which in a model adds its
 gradient to u_n.
 
-The commitment |sg(c_a) - x|^2 moves no code and is the layer's: its weight there is the beta of the paper. (In the
-official code beta is on the codebook term: `beta_on_codebook`.)
+The commitment |sg(c_a) - x|^2 moves no code and is the layer's: its weight there is the beta of the paper. (The official
+code has beta on the term |c_a - sg(x)|^2 instead, which is not offered here: the layer's `beta_on_codebook` weighs all that
+moves codes by it.)
 """
 
 from __future__ import annotations
