@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import polars as pl
 
-from simulations.protocol import LARGE, METHODS, chosen, is_named
+from simulations.protocol import COMPARED, LARGE, METHODS, MOVING, PASSING, Method, chosen, is_named
 from simulations.tables import DATA
 
 TABLE, SUFFIX = "faces", ".md"
@@ -22,28 +22,35 @@ COLUMNS = {
 
 def draw(table: pl.DataFrame) -> Callable[[Path], None]:
     """The tables as Markdown."""
-    return lambda path: path.write_text(f"{markdown(table)}\n{sizes(table)}\n{published(table)}")  # type: ignore[return-value]
+    return lambda path: path.write_text("\n".join(parts(table)))  # type: ignore[return-value]
 
 
-def markdown(table: pl.DataFrame) -> str:
-    """A line for each method by its name, and one for each that has a rate: medians of seeds, and their range."""
+def parts(table: pl.DataFrame) -> list[str]:
+    """The tables, each as Markdown."""
+    return [markdown(table, COMPARED), markdown(table, MOVING), markdown(table, PASSING), sizes(table), published(table)]
+
+
+def markdown(table: pl.DataFrame, methods: Mapping[str, Method]) -> str:
+    """A line for each method by its name, and one for each that has a rate: medians of seeds, and their range.
+
+    What has not been trained yet is left out.
+    """
     times = ratios()
     lines = _head("method", "setting", "seeds", *_titles(), "time per update / plain VQ")
-    for label in METHODS:
-        rows = table.filter(group="named", label=label)
-        lines.append(_line(label, setting(table, label, "named"), rows, times.get(label, "")))
-        tuned = table.filter(group="tuned", label=label)
-        if len(tuned):
-            lines.append(_line(label, setting(table, label, "tuned"), tuned, ""))
+    for label in methods:
+        for group, time in {"named": times.get(label, ""), "tuned": ""}.items():
+            rows = table.filter(group=group, label=label)
+            if len(rows):
+                lines.append(_line(label, setting(table, label, group), rows, time))
     return "\n".join(lines) + "\n"
 
 
 def setting(table: pl.DataFrame, label: str, group: str) -> str:
     """How the rate of a row came about."""
     value = chosen(table, label)
-    if value is None:
+    if not METHODS[label].grid:
         return "by name; nothing to tune"
-    if is_named(label, value):
+    if value is not None and is_named(label, value):
         return "by name; tuned, too"
     return "by name" if group == "named" else f"tuned: {value:g}"
 

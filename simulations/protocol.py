@@ -128,7 +128,7 @@ def _replaced(policy: str) -> Options:
     return {"replace_every": REPLACED, "replace_policy": policy}
 
 
-METHODS: dict[str, Method] = {
+COMPARED: dict[str, Method] = {
     "VQ": by_rate(VQ()),
     "EMA": by_decay(EMA(), 0.99),
     "VQ with transport": by_rate(VQ(), transport=1),
@@ -145,6 +145,8 @@ METHODS: dict[str, Method] = {
     "NSVQ propagate": by_rate(NSVQ(form="propagate", bandwidth=NARROWING)),
     "FSQ": Method({"rule": "FSQ()", "codes": 1000}),
     "LFQ": Method({"rule": "LFQ()"}),
+}
+MOVING: dict[str, Method] = {  # stored codes in other ways, or what becomes of dead ones
     "CVQ": by_rate(CVQ()),
     "NeuralGas": by_rate(NeuralGas()),
     "SOM": by_rate(SOM()),
@@ -159,6 +161,8 @@ METHODS: dict[str, Method] = {
     "VQ re-estimated": by_rate(Reestimate(VQ(), every=REPLACED, until=1500)),
     "VQ, quantized late": by_rate(VQ(), quantize_from=LATE),
     **{f"EMA with replacement: {policy}": by_decay(EMA(), 0.99, **_replaced(policy)) for policy in POLICIES},
+}
+PASSING: dict[str, Method] = {  # gradients through maps, softmaxes and estimators
     "FVQ": by_rate(FVQ()),
     "FVQ residual": by_rate(FVQ(residual=True)),
     "GraphVQ": by_rate(GraphVQ()),
@@ -177,6 +181,7 @@ METHODS: dict[str, Method] = {
     "VQ synchronised": by_rate(VQ(), estimator="synchronised"),
     "VQ alternating": by_rate(VQ(), alternate=True),
 }
+METHODS = COMPARED | MOVING | PASSING
 MAIN = ("VQ", "EMA", "VQ with transport", "NSVQ", "TransVQ")  # of three seeds
 STARTS = ("VQ", "EMA", "NSVQ", "TransVQ", "SimVQ", "CosineVQ")
 ABLATED = {"VQ with transport": VQ(), "NSVQ with transport": NSVQ()}

@@ -182,10 +182,10 @@ def test_agreement_of_predictions():
 
 
 def test_the_page_has_the_tables_as_they_are(table):
-    """`python -m paper_figures faces_table` writes the first three anew."""
+    """`python -m paper_figures faces_table` writes the first five anew."""
     page = (DATA.parents[1] / "docs" / "faces.md").read_text("utf-8")
-    for part in (faces_table.markdown, faces_table.sizes, faces_table.published):
-        assert part(table) in page
+    for part in faces_table.parts(table):
+        assert part in page
     rows = table.filter(group="sgd").with_columns(**faces_prediction.PREDICTIONS)
     for name in faces_prediction.PREDICTIONS:
         ratio, low, high, within, rank, rank_low, rank_high = faces_prediction.agreement(rows, name)

@@ -41,5 +41,6 @@ class EntropyCodebook(Codebook, of=rules.EntropyVQ):
         tau = torch.where(spread, tau, 1)
         used = soft_hits(latents, keep, codes, tau)
         processes.add_up(used)
-        price = self.rule.balance * torch.where(used > 0, used / count, 1).log()
+        used /= count  # which may underflow to 0
+        price = self.rule.balance * torch.where(used > 0, used, 1).log()
         return torch.where(spread, entropic_pull(latents, keep, codes, tau, price) / own, 0)
