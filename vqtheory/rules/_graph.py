@@ -12,6 +12,7 @@ from vqtheory._base import check
 from vqtheory._base.files import load_columns
 from vqtheory._base.randomness import Purpose, generator
 
+KINDS = ("adjective", "noun")
 FEATURES = 64  # of a code in a graph of two kinds
 _DEGREE = 8  # adjectives that a noun is seen with, at most
 
@@ -43,6 +44,18 @@ def read(path: str) -> tuple[Any, Any]:
     if not path.lower().endswith(".parquet"):
         return features, edges
     return features, [(code, other) for code, others in enumerate(edges) for other in others or []]
+
+
+def nouns_in(path: str, num_codes: int) -> np.ndarray:
+    """Which codes a file calls nouns, bool [K]; its other codes are adjectives."""
+    (column,) = load_columns(path, ("kind",))
+    kinds = np.asarray(column, dtype=object)
+    if kinds.shape != (num_codes,):
+        raise ValueError(f"The 'kind' of {path!r} must be one for each of {num_codes} codes. Got shape {kinds.shape}.")
+    for code, kind in enumerate(kinds):
+        if kind not in KINDS:
+            raise ValueError(f"The 'kind' of {path!r} must be one of {', '.join(KINDS)}. Got {kind!r} for code {code}.")
+    return kinds == "noun"
 
 
 def checked(owner: str, features: Any, edges: Any) -> Graph:

@@ -30,6 +30,7 @@ from vqtheory.rules._graph import (
     edges_of_two_kinds,
     features_of_two_kinds,
     neighbours_of,
+    nouns_in,
     read,
 )
 from vqtheory.rules._layers import sum_rows
@@ -50,7 +51,8 @@ class GraphVQ(MapRule):
     features : array [K, P] or path, optional
         The features of the codes, whose number they fix. Or a file that holds features and edges: a .npz file with the
         arrays "features" and "edges"; or a .parquet file with a row for each code and the columns "features", lists of
-        numbers, and "edges", lists of the numbers of its neighbours. It is read when it is first needed. By default a graph
+        numbers, and "edges", lists of the numbers of its neighbours. For the two branches of `vqtheory.nn.models.VQCT` it
+        has "kind" as well, "adjective" or "noun" for each code. It is read when it is first needed. By default a graph
         of two kinds, for any number of codes: half of them are nouns, each seen with up to eight of the other half, the
         adjectives; and Gaussian features from the seed of `init`.
     edges : array [edges, 2], optional
@@ -136,6 +138,15 @@ class GraphVQ(MapRule):
         if num_codes != nodes:
             raise ValueError(f"The codes of {self!r} must be as many as its features have rows: {nodes}. Got {num_codes}.")
         return self._graph.neighbours
+
+    def nouns(self, num_codes: int) -> np.ndarray:
+        """Which codes are nouns, bool [K], of so many; the others are adjectives."""
+        if isinstance(self.features, str):
+            return nouns_in(self.features, num_codes)
+        if self.features is not None:
+            requirement = "left out, or a file with the kind of each code, where adjectives and nouns are told apart"
+            raise check.fail("GraphVQ", "features", requirement, self.features)
+        return np.arange(num_codes) >= num_codes // 2
 
     def base_width(self, dim: int) -> int:
         return FEATURES if self._graph is None else self._graph.features.shape[1]

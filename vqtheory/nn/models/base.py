@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from vqtheory import rules
 from vqtheory._base import check
-from vqtheory.nn.quantize import Info, Quantized
+from vqtheory.nn.quantize import Info, Quantized, VectorQuantize
 
 
 class Output(NamedTuple):
@@ -28,7 +29,14 @@ class Autoencoder(nn.Module):
     quantizer, encoder, decoder : Module
     downsampling : int
         What height and width of the images have to be multiples of.
+    layer : type of VectorQuantize
+        The class of the quantizer that `train` puts into the model.
+    rule : rule
+        How its codes move if nothing else is asked for.
     """
+
+    layer: ClassVar[type[VectorQuantize]] = VectorQuantize
+    rule: ClassVar[rules.Rule] = rules.VQ()
 
     quantizer: nn.Module
     encoder: nn.Module

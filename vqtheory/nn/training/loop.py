@@ -79,7 +79,7 @@ def train(
     >>> run.step, run.model.quantizer.codebook.shape, run.history["used"].item() <= 16
     (3, torch.Size([16, 4]), True)
     """
-    config = replace(config or TrainingConfig(), **hyperparameters)
+    config = TrainingConfig(**hyperparameters) if config is None else replace(config, **hyperparameters)
     if config.latents is not None and save is None:
         raise check.fail("train", "latents", "None where no folder is given to `save` them in", config.latents)
     run = TrainingRun.new(config)

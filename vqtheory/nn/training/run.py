@@ -210,9 +210,11 @@ def parameters(model: Autoencoder) -> tuple[list[nn.Parameter], list[nn.Paramete
 def _quantizer(config: TrainingConfig) -> VectorQuantize | ReferenceQuantize:
     if isinstance(config.rule, Reference):
         return ReferenceQuantize(config.rule, config.dim, config.codes, config.beta, config.seed)
+    layer = MODELS[config.model].kind.layer
     options: dict[str, Any] = {"commitment_weight": config.beta, "codebook_weight": config.codebook_weight}
-    options |= {"estimator": config.estimator, "codebook_dim": config.codebook_dim, "seed": config.seed}
-    return VectorQuantize(config.dim, config.codes, config.rule, **options)
+    if layer is VectorQuantize:
+        options |= {"estimator": config.estimator, "codebook_dim": config.codebook_dim}
+    return layer(config.dim, config.codes, config.rule, seed=config.seed, **options)
 
 
 def _optimizers(config: TrainingConfig, model: Autoencoder) -> list[torch.optim.Optimizer]:
