@@ -52,6 +52,26 @@ class TestDQVAE:
         output = model(images)
         torch.testing.assert_close(model.decoded(output.quantized.indices), output.images)
 
+    def test_of_other_shapes_they_are_decoded_too(self):
+        model = dqvae().eval()
+        output = model(rand(1, 3, 16, 64))
+        torch.testing.assert_close(model.decoded(output.quantized.indices, (2, 8)), output.images)
+
+    def test_in_half_precision(self):
+        """Gumbel's numbers are drawn in float32: in bfloat16 one of them may be 1, whose logarithm is 0."""
+        model = dqvae()
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            for seed in range(3):
+                output = model(rand(16, 3, 64, 64, seed=seed))
+                assert output.images.isfinite().all()
+                assert output.quantized.loss.isfinite()
+
+    def test_a_pass_is_not_repeated(self):
+        images = rand(1, 3, 32, 32).requires_grad_()
+        output = torch.utils.checkpoint.checkpoint(dqvae(), images, use_reentrant=False)
+        with pytest.raises(RuntimeError, match="cannot repeat a pass of DQVAE"):
+            output.quantized.loss.backward()
+
     def test_an_entropy_gate_meets_its_budget_and_takes_what_is_busy(self):
         images = rand(32, 3, 32, 32) * torch.linspace(0, 1, 32)[:, None, None, None]
         model = dqvae(gate="entropy", budget=0.25).eval()
@@ -100,14 +120,27 @@ class TestDQVAE:
             ({"grains": 3, "budget": (0.7, 0.7)}, "'budget' parameter of DQVAE must be shares that add up to 1 at most"),
             ({"grains": 4}, "'grains' parameter of DQVAE must be an int in \\[2, 3\\]"),
             ({"gate": "entropie"}, "entropy"),
+            ({"budget": "much"}, "'budget' parameter of DQVAE must be a number"),
         ],
     )
     def test_bad_input(self, options, message):
         with pytest.raises(ValueError, match=message):
             dqvae(**options)
 
+    def test_images_that_cannot_be_coded(self):
+        with pytest.raises(ValueError, match="multiples of 8. Got"):
+            dqvae()(rand(1, 3, 36, 36))
+        with pytest.raises(ValueError, match="no thresholds yet: call `calibrate`"):
+            dqvae(gate="entropy")(rand(1, 3, 32, 32))
+
+    def test_trainings_that_cannot_be(self):
+        with pytest.raises(ValueError, match="one of the layer's own with model='dq-vae'"):
+            TrainingConfig("fsq", codes=1000, model="dq-vae")
+        with pytest.raises(ValueError, match="'latents' parameter of train must be None with model='dq-vae'"):
+            TrainingConfig(model="dq-vae", latents=(0, 1))
+
     def test_indices_of_no_image(self):
-        with pytest.raises(ValueError, match=r"must have the shape \[b, 5 s\^2\]"):
+        with pytest.raises(ValueError, match=r"must have the shape \[b, 5 h w\]"):
             dqvae().decoded(torch.zeros(1, 7, dtype=torch.int64))
 
 

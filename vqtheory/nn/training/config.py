@@ -202,7 +202,11 @@ class TrainingConfig(Configured):
         if self._model.layer is BranchQuantize:
             self._refuse(f"with model={self.model!r}", ("codebook_dim", "estimator", "alternate"))
             BranchQuantize(self.dim, self.codes, self.rule)  # type: ignore[arg-type]  # which refuses what does not fit
+        if self._model.masks:
+            self._refuse(f"with model={self.model!r}, whose codes see a part of the latents", ("latents",))
         if isinstance(self.rule, Reference):
+            if self._model.masks:
+                raise check.fail(_OWNER, "rule", f"one of the layer's own with model={self.model!r}, which masks", self.rule)
             self.rule.check_codes(_OWNER, self.codes)
             self._refuse("with a quantizer of another package", _OWN_LAYER)
             return

@@ -105,6 +105,11 @@ class TrainingRun:
         """Whether the next update quantizes, or the decoder is given the latents as they are."""
         return self.step >= self.config.quantize_from
 
+    def hold_front(self, held: bool) -> None:
+        """Hold what makes an image to latents, or let it move."""
+        for parameter in self.model.front():
+            parameter.requires_grad_(not held)
+
     @property
     def trains_encoder(self) -> bool:
         """Whether the next update moves the encoder."""
