@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from functools import lru_cache
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,16 +26,17 @@ class Neighbours(NamedTuple):
     root: np.ndarray  # float [K], 1 / sqrt(degree), the degree with the edge to itself
 
 
-class Graph(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Graph:
     """Of K codes."""
 
     features: np.ndarray  # float [K, P]
     edges: np.ndarray  # int [E, 2], the smaller number first, each edge once
 
-    @property
+    @cached_property
     def neighbours(self) -> Neighbours:
         """As kernels read them."""
-        return neighbours_of(self.edges, len(self.features))
+        return _neighbours(self.edges, len(self.features))
 
 
 def read(path: str) -> tuple[Any, Any]:
@@ -96,7 +98,7 @@ def _pairs(owner: str, edges: Any, num_codes: int) -> np.ndarray:
     return pairs
 
 
-def neighbours_of(edges: np.ndarray, num_codes: int) -> Neighbours:
+def _neighbours(edges: np.ndarray, num_codes: int) -> Neighbours:
     """Both ends of every edge, by code."""
     codes = np.arange(num_codes)
     here = np.concatenate([codes, edges[:, 0], edges[:, 1]])
@@ -106,7 +108,6 @@ def neighbours_of(edges: np.ndarray, num_codes: int) -> Neighbours:
     return Neighbours(np.concatenate([[0], np.cumsum(degree)]), there[order], degree**-0.5)
 
 
-@lru_cache(maxsize=4)
 def edges_of_two_kinds(num_codes: int) -> np.ndarray:
     """A graph in which every noun is seen with up to eight adjectives: edges [E, 2], the same for the same K.
 
@@ -119,6 +120,12 @@ def edges_of_two_kinds(num_codes: int) -> np.ndarray:
     seen = (adjectives * random.random((num_codes - adjectives, _DEGREE)) ** 2).astype(np.int64)
     nouns = np.broadcast_to(np.arange(adjectives, num_codes)[:, None], seen.shape)
     return np.unique(np.stack([seen.ravel(), nouns.ravel()], axis=1), axis=0)
+
+
+@lru_cache(maxsize=4)
+def neighbours_of_two_kinds(num_codes: int) -> Neighbours:
+    """In the graph of two kinds, as kernels read them."""
+    return _neighbours(edges_of_two_kinds(num_codes), num_codes)
 
 
 def features_of_two_kinds(num_codes: int, random: np.random.Generator) -> np.ndarray:

@@ -27,9 +27,8 @@ from vqtheory.rules._graph import (
     Graph,
     Neighbours,
     checked,
-    edges_of_two_kinds,
     features_of_two_kinds,
-    neighbours_of,
+    neighbours_of_two_kinds,
     nouns_in,
     read,
 )
@@ -108,8 +107,8 @@ class GraphVQ(MapRule):
         if from_file:
             self._keep(features=str(self.features))
         elif self.features is not None:
-            features, edges = checked("GraphVQ", self.features, self.edges)
-            self._keep(features=features, edges=edges)
+            graph = checked("GraphVQ", self.features, self.edges)
+            self._keep(features=graph.features, edges=graph.edges)
 
     def __eq__(self, other: object) -> bool:
         """Whether the other one has the same text, which names arrays by their content."""
@@ -133,7 +132,7 @@ class GraphVQ(MapRule):
     def neighbours(self, num_codes: int) -> Neighbours:
         """Which codes are joined, for so many."""
         if self._graph is None:
-            return neighbours_of(edges_of_two_kinds(num_codes), num_codes)
+            return neighbours_of_two_kinds(num_codes)
         nodes = len(self._graph.features)
         if num_codes != nodes:
             raise ValueError(f"The codes of {self!r} must be as many as its features have rows: {nodes}. Got {num_codes}.")
