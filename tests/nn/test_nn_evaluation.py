@@ -146,7 +146,7 @@ def there_and_back(run):
         z = z / np.linalg.norm(z, axis=1, keepdims=True)
     codes = quantizer.codebook.numpy()
     chosen = np.argmin(((z[:, None].astype(float) - codes) ** 2).sum(axis=2), axis=1)
-    if isinstance(run.config.rule, IBQ):
+    if isinstance(run.config.rule, IBQ) and run.config.rule.similarity == "dot":
         chosen = np.argmax(z.astype(float) @ codes.T, axis=1)
     if isinstance(run.config.rule, HyperVQ):  # whose cells have more numbers than codes; they have tests of their own
         chosen = quantizer(latents).indices.flatten().numpy()
