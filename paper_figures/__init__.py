@@ -22,6 +22,7 @@ FIGURES = (
     "bias",
     "capture",
     "rotation",
+    "transfer",
     "claims",
     "faces",
     "faces_reconstructions",

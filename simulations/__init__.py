@@ -23,4 +23,5 @@ EXPERIMENTS = (
     "bias",
     "capture",
     "rotation",
+    "transfer",
 )

@@ -36,3 +36,7 @@ def test_limits_of_the_softmax():
     assert open_.gain == pytest.approx(1e-3, rel=0.02)  # (1 - 1/K) / T
     assert closed.effective_codes == pytest.approx(1, abs=0.01)
     assert soft_path(1, 4) == pytest.approx((1, 0, 1), abs=1e-9)
+    for temperature in (1e-8, 1e-12, 1e-30, 5e-324):  # the entropy falls as T, and the gain does not
+        frozen = soft_path(2**40, 4, temperature)
+        assert np.log(frozen.effective_codes) == pytest.approx(7.3455 * temperature, rel=1e-3, abs=1e-15)
+        assert frozen.gain == pytest.approx(soft_path(2**40, 4, 1e-4).gain, rel=1e-6)

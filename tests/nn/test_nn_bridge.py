@@ -112,7 +112,7 @@ REFUSED = [
     ({"codebook_optimizer": "adam"}, "since the moments of Adam are not recorded. Got (10, 40)."),
     (
         {"rule": "NSVQ(bandwidth=1.0)", "codebook_optimizer": "adam"},
-        "with codebook_optimizer='sgd': under Adam there are FVQ, VQ, GraphVQ, SimVQ and",
+        "with codebook_optimizer='sgd': under Adam there are FVQ, GRITVQ, VQ, GraphVQ, SimVQ and",
     ),
     (
         {"rule": "NSVQ(form='propagate')"},

@@ -29,6 +29,7 @@ from vqtheory.nn.training.config import TrainingConfig  # noqa: E402
 from vqtheory.nn.training.data import load  # noqa: E402
 from vqtheory.nn.training.loop import resume, train  # noqa: E402
 from vqtheory.nn.training.run import TrainingRun  # noqa: E402
+from vqtheory.rules import IBQ, HyperVQ  # noqa: E402
 
 METRICS = ["images", "latents", "used", "usage", "perplexity", "distortion", "relative_distortion"]
 METRICS += ["psnr", "ssim", "ms_ssim", "rfid", "lpips"]
@@ -134,10 +135,7 @@ def images_of(run):
 
 @torch.no_grad()
 def there_and_back(run):
-    """Latents as they are compared with the codes, codes, chosen codes and reconstructions in [0, 1], in NumPy.
-
-    Rules that pass the gradient by themselves may choose another than the nearest code; their choice is tested elsewhere.
-    """
+    """Latents as they are compared with the codes, codes, chosen codes and reconstructions in [0, 1], in NumPy."""
     quantizer, model = run.quantizer, run.model.eval()
     x = torch.from_numpy(2 * images_of(run) - 1).float().permute(0, 3, 1, 2)
     latents = model.encode(x)
@@ -147,10 +145,11 @@ def there_and_back(run):
     if type(run.config.rule).__name__ == "CosineVQ":
         z = z / np.linalg.norm(z, axis=1, keepdims=True)
     codes = quantizer.codebook.numpy()
-    if quantizer._codebook.soft:
-        chosen = quantizer(latents).indices.numpy().ravel()
-    else:
-        chosen = np.argmin(((z[:, None].astype(float) - codes) ** 2).sum(axis=2), axis=1)
+    chosen = np.argmin(((z[:, None].astype(float) - codes) ** 2).sum(axis=2), axis=1)
+    if isinstance(run.config.rule, IBQ) and run.config.rule.similarity == "dot":
+        chosen = np.argmax(z.astype(float) @ codes.T, axis=1)
+    if isinstance(run.config.rule, HyperVQ):  # whose cells have more numbers than codes; they have tests of their own
+        chosen = quantizer(latents).indices.flatten().numpy()
     back = quantizer.project_out(torch.from_numpy(codes[chosen])).reshape(*latents.permute(0, 2, 3, 1).shape)
     images = model.decode(back.permute(0, 3, 1, 2)).permute(0, 2, 3, 1).numpy()
     return z.astype(float), codes.astype(float), chosen, (images.astype(float) + 1) / 2

@@ -18,6 +18,7 @@ from vqtheory.assign import nearest  # noqa: E402
 from vqtheory.nn import TamingQuantizer, VectorQuantize  # noqa: E402
 from vqtheory.nn.codebooks import Codebook  # noqa: E402
 from vqtheory.nn.estimators import ESTIMATORS  # noqa: E402
+from vqtheory.nn.ops import processes  # noqa: E402
 from vqtheory.nn.ops.search import assign  # noqa: E402
 from vqtheory.rules import CVQ, EMA, FSCL, NSVQ, Conscience, Wasserstein  # noqa: E402
 from vqtheory.schedules import exponential  # noqa: E402
@@ -282,6 +283,15 @@ def test_any_precision_in_and_out(rule):
         if rule in MOVED:
             numbers = [value for value in layer._codebook.state_dict().values() if value.is_floating_point()]
             assert {value.dtype for value in numbers} <= {torch.float32, torch.float64}
+
+
+@every_rule
+def test_evaluation_waits_for_no_other_process(rule, monkeypatch):
+    """One process may evaluate by itself."""
+    layer, asked = started(rule).eval(), []
+    monkeypatch.setattr(processes, "running", lambda: bool(asked.append(rule)))
+    layer(randn(1, 20, 4))
+    assert not asked
 
 
 @every_rule

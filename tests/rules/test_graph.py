@@ -77,6 +77,11 @@ def test_two_kinds():
     assert (GraphVQ().init(codes, 0).base != GraphVQ().init(codes, 1).base).all()
 
 
+@pytest.mark.parametrize("rule", [GraphVQ(), GraphVQ(features=FEATURES, edges=EDGES)])
+def test_neighbours_are_sorted_once(rule):
+    assert rule.neighbours(5) is rule.neighbours(5)
+
+
 def spoiled(values, index, value):
     values = values.copy()
     values[index] = value

@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 
 from simulations import STUDIES, phase
 from simulations.tables import path_of
+from simulations.transfer import in_clusters
 from vqtheory.claims import verify
 from vqtheory.claims.laws.dimensions import SIZES
 
@@ -41,6 +42,7 @@ TINY: dict[str, dict[str, Any]] = {  # what is different in a module of simulati
     "phase": {"CODES_FAST": (2, 4), "POINTS_FAST": 2, "WIDTHS": 1.0, "RECOVERY": 6000, "CASES": FASTER},
     "bias": {"COMPUTED": [0.05, 0.1, 0.2], "SIMULATED": (("gaussian", 0.2),)},
     "rotation": {},
+    "transfer": {"LATENTS": {"clusters": in_clusters}, "SPEEDS": (0.0,)},
     "capture": {"CODES": (4,), "BANDWIDTHS_FAST": (0.2, 0.3)},
     "claims": {"verify": lambda effort: verify(CLAIMS, effort)},
 }

@@ -4,7 +4,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from simulations import dimensions, hysteresis, phase
+from simulations import dimensions, hysteresis, phase, transfer
 from vqtheory.claims.laws import collapse
 from vqtheory.theory import critical_speed
 
@@ -91,3 +91,19 @@ def test_rotation_helps_latents_that_grow_and_hurts_those_off_the_origin(tables)
 
 def test_claims_have_a_row_each(tables):
     assert set(tables["claims"]["outcome"]) == {"holds"}
+
+
+def test_clusters_of_features_keep_codes_for_clusters_of_latents_unless_edges_mix_them(tables):
+    usage = {(graph, kind): value for graph, kind, value in tables["transfer"].select("graph", "features", "usage").rows()}
+    for graph in ("within clusters", "no edges"):
+        assert usage[graph, "structured"] > usage[graph, "gaussian"] + 0.15
+    assert usage["at random", "structured"] == pytest.approx(usage["at random", "gaussian"], abs=0.1)
+
+
+def test_gaussian_features_have_the_spectrum_of_the_structured_ones():
+    random = np.random.default_rng(0)
+    features = transfer.clustered(random.integers(transfer.CLUSTERS, size=transfer.CODES), random)
+    other = transfer.with_spectrum_of(features, random)
+    np.testing.assert_allclose(other.T @ other, features.T @ features, atol=1e-12)
+    assert np.abs(other.mean(axis=0)).max() < 1e-12
+    assert np.linalg.norm(other - features) > 0.5 * np.linalg.norm(features)

@@ -55,8 +55,11 @@ def test_every_comparison_holds_all_but_one_thing_fixed(table):
     """Same encoder, estimator, start, images and budget, whatever the method; replacement only where it is the method."""
     varied = {"rule", "codebook_lr", "codebook_optimizer", "codes", "dim", "transport", "transport_images"}
     varied |= {"transport_neighbours", "validation", "steps"}
+    methods = {"quantize_from", "replace_every", "replace_policy", "estimator", "alternate", "codebook_weight", "beta"}
     points = protocol.points(table)
-    assert all(set(point.options) <= varied for point in points)
+    for point in points:
+        assert set(point.options) <= varied | (methods if point.group in ("search", "named", "tuned") else set())
+    assert not any(methods & set(protocol.METHODS[label].options) for label in protocol.COMPARED)
     starts = {(point.group, getattr(point.options["rule"], "start", None)) for point in points if "rule" in point.options}
     assert {group for group, start in starts if start == "published"} == {"published"}
     compared = [point for point in points if point.group not in ("sgd", "size")]
@@ -68,7 +71,7 @@ def test_every_comparison_holds_all_but_one_thing_fixed(table):
 def test_every_method_with_a_rate_has_one_grid():
     grids = {label: list(method.grid) for label, method in protocol.METHODS.items()}
     assert set(map(tuple, grids.values())) == {(), protocol.RATES, protocol.DECAYS}
-    assert {label for label, grid in grids.items() if not grid} == {"NSVQ", "NSVQ with transport", "FSQ", "LFQ"}
+    assert {label for label, grid in grids.items() if not grid} == {"NSVQ", "NSVQ with transport", "FSQ", "LFQ", "BSQ"}
 
 
 def test_the_rate_is_chosen_on_validation_images_once_the_search_is_done():

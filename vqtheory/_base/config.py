@@ -43,10 +43,9 @@ class Configured:
         arguments = []
         for position, field in enumerate(dataclasses.fields(self)):  # type: ignore[arg-type]
             value = getattr(self, field.name)
-            if position < self._positional and _differs(value, field):
-                arguments.append(text(value))
-            elif _differs(value, field) and field.name not in self._implied:
-                arguments.append(f"{field.name}={text(value)}")
+            if field.name in self._implied or not _differs(value, field):
+                continue
+            arguments.append(text(value) if position < self._positional else f"{field.name}={text(value)}")
         return f"{type(self).__name__}({', '.join(arguments)})"
 
 

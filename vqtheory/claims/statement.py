@@ -29,7 +29,7 @@ Outcome = Literal["holds", "refuted", "undecided"]
 Effort = Literal["quick", "full"]
 
 FAMILY_ERROR = 0.01  # chance that any one of all true claims is refuted
-FAMILY_SIZE = 200  # at least the number of claims; a test counts them
+FAMILY_SIZE = 170  # at least the number of claims; a test counts them
 
 
 class Range(NamedTuple):

@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
 def train(
     *,
-    rule: Annotated[str | None, option("TEXT", "vq")] = None,
+    rule: Annotated[str | None, option("TEXT", "vq; graph with vqct")] = None,
     codes: Annotated[str | None, option("INT", "1024")] = None,
     dim: Annotated[str | None, option("INT", "64")] = None,
     codebook_dim: Annotated[str | None, option("INT", "dim")] = None,
-    model: Annotated[str | None, option("{small,paper,dq-vae,dq-vae-paper}", "small")] = None,
+    model: Annotated[str | None, option("{small,paper,dq-vae,dq-vae-paper,vqct,vqct-paper}", "small")] = None,
     data: Annotated[str | None, option("PATH", "VQTHEORY_DATA, else one photograph")] = None,
     size: Annotated[str | None, option("INT", "64")] = None,
     steps: Annotated[str | None, option("INT", "2000")] = None,
@@ -65,7 +65,8 @@ def train(
         dim: Dimensions of the latents.
         codebook_dim: Dimensions of the codes, where latents are projected to fewer.
         model: What is around the codebook: a plain autoencoder that trains on a CPU (small) or is that of the published
-            experiments (paper), or DQ-VAE, which codes flat regions by few tokens (dq-vae, dq-vae-paper).
+            experiments (paper), or DQ-VAE, which codes flat regions by few tokens (dq-vae, dq-vae-paper), or VQCT, whose
+            codes are adjectives and nouns of a graph (vqct, vqct-paper).
         data: A folder or a .zip of images, or .parquet files with the column image, such as copies of CelebA-HQ.
         size: Pixels along a side; the images' central square is scaled to it.
         steps: Updates.

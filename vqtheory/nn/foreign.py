@@ -18,7 +18,7 @@ from vqtheory.nn.adapters import TamingQuantizer
 from vqtheory.nn.batches import tensors
 from vqtheory.nn.ops.search import assign
 from vqtheory.nn.ops.start import draw
-from vqtheory.nn.quantize import VectorQuantize, check_tensor
+from vqtheory.nn.quantize import Quantized, VectorQuantize, check_tensor
 from vqtheory.nn.references import ReferenceQuantize
 from vqtheory.nn.wrappers import quantizer_of
 from vqtheory.protocols import Rule
@@ -176,6 +176,8 @@ def rule_of(quantizer: Any, codes: Tensor) -> Rule | None:
 
 def indices_in(quantizer: Any, latents: Tensor, codes: Tensor, output: Any) -> Tensor:
     """Which code each latent was given in a pass, [n]; -1 where masked, the nearest codes where none are returned."""
+    if isinstance(output, Quantized):
+        return output.indices.reshape(-1)
     rows = latents.numel() // width_of(quantizer, codes)
     whole = (value for value in tensors(output) if not value.is_floating_point() and value.numel() == rows)
     indices = next(whole, None)

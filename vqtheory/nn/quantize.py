@@ -251,7 +251,7 @@ class VectorQuantize(nn.Module):
         moved = None if displacement is None else self._moved(layout.rows(displacement))
         chosen, indices, loss, info = self._quantize(z, keep, moved)
         result = self._unproject(chosen.to(latents.dtype)).to(latents.dtype)
-        indices = torch.where(keep, indices, -1).reshape(layout.places(latents))
+        indices = indices.reshape(layout.places(latents) + indices.shape[1:])
         return Quantized(layout.back(restore(result, keep, rows), latents), indices, loss, info)
 
     def project(self, latents: Tensor) -> Tensor:
@@ -327,7 +327,7 @@ class VectorQuantize(nn.Module):
                 self._codebook.update(batch, chosen.detach(), cells, displacement)
             if moves:
                 advance(self.step)
-        return quantized, indices, loss, info
+        return quantized, torch.where(keep, indices, -1), loss, info
 
     def step_inside(self, optimizer: torch.optim.Optimizer) -> None:
         """Alternate: from now on the codebook's own optimizer takes its step inside each pass in training.
@@ -451,7 +451,7 @@ def info_of(batch: Batch, chosen: Tensor, cells: Tensor, num_codes: int, attract
     """What a batch says of a codebook: `chosen` are its codes, and `cells` their numbers, num_codes where not kept."""
     x, keep = batch.latents, batch.keep
     hits = torch.zeros(num_codes + 1, dtype=torch.int64, device=x.device).index_add_(0, cells, torch.ones_like(cells))[:-1]
-    share = hits.to(x.dtype) / keep.sum().clamp_min(1)
+    share = hits.to(x.dtype) / hits.sum().clamp_min(1)
     perplexity = torch.exp(-torch.special.xlogy(share, share).sum())
     distortion = mean((x - chosen).square().sum(dim=1), keep)
     return Info(hits, (hits > 0).to(x.dtype).mean(), perplexity, distortion, attraction)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from functools import lru_cache
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,6 +13,7 @@ from vqtheory._base import check
 from vqtheory._base.files import load_columns
 from vqtheory._base.randomness import Purpose, generator
 
+KINDS = ("adjective", "noun")
 FEATURES = 64  # of a code in a graph of two kinds
 _DEGREE = 8  # adjectives that a noun is seen with, at most
 
@@ -24,16 +26,17 @@ class Neighbours(NamedTuple):
     root: np.ndarray  # float [K], 1 / sqrt(degree), the degree with the edge to itself
 
 
-class Graph(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Graph:
     """Of K codes."""
 
     features: np.ndarray  # float [K, P]
     edges: np.ndarray  # int [E, 2], the smaller number first, each edge once
 
-    @property
+    @cached_property
     def neighbours(self) -> Neighbours:
         """As kernels read them."""
-        return neighbours_of(self.edges, len(self.features))
+        return _neighbours(self.edges, len(self.features))
 
 
 def read(path: str) -> tuple[Any, Any]:
@@ -43,6 +46,18 @@ def read(path: str) -> tuple[Any, Any]:
     if not path.lower().endswith(".parquet"):
         return features, edges
     return features, [(code, other) for code, others in enumerate(edges) for other in others or []]
+
+
+def nouns_in(path: str, num_codes: int) -> np.ndarray:
+    """Which codes a file calls nouns, bool [K]; its other codes are adjectives."""
+    (column,) = load_columns(path, ("kind",))
+    kinds = np.asarray(column, dtype=object)
+    if kinds.shape != (num_codes,):
+        raise ValueError(f"The 'kind' of {path!r} must be one for each of {num_codes} codes. Got shape {kinds.shape}.")
+    for code, kind in enumerate(kinds):
+        if kind not in KINDS:
+            raise ValueError(f"The 'kind' of {path!r} must be one of {', '.join(KINDS)}. Got {kind!r} for code {code}.")
+    return kinds == "noun"
 
 
 def checked(owner: str, features: Any, edges: Any) -> Graph:
@@ -83,7 +98,7 @@ def _pairs(owner: str, edges: Any, num_codes: int) -> np.ndarray:
     return pairs
 
 
-def neighbours_of(edges: np.ndarray, num_codes: int) -> Neighbours:
+def _neighbours(edges: np.ndarray, num_codes: int) -> Neighbours:
     """Both ends of every edge, by code."""
     codes = np.arange(num_codes)
     here = np.concatenate([codes, edges[:, 0], edges[:, 1]])
@@ -93,7 +108,6 @@ def neighbours_of(edges: np.ndarray, num_codes: int) -> Neighbours:
     return Neighbours(np.concatenate([[0], np.cumsum(degree)]), there[order], degree**-0.5)
 
 
-@lru_cache(maxsize=4)
 def edges_of_two_kinds(num_codes: int) -> np.ndarray:
     """A graph in which every noun is seen with up to eight adjectives: edges [E, 2], the same for the same K.
 
@@ -106,6 +120,12 @@ def edges_of_two_kinds(num_codes: int) -> np.ndarray:
     seen = (adjectives * random.random((num_codes - adjectives, _DEGREE)) ** 2).astype(np.int64)
     nouns = np.broadcast_to(np.arange(adjectives, num_codes)[:, None], seen.shape)
     return np.unique(np.stack([seen.ravel(), nouns.ravel()], axis=1), axis=0)
+
+
+@lru_cache(maxsize=4)
+def neighbours_of_two_kinds(num_codes: int) -> Neighbours:
+    """In the graph of two kinds, as kernels read them."""
+    return _neighbours(edges_of_two_kinds(num_codes), num_codes)
 
 
 def features_of_two_kinds(num_codes: int, random: np.random.Generator) -> np.ndarray:

@@ -7,8 +7,8 @@
     patches(C) = norm(X) W + w_0                      plus patches(E) with `residual`
 
 A row of patches(E) [T, S D] is S codes side by side. norm is LayerNorm with a small epsilon and without gain and bias of
-its own, as what follows it is linear. Attention is the usual one: a head is softmax(Q R^T / sqrt(m)) Z, and the heads go
-through A_o and are added.
+its own, as what follows it is linear. gelu is the exact one, where the official code has the form with
+tanh. Attention is the usual one: a head is softmax(Q R^T / sqrt(m)) Z, and the heads go through A_o and are added.
 
 Gradient descent acts on the parameters, with G_k = p_k (c_k - m_k). Of the head alone, with r_j = norm(X)_j, a step is
 

@@ -27,9 +27,9 @@ from vqtheory.rules._graph import (
     Graph,
     Neighbours,
     checked,
-    edges_of_two_kinds,
     features_of_two_kinds,
-    neighbours_of,
+    neighbours_of_two_kinds,
+    nouns_in,
     read,
 )
 from vqtheory.rules._layers import sum_rows
@@ -50,7 +50,8 @@ class GraphVQ(MapRule):
     features : array [K, P] or path, optional
         The features of the codes, whose number they fix. Or a file that holds features and edges: a .npz file with the
         arrays "features" and "edges"; or a .parquet file with a row for each code and the columns "features", lists of
-        numbers, and "edges", lists of the numbers of its neighbours. It is read when it is first needed. By default a graph
+        numbers, and "edges", lists of the numbers of its neighbours. For the two branches of `vqtheory.nn.models.VQCT` it
+        has "kind" as well, "adjective" or "noun" for each code. It is read when it is first needed. By default a graph
         of two kinds, for any number of codes: half of them are nouns, each seen with up to eight of the other half, the
         adjectives; and Gaussian features from the seed of `init`.
     edges : array [edges, 2], optional
@@ -106,8 +107,8 @@ class GraphVQ(MapRule):
         if from_file:
             self._keep(features=str(self.features))
         elif self.features is not None:
-            features, edges = checked("GraphVQ", self.features, self.edges)
-            self._keep(features=features, edges=edges)
+            graph = checked("GraphVQ", self.features, self.edges)
+            self._keep(features=graph.features, edges=graph.edges)
 
     def __eq__(self, other: object) -> bool:
         """Whether the other one has the same text, which names arrays by their content."""
@@ -131,11 +132,20 @@ class GraphVQ(MapRule):
     def neighbours(self, num_codes: int) -> Neighbours:
         """Which codes are joined, for so many."""
         if self._graph is None:
-            return neighbours_of(edges_of_two_kinds(num_codes), num_codes)
+            return neighbours_of_two_kinds(num_codes)
         nodes = len(self._graph.features)
         if num_codes != nodes:
             raise ValueError(f"The codes of {self!r} must be as many as its features have rows: {nodes}. Got {num_codes}.")
         return self._graph.neighbours
+
+    def nouns(self, num_codes: int) -> np.ndarray:
+        """Which codes are nouns, bool [K], of so many; the others are adjectives."""
+        if isinstance(self.features, str):
+            return nouns_in(self.features, num_codes)
+        if self.features is not None:
+            requirement = "left out, or a file with the kind of each code, where adjectives and nouns are told apart"
+            raise check.fail("GraphVQ", "features", requirement, self.features)
+        return np.arange(num_codes) >= num_codes // 2
 
     def base_width(self, dim: int) -> int:
         return FEATURES if self._graph is None else self._graph.features.shape[1]

@@ -14,7 +14,8 @@ mean of the g that belongs to it. Both are integrals over the distribution of on
 For large K there is a freezing transition: G = ln K + beta^2 / 2 up to beta = sqrt(2 ln K), and beta sqrt(2 ln K) from there
 on. With |x|^2 = D and T = 1 the entropy is ln K - D / 2 up to D = 2 ln K, and beyond it is o(ln K): a few codes, whatever K
 is. The gain is 1 up to there, and sqrt(2 ln K / D) beyond. At the same dimension codes begin to win themselves, since the
-largest of the products with another code is |c| sqrt(2 ln K), and the product with itself |c|^2.
+largest of the products with another code is |c| sqrt(2 ln K), and the product with itself |c|^2. At any K only the two
+largest terms count for large beta, and the entropy falls as 1 / beta.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from scipy import special, stats
 from vqtheory._base import check
 from vqtheory.theory._arguments import closed_form
 
+_FROZEN = 1e5  # beta from which on the entropy falls as 1 / beta; as a difference of large numbers it would be rounding
 _STEP = 0.1  # of the trapezoids, whose error falls exponentially
 _NORMAL = np.arange(-12, 12 + _STEP / 2, _STEP)
 _GUMBEL = np.arange(-5, 45, _STEP)
@@ -77,8 +79,10 @@ def soft_path(num_codes: int, dim: int, temperature: float = 1.0) -> SoftPath:
     dim = check.integer("soft_path", "dim", dim, 1, 2**53)
     temperature = check.real("soft_path", "temperature", temperature, 0, above=True)
     lengths, shares = _lengths(dim)
-    energies = np.array([_free_energy(length / temperature, num_codes) for length in lengths])
-    entropy = shares @ (energies[:, 0] - lengths / temperature * energies[:, 1])
+    cooled = np.minimum(1, _FROZEN * temperature / lengths)
+    betas = cooled * lengths / temperature
+    energies = np.array([_free_energy(beta, num_codes) for beta in betas])
+    entropy = shares @ (cooled * (energies[:, 0] - betas * energies[:, 1]))
     gain = shares @ (lengths * energies[:, 1]) / dim
     alone = shares @ np.exp((num_codes - 1) * special.log_ndtr(lengths))
     return SoftPath(float(np.exp(np.clip(entropy, 0, np.log(num_codes)))), float(gain), float(alone))

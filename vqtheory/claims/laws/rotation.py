@@ -143,7 +143,7 @@ def additions(effort: Effort, seed: int) -> dict[float, list[float]]:
 
 @claim(
     key="rotation-helps-growing-latents",
-    statement="Where latents grow away from slow codes rotation keeps more of them (usage over straight-through's: EMA at "
+    statement="Where latents grow away from slow codes rotation keeps more of them (usage less straight-through's: EMA at "
     "0.999, a start at a tenth of the spread)",
     source=MEASURED,
     law=LAW,

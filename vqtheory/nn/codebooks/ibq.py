@@ -29,7 +29,7 @@ class IBQCodebook(Codebook, of=rules.IBQ):
         rule, by_distance = self.rule, self.rule.similarity == "l2"
         quantized = chosen + mixture(latents, codes, by_distance, float(rule.temperature))
         loss = mean((quantized - latents).square().mean(dim=1), batch.keep)
-        if rule.entropy_weight > 0:
+        if self.training and rule.entropy_weight > 0:  # of all processes, which need not evaluate together
             scale = float(rule.entropy_temperature)
             loss = loss + rule.entropy_weight * entropies(latents, batch.keep, codes, by_distance, scale)
         return Soft(quantized, loss)

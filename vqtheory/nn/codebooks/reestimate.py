@@ -52,10 +52,10 @@ class ReestimateCodebook(WrappedCodebook, of=Reestimate):
     @torch.compiler.disable  # k-means is the simulator's, in numpy
     @torch.no_grad()
     def prepare(self, batch: Batch) -> None:
-        super().prepare(batch)
         step, rule = int(batch.step), self.reestimate
         if 0 < step <= rule.until and step % rule.every == 0 and not self.held:
             self._reestimate(step)
+        super().prepare(batch)
         if step < rule.until:
             self._fill(batch.latents[batch.keep], step)
 
@@ -73,7 +73,7 @@ class ReestimateCodebook(WrappedCodebook, of=Reestimate):
     def _reestimate(self, step: int) -> None:
         """Codes from the reservoir, which is emptied."""
         latents = self.reservoir[: int(self.seen)].cpu().numpy()
-        codes = clustered(latents, len(self.weight), self._key, step)
+        codes = clustered(latents, len(self.weight), self._key, step) if processes.rank() == 0 else None
         found = torch.tensor(codes is not None, device=self.weight.device)
         placed = self.weight.data.clone() if codes is None else torch.from_numpy(codes).to(self.weight)
         processes.share(found, 0)

@@ -11,6 +11,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from vqtheory import measure
+from vqtheory.nn.branches import selected
 from vqtheory.nn.evaluation.frechet import frechet_distance
 from vqtheory.nn.evaluation.networks import Network
 from vqtheory.nn.foreign import compared
@@ -88,15 +89,15 @@ def _of_batch(run: TrainingRun, images: Tensor, networks: Networks) -> dict[str,
 
 
 def _of_latents(quantizer: Any, latents: Tensor, indices: Tensor) -> dict[str, Tensor]:
-    """Indices [n, hw], and means over the latents of an image in the codes' own space: |z - c|^2, z [n, D] and |z|^2.
+    """Indices [n, ...], and means over the latents of an image in the codes' own space: |z - c|^2, z [n, D] and |z|^2.
 
     Of latents that are masked or not finite, whose indices are -1, nothing is measured; `latents` says how many are left.
     Where none is, the means are 0.
     """
-    indices = indices.flatten(1)
-    weights = (indices >= 0).double()
-    z = compared(quantizer, latents, quantizer.codebook).double().masked_fill(indices.reshape(-1, 1) < 0, 0)
-    error = z - quantizer.codebook[indices.flatten().clamp_min(0)].double()
+    chosen, valid = selected(quantizer, indices)
+    indices, weights = indices.flatten(1), valid.reshape(len(indices), -1).double()
+    z = compared(quantizer, latents, quantizer.codebook).double().masked_fill(~valid.reshape(-1, 1), 0)
+    error = z - chosen.double()
     squares = torch.stack([error.square().sum(dim=1), z.square().sum(dim=1)]).reshape(2, len(indices), -1)
     count = weights.sum(dim=1)
     number = count.clamp_min(1)
@@ -151,7 +152,7 @@ def _codebook(run: TrainingRun, found: dict[str, np.ndarray], source: str) -> li
     relative = distortion / variance if variance > 0 else None
     return [
         Row("images", num_images, f"test images, of {source}"),
-        Row("latents", int(hits.sum()), _per_image(count)),
+        Row("latents", int(count.sum()), _per_image(count)),
         Row("used", int(np.sum(hits > 0)), f"codes that some latent of these images chooses{few}"),
         Row("usage", measure.usage(hits), "used as a share of the codes"),
         Row("perplexity", measure.perplexity(hits), "exp of the entropy of the choices; at most the number of codes"),

@@ -6,9 +6,10 @@ from typing import Any, NamedTuple
 
 from torch import nn
 
-from vqtheory.nn.models import dqvae, vqvae
+from vqtheory.nn.models import dqvae, vqct, vqvae
 from vqtheory.nn.models.base import Autoencoder, Output
 from vqtheory.nn.models.dqvae import DQVAE
+from vqtheory.nn.models.vqct import VQCT
 from vqtheory.nn.models.vqvae import VQVAE
 
 
@@ -30,5 +31,6 @@ class Recipe(NamedTuple):
 
 MODELS: dict[str, Recipe] = {name: Recipe(VQVAE, options) for name, options in vqvae.PRESETS.items()}
 MODELS |= {name: Recipe(DQVAE, options) for name, options in dqvae.PRESETS.items()}
+MODELS |= {name: Recipe(VQCT, options) for name, options in vqct.PRESETS.items()}
 
-__all__ = ["DQVAE", "MODELS", "VQVAE", "Autoencoder", "Output", "Recipe"]
+__all__ = ["DQVAE", "MODELS", "VQCT", "VQVAE", "Autoencoder", "Output", "Recipe"]

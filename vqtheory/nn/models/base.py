@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from vqtheory import rules
 from vqtheory._base import check
-from vqtheory.nn.quantize import Info, Quantized
+from vqtheory.nn.quantize import Info, Quantized, VectorQuantize
 
 
 class Output(NamedTuple):
@@ -28,8 +29,21 @@ class Autoencoder(nn.Module):
     quantizer, encoder, decoder : Module
     downsampling : int
         What height and width of the images have to be multiples of.
+    layer : type of VectorQuantize
+        The class of the quantizer that `train` puts into the model.
+    rule : rule
+        How its codes move if nothing else is asked for.
+    masks : bool
+        Whether it masks latents, so that the codes see a part of what the encoder gives.
+    calibrates : bool
+        Whether it has to know images before a training.
     """
 
+    layer: ClassVar[type[VectorQuantize]] = VectorQuantize
+    rule: ClassVar[rules.Rule] = rules.VQ()
+
+    masks: ClassVar[bool] = False
+    calibrates: bool = False
     quantizer: nn.Module
     encoder: nn.Module
     decoder: nn.Module
@@ -59,6 +73,11 @@ class Autoencoder(nn.Module):
         hits = torch.zeros(int(self.quantizer.codebook_size), dtype=torch.int64, device=latents.device)  # type: ignore[arg-type]
         nothing, indices = latents.new_zeros(()), torch.full_like(places, -1, dtype=torch.int64)
         return Quantized(latents, indices, nothing, Info(hits, nothing, nothing, nothing, nothing))
+
+    def front(self) -> Iterator[nn.Parameter]:
+        """The parameters by which an image becomes what is compared with the codes."""
+        yield from self.encoder.parameters()
+        yield from (value for name, value in self.quantizer.named_parameters() if "project_in" in name)
 
     @torch.no_grad()
     def calibrate(self, images: Tensor) -> None:

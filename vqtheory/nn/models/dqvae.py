@@ -21,7 +21,7 @@ different measures.) The transformer that the paper trains on the codes in a sec
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -29,14 +29,17 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from vqtheory._base import check
-from vqtheory._kernels.draws import uniform
 from vqtheory.nn.models.base import Autoencoder, Output, sizes
 from vqtheory.nn.models.layers import decoder, down, middle
+from vqtheory.nn.ops import processes
+from vqtheory.nn.ops.mode import repeated
+from vqtheory.nn.ops.noise import gumbel
 from vqtheory.nn.quantize import Quantized
 
 GATES = ("learned", "entropy")
 GRAY = (0.2989, 0.5870, 0.1140)
 BINS = 32
+_UNKNOWN, _IMAGES = -1.0, 32  # a threshold that no entropy has; images that are looked at together
 PRESETS: dict[str, dict[str, Any]] = {
     "dq-vae": {"channels": (32, 64), "residual_layers": 2, "grains": 2},
     "dq-vae-paper": {"channels": (128, 128, 256), "residual_layers": 4, "grains": 2},
@@ -75,6 +78,7 @@ class DQVAE(Autoencoder):
     (torch.Size([2, 3, 32, 32]), torch.Size([2, 80, 8]))
     """
 
+    masks = True
     step: Tensor
     thresholds: Tensor
 
@@ -107,7 +111,23 @@ class DQVAE(Autoencoder):
         self.decoder = decoder(ends, widths, depth, dim)
         self.downsampling = 2 ** (len(widths) + self.grains - 1)
         self.register_buffer("step", torch.zeros((), dtype=torch.int64))
-        self.register_buffer("thresholds", torch.zeros(self.grains - 1))
+        self.register_buffer("thresholds", torch.full((self.grains - 1,), _UNKNOWN))
+
+    @property
+    def calibrates(self) -> bool:  # type: ignore[override]
+        """With an entropy gate."""
+        return self.router is None
+
+    def front(self) -> Iterator[nn.Parameter]:
+        """The gate's with the encoder's."""
+        yield from super().front()
+        if self.router is not None:
+            yield from self.router.parameters()
+
+    def encode(self, images: Tensor) -> Tensor:
+        """Latents [b, n, d] of all grains."""
+        self._shape(images)
+        return super().encode(images)
 
     def forward(self, images: Tensor, displacement: Tensor | None = None) -> Output:
         """Images there and back; the loss of the budget is in the quantizer's."""
@@ -136,38 +156,52 @@ class DQVAE(Autoencoder):
     @torch.no_grad()
     def calibrate(self, images: Tensor) -> None:
         """Thresholds of the entropy gate, from these images: above a quantile for each grain but the coarsest."""
-        entropies = entropy(images, self.downsampling).flatten()
+        parts = [entropy(part, self.downsampling).flatten() for part in images.split(_IMAGES)]
+        entropies = torch.cat(parts)
         shares = torch.tensor(self.budget[:-1], dtype=entropies.dtype, device=entropies.device).cumsum(dim=0)
         self.thresholds.copy_(torch.quantile(entropies, 1 - shares.clamp(max=1)))
 
-    def decoded(self, indices: Tensor) -> Tensor:
-        """Images of indices [b, n], -1 for grains that were not chosen, as the forward pass gives them."""
+    def decoded(self, indices: Tensor, regions: tuple[int, int] | None = None) -> Tensor:
+        """Images of indices [b, n], -1 for grains that were not chosen, as the forward pass gives them.
+
+        `regions` is how many of them the images have below and beside each other; by default they are square.
+        """
         tokens = self.quantizer.indices_to_codes(indices)  # type: ignore[operator]
-        return self.decode(self._assembled(tokens, self._choice_of(indices)))
+        return self.decode(self._assembled(tokens, self._choice_of(indices, regions)))
 
     def _gated(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Latents [b, n, d], the choice [b, grains, h, w] as ones and zeros with a gradient, and the loss of the budget."""
         latents = self.encode(images)
         if self.router is None:
+            if bool((self.thresholds == _UNKNOWN).any()):
+                raise ValueError("The entropy gate of DQVAE has no thresholds yet: call `calibrate` with training images.")
             values = entropy(images, self.downsampling)
             chosen = (values[:, None] <= self.thresholds[:, None, None]).sum(dim=1)
             return latents, functional.one_hot(chosen, self.grains).movedim(-1, 1).to(latents.dtype), latents.new_zeros(())
-        logits = self.router(self._levels(latents, self._shape(images)))
+        logits = self.router(self._levels(latents, self._shape(images))).float()
         choice = self._drawn(logits) if self.training else _hard(logits)
         shares = choice.mean(dim=(0, 2, 3))
+        if self.training:
+            everywhere = shares.detach().clone()
+            processes.add_up(everywhere)
+            shares = shares + (everywhere / processes.world_size() - shares.detach())
         budget = shares.new_tensor(self.budget)
         return latents, choice, self.budget_weight * (shares - budget).square().sum()
 
     def _drawn(self, logits: Tensor) -> Tensor:
-        """A sample for each region, by Gumbel's trick; numbers are drawn by (seed, step, place)."""
+        """A sample for each region, by Gumbel's trick; numbers are drawn by (seed, step, place in all processes)."""
+        if repeated():
+            raise RuntimeError("Activation checkpointing cannot repeat a pass of DQVAE, whose gate would draw anew.")
         places = torch.arange(logits.numel(), device=logits.device).reshape(logits.shape)
-        drawn = uniform(torch.tensor(self.seed, device=logits.device), self.step, places).to(logits.dtype)
-        noise = -(-(drawn + 2.0**-24).log()).log()
+        noise = gumbel(places + processes.rank() * logits.numel(), self.step, self.seed, logits.dtype)
         self.step += 1
         return _hard(logits + noise)
 
     def _shape(self, images: Tensor) -> tuple[int, int]:
-        """Regions of images [b, channels, H, W]."""
+        """Regions of images [b, channels, H, W]; `ValueError` for images that have parts of some."""
+        if images.shape[2] % self.downsampling or images.shape[3] % self.downsampling:
+            wanted = f"a height and a width that are multiples of {self.downsampling}"
+            raise ValueError(f"The images of DQVAE must have {wanted}. Got {tuple(images.shape)}.")
         return images.shape[2] // self.downsampling, images.shape[3] // self.downsampling
 
     def _levels(self, tokens: Tensor, regions: tuple[int, int]) -> list[Tensor]:
@@ -195,14 +229,14 @@ class DQVAE(Autoencoder):
         ]
         return torch.stack(parts).sum(dim=0)
 
-    def _choice_of(self, indices: Tensor) -> Tensor:
-        """The choice [b, grains, h, w] that left these indices; images are taken to be square."""
+    def _choice_of(self, indices: Tensor, regions: tuple[int, int] | None) -> Tensor:
+        """The choice [b, grains, h, w] that left these indices."""
         per_region = sum(4**level for level in range(self.grains))
-        side = math.isqrt(indices.shape[1] // per_region)
-        if side * side * per_region != indices.shape[1]:
-            wanted = f"[b, {per_region} s^2] for a square of s x s regions"
+        height, width = regions or [math.isqrt(indices.shape[1] // per_region)] * 2
+        if height * width * per_region != indices.shape[1]:
+            wanted = f"[b, {per_region} h w] for h x w regions, by default as many below as beside each other"
             raise ValueError(f"The indices of DQVAE must have the shape {wanted}. Got {tuple(indices.shape)}.")
-        levels = self._levels((indices[..., None] >= 0).float(), (side, side))
+        levels = self._levels((indices[..., None] >= 0).float(), (height, width))
         return torch.cat([functional.max_pool2d(level, self._scale(grain)) for grain, level in enumerate(levels)], dim=1)
 
 
@@ -295,10 +329,12 @@ def _hard(scores: Tensor) -> Tensor:
 
 def _budget(owner: str, budget: Any, grains: int) -> tuple[float, ...]:
     """A share for each grain, the finest first."""
-    shares = list(budget) if isinstance(budget, (list, tuple)) else [budget] + [(1 - budget) / 2] * (grains - 2)
+    given = list(budget) if isinstance(budget, (list, tuple)) else [budget]
+    shares = [check.number(owner, "budget", share, 0, 1) for share in given]
+    if not isinstance(budget, (list, tuple)):
+        shares += [(1 - shares[0]) / 2] * (grains - 2)
     if len(shares) != grains - 1:
         raise check.fail(owner, "budget", f"{grains - 1} shares for {grains} grains", budget)
-    shares = [check.number(owner, "budget", share, 0, 1) for share in shares]
     if sum(shares) > 1:
         raise check.fail(owner, "budget", "shares that add up to 1 at most", budget)
     return (*shares, 1 - sum(shares))

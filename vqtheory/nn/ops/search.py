@@ -33,7 +33,7 @@ def closest(latents: Tensor, codes: Tensor, count: int) -> Tensor:
     """Indices of the `count` nearest codes of latents [N, D], [N, count], in no order, by the product alone."""
     with torch.autocast(latents.device.type, enabled=False):
         blocks = [scores.T.contiguous().topk(count, largest=False).indices for _, _, scores in scored(latents, codes)]
-    return torch.cat(blocks)
+    return torch.cat(blocks) if blocks else latents.new_zeros(0, count, dtype=torch.int64)
 
 
 @torch.library.custom_op("vqtheory::assign", mutates_args=(), schema="(Tensor latents, Tensor codes) -> Tensor")

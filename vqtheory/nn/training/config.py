@@ -6,12 +6,13 @@ import ast
 from dataclasses import dataclass, fields
 from typing import Any
 
-from vqtheory import rules, schedules
+from vqtheory import schedules
 from vqtheory._base import check
 from vqtheory._base.config import Configured, parse
+from vqtheory.nn.branches import BranchQuantize
 from vqtheory.nn.codebooks import RULES
 from vqtheory.nn.estimators import estimator_of, text_of
-from vqtheory.nn.models import MODELS
+from vqtheory.nn.models import MODELS, Autoencoder
 from vqtheory.nn.quantize import VectorQuantize
 from vqtheory.nn.references import BY_NAME, REFERENCES, Reference
 from vqtheory.nn.transport import check_carried
@@ -45,7 +46,8 @@ class TrainingConfig(Configured):
 
     Parameters
     ----------
-    rule : rule or str, default VQ()
+    rule : rule or str, optional
+        By default VQ(), and GraphVQ() with VQCT, which takes no other.
         How the codebook moves, as `VectorQuantize` takes it, or its text, e.g. "EMA(decay=0.9)". Or a quantizer of
         vector-quantize-pytorch to compare with, see `vqtheory.nn.references`: "fsq", "lfq", "bsq" or
         "expiring-ema".
@@ -54,7 +56,7 @@ class TrainingConfig(Configured):
         Dimensions of the latents.
     codebook_dim : int, optional
         Dimensions of the codes, where latents are to be projected.
-    model : {"small", "paper", "dq-vae", "dq-vae-paper"}, default "small"
+    model : {"small", "paper", "dq-vae", "dq-vae-paper", "vqct", "vqct-paper"}, default "small"
         The autoencoder, see `vqtheory.nn.models`.
     data : path, optional
         The images, see `vqtheory.nn.training.data.load`.
@@ -123,7 +125,7 @@ class TrainingConfig(Configured):
     True
     """
 
-    rule: Rule | Reference | str = rules.VQ()  # noqa: RUF009  it is frozen
+    rule: Rule | Reference | str = None  # type: ignore[assignment]  # the model's, once it is known
     codes: int = 1024
     dim: int = 64
     codebook_dim: int | None = None
@@ -176,6 +178,8 @@ class TrainingConfig(Configured):
             if not isinstance(getattr(self, name), bool):
                 raise check.fail(_OWNER, name, "True or False", getattr(self, name))
         self._set("data", None if self.data is None else str(self.data))
+        if self.rule is None:
+            self._set("rule", self._model.rule)
         if isinstance(self.rule, str):
             self._set("rule", parse(self.rule, more=BY_NAME) if "(" in self.rule else _named(self.rule))
         self._check_rule()
@@ -187,8 +191,23 @@ class TrainingConfig(Configured):
     def _set(self, name: str, value: Any) -> None:
         object.__setattr__(self, name, value)
 
+    @property
+    def _model(self) -> type[Autoencoder]:
+        return MODELS[self.model].kind
+
+    @property
+    def _implied(self) -> set[str]:
+        return {"rule"} if self.rule == self._model.rule else set()
+
     def _check_rule(self) -> None:
+        if self._model.layer is BranchQuantize:
+            self._refuse(f"with model={self.model!r}", ("codebook_dim", "estimator", "alternate"))
+            BranchQuantize(self.dim, self.codes, self.rule)  # type: ignore[arg-type]  # which refuses what does not fit
+        if self._model.masks:
+            self._refuse(f"with model={self.model!r}, whose codes see a part of the latents", ("latents",))
         if isinstance(self.rule, Reference):
+            if self._model.masks:
+                raise check.fail(_OWNER, "rule", f"one of the layer's own with model={self.model!r}, which masks", self.rule)
             self.rule.check_codes(_OWNER, self.codes)
             self._refuse("with a quantizer of another package", _OWN_LAYER)
             return

@@ -79,7 +79,7 @@ def train(
     >>> run.step, run.model.quantizer.codebook.shape, run.history["used"].item() <= 16
     (3, torch.Size([16, 4]), True)
     """
-    config = replace(config or TrainingConfig(), **hyperparameters)
+    config = TrainingConfig(**hyperparameters) if config is None else replace(config, **hyperparameters)
     if config.latents is not None and save is None:
         raise check.fail("train", "latents", "None where no folder is given to `save` them in", config.latents)
     run = TrainingRun.new(config)
@@ -164,6 +164,7 @@ def _continue(run: TrainingRun, folder: str | Path | None, on_record: Any, progr
             if run.step == config.steps or time.monotonic() - saved > _SECONDS_BETWEEN_CHECKPOINTS:
                 _keep(run, folder, rank, recorder)
                 saved = time.monotonic()
+    run.hold_front(False)
     return run
 
 
@@ -171,7 +172,8 @@ def _update(run: TrainingRun, images: Tensor, recorder: Recorder) -> tuple[Tenso
     """One update of everything: gives the loss, its part of the reconstruction, and what the model returned."""
     config, quantizer = run.config, run.quantizer
     run.set_rates()
-    run.model.encoder.requires_grad_(run.trains_encoder)
+    if not run.trains_encoder:
+        run.hold_front(True)
     codes = quantizer.codebook.clone() if recorder.covers(run.step) else None
     with torch.autocast(images.device.type, torch.bfloat16, enabled=config.amp):
         output = run.model(images, run.displacement(images)) if run.quantizes else run.model.bypass(images)
@@ -279,7 +281,7 @@ def _look(run: TrainingRun, images: np.ndarray, due: bool) -> None:
 @torch.no_grad()
 def _start(run: TrainingRun, images: np.ndarray) -> None:
     """A matched start takes its codes, and transport its probe, from the first images, in whichever process."""
-    if run.step == 0:
+    if run.step == 0 and run.model.calibrates:
         run.model.calibrate(_pixels(images[_first(run, len(images), _CALIBRATION)]))
     matched = run.config.rule.start == "matched"  # type: ignore[union-attr]  # a text is read when it is given
     if not run.quantizer.started or (run.step > 0 and matched):

@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from vqtheory._base import check
 from vqtheory.assign import nearest
+from vqtheory.nn.branches import BranchQuantize
 from vqtheory.nn.codebooks import RULES
 from vqtheory.nn.quantize import step_size
 from vqtheory.nn.training.recorder import CODES, LATENTS, recorded
@@ -183,7 +184,9 @@ def _refuse(run: TrainingRun, start: int, played: Rule | None) -> None:
     carried = config.transport is not None
     late = config.quantize_from
     by_decoder = run.quantizer.estimator.moves_codes and _optimizer(run) is not None
+    branches = isinstance(run.quantizer, BranchQuantize)
     for refused, wanted, got in (
+        (branches, "of a model that gives each latent its nearest code", f"model={config.model!r}"),
         (late > start, "one whose window starts at quantize_from or later", f"quantize_from={late}"),
         (replaced, "without replacement, which is no part of a rule", f"replace_every={config.replace_every}"),
         (carried, "without transport, whose probe is not recorded", f"transport={config.transport}"),

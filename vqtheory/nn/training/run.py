@@ -105,6 +105,11 @@ class TrainingRun:
         """Whether the next update quantizes, or the decoder is given the latents as they are."""
         return self.step >= self.config.quantize_from
 
+    def hold_front(self, held: bool) -> None:
+        """Hold what makes an image to latents, or let it move."""
+        for parameter in self.model.front():
+            parameter.requires_grad_(not held)
+
     @property
     def trains_encoder(self) -> bool:
         """Whether the next update moves the encoder."""
@@ -210,9 +215,11 @@ def parameters(model: Autoencoder) -> tuple[list[nn.Parameter], list[nn.Paramete
 def _quantizer(config: TrainingConfig) -> VectorQuantize | ReferenceQuantize:
     if isinstance(config.rule, Reference):
         return ReferenceQuantize(config.rule, config.dim, config.codes, config.beta, config.seed)
+    layer = MODELS[config.model].kind.layer
     options: dict[str, Any] = {"commitment_weight": config.beta, "codebook_weight": config.codebook_weight}
-    options |= {"estimator": config.estimator, "codebook_dim": config.codebook_dim, "seed": config.seed}
-    return VectorQuantize(config.dim, config.codes, config.rule, **options)
+    if layer is VectorQuantize:
+        options |= {"estimator": config.estimator, "codebook_dim": config.codebook_dim}
+    return layer(config.dim, config.codes, config.rule, seed=config.seed, **options)
 
 
 def _optimizers(config: TrainingConfig, model: Autoencoder) -> list[torch.optim.Optimizer]:

@@ -56,6 +56,8 @@ class HyperVQCodebook(Codebook, of=rules.HyperVQ):
         frame = [part.to(batch.latents.dtype) for part in self._frame()]
         held = [part.detach() for part in frame]
         indices = highest_logit(batch.latents, *held, self._s)
+        if not self.training:
+            return indices, codes.new_zeros(())
         loss, *gradients = soft_distortion(batch.latents, *held, self._s, batch.keep, float(self.rule.temperature))
         for part, known, gradient in zip(frame, held, gradients, strict=True):
             loss = loss + ((part - known) * gradient).sum()  # adds 0, and the gradient

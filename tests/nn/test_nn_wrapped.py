@@ -1,0 +1,52 @@
+"""Rules around rules in the layer are the simulator's, to rounding, on the same batches."""
+
+import pickle
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from vqtheory import Batches  # noqa: E402
+from vqtheory.nn import VectorQuantize, step_size  # noqa: E402
+from vqtheory.rules import CVQ, EMA, NSVQ, VQ, Affine, Reestimate, Wasserstein  # noqa: E402
+
+ETA, DIM, CODES, STEPS = 0.25, 3, 6, 11
+RULES = [
+    Affine(VQ(ETA)),
+    Affine(EMA(), "covariance", decay=0.5),
+    Affine(EMA(smoothing=1e-5), "scalar", decay=0.5),
+    Wasserstein(VQ(ETA), decay=0.8),
+    Wasserstein(NSVQ()),
+    Reestimate(VQ(ETA), every=4, until=8, reservoir=64),
+    Affine(Reestimate(NSVQ(), every=4, until=8, reservoir=64), decay=0.5),
+    Reestimate(Affine(CVQ(ETA), decay=0.5), every=4, until=8, reservoir=64),
+]
+
+
+@pytest.mark.parametrize("rule", RULES, ids=repr)
+def test_it_is_the_simulator(rule):
+    """In a drift, by SGD where there is an optimizer; a pickle and a copy of the state dict go on alike."""
+    rule, random = rule.under("sgd", ETA) or rule, np.random.default_rng(0)
+    codes = random.normal(size=(CODES, DIM))
+    x = random.normal(size=(STEPS, 40, DIM)) + 0.1 * np.arange(STEPS)[:, None, None]
+    layer, state = VectorQuantize(DIM, CODES, rule, commitment_weight=0.0).double(), rule.init(codes, 3)
+    layer._codebook.load(state)
+    trained = layer.codebook_parameters()
+    optimizer = torch.optim.SGD(trained, lr=step_size(eta=ETA, dim=DIM)) if trained else None
+    for batch in x:
+        _, indices, loss, _ = layer(torch.from_numpy(batch[None]))
+        if optimizer is not None:
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        state, expected = rule.advance(state, Batches(batch[None]))
+        assert indices[0].tolist() == expected["assignment"].tolist()
+    np.testing.assert_allclose(layer.codebook.numpy(), state.codes, rtol=0, atol=1e-10)
+    pickled, loaded = pickle.loads(pickle.dumps(layer)), VectorQuantize(DIM, CODES, rule, commitment_weight=0.0).double()
+    loaded.load_state_dict(layer.state_dict())
+    latents = torch.from_numpy(x[:1])
+    indices = layer(latents).indices
+    for same in (pickled, loaded):
+        assert torch.equal(same(latents).indices, indices)
+        assert torch.equal(same.codebook, layer.codebook)
