@@ -390,7 +390,7 @@ REFUSED = [
     (lambda: VectorQuantize(4, 8).initialize(randn(3, 5)), r"must have the shape \[N, 4\]. Got \(3, 5\)"),
     (lambda: VectorQuantize(4, 8).initialize(torch.full((3, 4), torch.nan)), "at least one latent that is finite"),
     (lambda: VectorQuantize(4, 8).set_codebook(randn(4, 8)), r"must be finite \(8, 4\). Got \(4, 8\)"),
-    (lambda: VectorQuantize(4, 8, "simvq").set_codebook(randn(8, 4)), "Those of SimVQ come from a map"),
+    (lambda: VectorQuantize(4, 8, "simvq").set_codebook(randn(8, 4)), "Those of SimVQ are made of other numbers"),
 ]
 
 

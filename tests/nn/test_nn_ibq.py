@@ -82,5 +82,5 @@ def test_what_is_kept_for_the_backward_pass_does_not_grow_with_n_times_k(similar
 
 
 def test_an_estimator_is_refused():
-    with pytest.raises(ValueError, match="'estimator' parameter of VectorQuantize must be left out with rule=IBQ"):
+    with pytest.raises(ValueError, match=r"parameter of VectorQuantize must be left out with rule=IBQ\(\), which"):
         VectorQuantize(4, 8, "ibq", estimator="rotation")

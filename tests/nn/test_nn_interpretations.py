@@ -7,8 +7,10 @@ torch = pytest.importorskip("torch")
 
 from vqtheory import Batches  # noqa: E402
 from vqtheory.nn import VectorQuantize, step_size  # noqa: E402
+from vqtheory.nn.codebooks.interpretations import hypervq  # noqa: E402
 from vqtheory.nn.ops import search  # noqa: E402
-from vqtheory.rules import GRITVQ, HyperVQ  # noqa: E402
+from vqtheory.nn.ops.hyperbolic import soft_distortion  # noqa: E402
+from vqtheory.rules import GRITVQ, IBQ, HyperVQ  # noqa: E402
 
 
 def randn(*shape, seed=0):
@@ -52,6 +54,39 @@ def test_hypervq_s_gradients_are_those_of_the_ball(monkeypatch):
     torch.testing.assert_close(x.grad, latents.grad, rtol=1e-9, atol=1e-10)
     for parameter, wanted in zip(layer.codebook_parameters(), frame, strict=True):
         torch.testing.assert_close(parameter.grad, wanted.grad, rtol=1e-9, atol=1e-10)
+
+
+def test_hypervq_starts_beside_the_origin():
+    """On the latents of a ReLU that are not exactly 0, of which there are two here."""
+    z = torch.zeros(1, 50, 3)
+    z[0, [7, 30]] = torch.tensor([[1.0, 0.0, 0.5], [0.0, 2.0, 0.0]])
+    layer = VectorQuantize(3, 4, "hypervq")
+    layer(z)
+    torch.testing.assert_close(layer.codebook.unique(dim=0), z[0, [30, 7]], rtol=0, atol=1e-6)
+    with pytest.raises(ValueError, match=r"has no direction. With start='published' it draws directions of its own."):
+        VectorQuantize(3, 4, "hypervq")(torch.zeros(1, 50, 3))
+
+
+def test_hypervq_forms_its_loss_in_training_alone(monkeypatch):
+    layer, calls = VectorQuantize(3, 4, "hypervq", "published"), []
+    monkeypatch.setattr(hypervq, "soft_distortion", lambda *parts: calls.append(parts) or soft_distortion(*parts))
+    for training in (False, True):
+        layer.train(training)(randn(1, 5, 3).float())
+        assert len(calls) == training
+
+
+@pytest.mark.parametrize("similarity", ["dot", "l2"])
+def test_temperatures_that_float32_cannot_divide_by(similarity):
+    """Refused; the least that is taken has finite numbers for all."""
+    for rule in (IBQ(temperature=1e-40), IBQ(entropy_temperature=1e-39), HyperVQ(temperature=1e-40)):
+        with pytest.raises(ValueError, match="'rule' parameter of VectorQuantize must be one with temperatures >= 1.2e-38"):
+            VectorQuantize(3, 4, rule)
+    layer = VectorQuantize(3, 4, IBQ(similarity=similarity, temperature=1.2e-38, entropy_temperature=1.2e-38))
+    layer.set_codebook(randn(4, 3).float())
+    z = randn(1, 20, 3, seed=1).float().requires_grad_()
+    output = layer(z)
+    (output.loss + output.quantized.sum()).backward()
+    assert all(bool(values.isfinite().all()) for values in (output.loss, z.grad, layer.codebook_parameters()[0].grad))
 
 
 @pytest.mark.parametrize("radius", [float("inf"), 0.7, 0.0])

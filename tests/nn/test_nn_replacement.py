@@ -431,14 +431,20 @@ REFUSED = [
         lambda: Replacement(3, other_optimizer()),
         "parameter of Replacement must be a module with a codebook. Got 3",
     ),
-    (lambda: Replacement(*collapsed("simvq")), "come from a map, which has no rows to replace. Got SimVQ"),
-    (lambda: Replacement(*collapsed("transvq")), "come from a map, which has no rows to replace. Got TransVQ"),
+    (lambda: Replacement(*collapsed("simvq")), "are made of other numbers, and cannot be replaced one by one. Got SimVQ"),
+    (
+        lambda: Replacement(*collapsed("transvq")),
+        "are made of other numbers, and cannot be replaced one by one. Got TransVQ",
+    ),
     (lambda: Replacement(collapsed()[0], other_optimizer()), "must be the one that has the quantizer's codes. Got 'Adam'"),
     (lambda: Replacement(collapsed()[0], None), "'optimizer' parameter of Replacement must be a torch.optim.Optimizer"),
     (lambda: Replacement(*collapsed(), every=0), "'every' parameter of Replacement must be an int >= 1. Got 0."),
     (lambda: Replacement(*collapsed(), least=0), "'least' parameter of Replacement must be an int >= 1. Got 0."),
     (lambda: TrainingConfig(replace_every=0), "'replace_every' parameter of train must be an int >= 1. Got 0."),
-    (lambda: train(rule="simvq", codes=8, dim=4, replace_every=5), "come from a map, which has no rows to replace"),
+    (
+        lambda: train(rule="simvq", codes=8, dim=4, replace_every=5),
+        "are made of other numbers, and cannot be replaced one by one",
+    ),
 ]
 
 

@@ -426,6 +426,23 @@ class TestRecords:
         Path("images.zip").write_bytes(Path(images).read_bytes())  # beside whoever calls
         assert resume(kept, 3, progress=False).step == 3
 
+    def test_a_rule_s_arrays_are_in_a_file_that_stays(self, tiny, tmp_path):
+        random, path, kept = np.random.default_rng(0), tmp_path / "graph.npz", tmp_path / "run"
+        arrays = {"features": random.normal(size=(8, 4)), "edges": [[code, code + 1] for code in range(7)]}
+        with pytest.raises(ValueError, match=r"without arrays where it is saved: put them into a .npz file"):
+            run(tiny, rule=rules.GraphVQ(**arrays, width=4), save=kept)
+        assert not kept.exists()
+        unsaved = run(tiny, rule=rules.GraphVQ(**arrays, width=4), steps=1)
+        with pytest.raises(ValueError, match="put them into a .npz file"):
+            unsaved.save(kept)
+        np.savez(path, **arrays)
+        run(tiny, rule=rules.GraphVQ(features=str(path), width=4), steps=1, save=kept)
+        assert resume(kept, 2, progress=False).step == 2
+        np.savez(path, features=2 * arrays["features"], edges=arrays["edges"])
+        for call in (partial(resume, kept, 3), partial(evaluate, kept)):
+            with pytest.raises(ValueError, match=r"graph.npz is not the file that the run has read so far"):
+                call(progress=False)
+
     def test_one_process_at_a_time(self, tiny, tmp_path):
         with locked(tmp_path), pytest.raises(ValueError, match=r"is in use by process \d+: wait for it"):
             run(tiny, save=tmp_path, steps=1)

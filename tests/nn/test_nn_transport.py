@@ -401,7 +401,7 @@ def stepped(layer, latents, **options):
 
 REFUSED = [
     (lambda: Transport(3, Moves(), probe(1)), "'quantizer' parameter of Transport must be a module with a codebook. Got 3."),
-    (lambda: Transport(VectorQuantize(4, 8, "simvq"), Moves(), probe(1)), "those of SimVQ come from a map"),
+    (lambda: Transport(VectorQuantize(4, 8, "simvq"), Moves(), probe(1)), "those of SimVQ are made of other numbers"),
     (lambda: Transport(VectorQuantize(4, 8, rules.NSVQ(form="propagate")), Moves(), probe(1)), "pass displacements on by"),
     (lambda: Transport(nn.Linear(3, 3), Moves(), probe(1)), "must be a module with a codebook [K, D]. Got 'Linear'."),
     (

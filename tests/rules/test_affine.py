@@ -89,7 +89,7 @@ def test_too_few_latents_for_a_frame_are_said():
 
 
 REFUSED = [
-    (lambda: Affine(SimVQ()), "those of SimVQ are the output of a map, and cannot be moved one by one"),
+    (lambda: Affine(SimVQ()), "those of SimVQ are made of other numbers, and cannot be moved one by one"),
     (lambda: Affine(Transport(VQ())), "one that does not pass displacements on by itself. Got Transport"),
     (lambda: Affine(NSVQ(form="propagate")), "one that does not pass displacements on by itself. Got NSVQ"),
     (lambda: Affine(CosineVQ()), "one that compares latents with its codes as they are. Got CosineVQ"),

@@ -67,7 +67,7 @@ def test_too_few_latents_are_said_and_kept():
 
 
 REFUSED = [
-    (lambda: Reestimate(TransVQ(width=8)), "those of TransVQ are the output of a map, and cannot be moved one by one"),
+    (lambda: Reestimate(TransVQ(width=8)), "those of TransVQ are made of other numbers, and cannot be moved one by one"),
     (
         lambda: Reestimate(VQ(), reservoir=3).init(np.zeros((4, 1))),
         "'reservoir' parameter of Reestimate must be an int >= 4",

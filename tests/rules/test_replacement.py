@@ -100,7 +100,7 @@ def test_a_threshold_that_replaces_for_ever_gives_the_lemma_s_number():
 
 
 REFUSED = [
-    (lambda: Replacement(SimVQ()), "those of SimVQ are the output of a map, and cannot be moved one by one"),
+    (lambda: Replacement(SimVQ()), "those of SimVQ are made of other numbers, and cannot be moved one by one"),
     (lambda: Replacement(Replacement(VQ())), "one without Replacement in it. Got Replacement"),
     (lambda: Replacement(VQ(), policy="count"), "one with running counts for policy='count', such as EMA"),
     (lambda: Replacement(NSVQ(0.1), policy="count"), "one with running counts for policy='count', such as EMA"),

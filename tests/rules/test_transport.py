@@ -68,7 +68,7 @@ def test_a_run_is_configured_saved_and_resumed(tmp_path):
 REFUSED = [
     (lambda: Transport(7), "'rule' parameter of Transport must be a rule such as VQ"),
     (lambda: Transport(VQ), "'rule' parameter of Transport must be a rule such as VQ"),
-    (lambda: Transport(TransVQ(width=8)), "those of TransVQ are the output of a map, and cannot be moved one by one"),
+    (lambda: Transport(TransVQ(width=8)), "those of TransVQ are made of other numbers, and cannot be moved one by one"),
     (lambda: Transport(NSVQ(form="propagate")), "one that does not pass displacements on by itself. Got NSVQ"),
     (lambda: Transport(Transport(VQ())), "one that does not pass displacements on by itself. Got Transport"),
     (lambda: Transport(VQ(), neighbours=0), "'neighbours' parameter of Transport must be an int >= 1. Got 0."),

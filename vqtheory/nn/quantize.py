@@ -168,7 +168,7 @@ class VectorQuantize(nn.Module):
         """Put the codes at `codes` [K, codebook_dim], in their order, whatever they were before; EMA counts anew."""
         owner, name = "VectorQuantize.set_codebook", type(self.rule).__name__
         if not self._codebook.has_rows:
-            raise ValueError(f"{owner} needs a rule with codes of its own. Those of {name} come from a map.")
+            raise ValueError(f"{owner} needs a rule with codes of its own. Those of {name} are made of other numbers.")
         shape = (self.codebook_size, self.codebook_dim)
         codes = check_tensor(owner, "codes", codes)
         if codes.shape != shape or not bool(codes.isfinite().all()):
@@ -197,7 +197,9 @@ class VectorQuantize(nn.Module):
 
     def _start(self, latents: Tensor) -> bool:
         """Start from finite latents [N, D] of all processes; False where none of them has any."""
-        codes = draw(latents, self.codebook_size, self.seed)
+        codes = draw(self._codebook.startable(latents), self.codebook_size, self.seed)
+        if len(codes) == 0:
+            codes = draw(latents, self.codebook_size, self.seed)  # if there are any, for the rule to say why it cannot
         if len(codes) == 0:
             return False
         distinct = len(codes.unique(dim=0))

@@ -305,7 +305,7 @@ def _check_parts(owner: str, quantizer: Any, optimizer: Any) -> None:
 def _check_ours(owner: str, quantizer: VectorQuantize) -> None:
     if not quantizer._codebook.has_rows:
         name = type(quantizer.rule).__name__
-        wanted = f"one with codes of its own: those of {name} come from a map, which has no rows to replace"
+        wanted = f"one with codes of its own: those of {name} are made of other numbers, and cannot be replaced one by one"
         raise check.fail(owner, "quantizer", wanted, quantizer.rule)
 
 

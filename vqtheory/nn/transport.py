@@ -210,7 +210,7 @@ def check_carried(owner: str, quantizer: VectorQuantize, name: str = "quantizer"
     """Refuses a layer whose codes have no places of their own, and one that carries them by itself."""
     rule = quantizer.rule
     if not quantizer._codebook.has_rows:
-        wanted = "one with codes of its own: those of {} come from a map, and cannot be moved one by one"
+        wanted = "one with codes of its own: those of {} are made of other numbers, and cannot be moved one by one"
         raise check.fail(owner, name, wanted.format(type(rule).__name__), rule)
     if rule.needs_displacement:
         raise check.fail(owner, name, "of a rule that does not pass displacements on by itself", rule)

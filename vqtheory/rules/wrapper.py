@@ -50,7 +50,7 @@ class Wrapper(Rule):
                 raise check.fail(owner, "rule", "a rule such as VQ(step_size=0.05)", self.rule)
         if not self.places:
             name = type(self.rule).__name__
-            wanted = f"one with codes of its own: those of {name} are the output of a map, and cannot be moved one by one"
+            wanted = f"one with codes of its own: those of {name} are made of other numbers, and cannot be moved one by one"
             raise check.fail(owner, "rule", wanted, self.rule)
 
     def _check_single(self, kind: type | None = None) -> None:

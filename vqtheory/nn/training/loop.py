@@ -34,7 +34,7 @@ from vqtheory.nn.ops import processes
 from vqtheory.nn.training.config import TrainingConfig
 from vqtheory.nn.training.provenance import read_images
 from vqtheory.nn.training.recorder import Recorder, refuse_foreign
-from vqtheory.nn.training.run import TrainingRun, device, parameters
+from vqtheory.nn.training.run import TrainingRun, device, parameters, refuse_arrays
 
 _SECONDS_BETWEEN_CHECKPOINTS = 5.0
 _CALIBRATION = 512  # images that a model may look at before a training
@@ -71,7 +71,7 @@ def train(
     ------
     ValueError
         For parameters out of range, a folder that holds a run or is in use by another process, files in it that a window
-        of `latents` would write over, a damaged image, a training that diverges.
+        of `latents` would write over, a rule with arrays that is to be saved, a damaged image, a training that diverges.
 
     Examples
     --------
@@ -82,6 +82,8 @@ def train(
     config = TrainingConfig(**hyperparameters) if config is None else replace(config, **hyperparameters)
     if config.latents is not None and save is None:
         raise check.fail("train", "latents", "None where no folder is given to `save` them in", config.latents)
+    if save is not None:
+        refuse_arrays(config)
     run = TrainingRun.new(config)
     with _processes() as (rank, _), _owned(save, rank):
         if save is not None and rank == 0:
@@ -112,7 +114,7 @@ def resume(
     ------
     ValueError
         For a folder that holds no training, or is in use by another process; for files that are missing, damaged or
-        altered; for other images than before.
+        altered; for other images, or other files of the rule, than before.
     FileNotFoundError
         For images that are not there.
     """
@@ -238,7 +240,7 @@ class _Tally:
 def _images(run: TrainingRun, tell: bool) -> np.ndarray:
     """The images to train on: the same as before, where the run goes on."""
     config = run.config
-    images, run.images = read_images(config.data, config.size, run.images, run.folder, tell)
+    images, run.images = read_images(config.data, config.size, run.images, run.folder, tell, run.files)
     kept = len(images.train) - config.validation
     if kept < 1:
         raise check.fail("train", "validation", f"below {len(images.train)}, the images to train on", config.validation)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import os
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 
 from vqtheory._base.files import DATA_VARIABLE
+from vqtheory._base.folder import check_provenance, provenance
 from vqtheory.nn.training.data import Images, load
 
 _ROWS = 1024  # images at a time, of more than memory may have
@@ -18,18 +20,21 @@ _ROWS = 1024  # images at a time, of more than memory may have
 
 @dataclass(frozen=True)
 class Provenance:
-    """Where the images of a training were, how many are trained on, and the SHA-256 of the pixels of both parts."""
+    """Where the images of a training were, how many are trained on, and the SHA-256 of the pixels of both parts; and of the
+    files that its rule reads, by their names."""
 
     path: str | None
     train_images: int
     train: str
     test: str
+    files: dict[str, str] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, images: Images, path: str | None) -> Self:
+    def of(cls, images: Images, path: str | None, files: Iterable[str] = ()) -> Self:
         """Of images that were read from a path; without one they are windows of a photograph."""
         place = None if path is None else str(Path(path).expanduser().resolve())
-        return cls(place, len(images.train), _digest(images.train), _digest(images.test))
+        digests = {name: file["sha256"] for name, file in provenance(files).items()}
+        return cls(place, len(images.train), _digest(images.train), _digest(images.test), digests)
 
     @classmethod
     def read(cls, values: dict[str, Any]) -> Self:
@@ -37,7 +42,8 @@ class Provenance:
         path, count = values["path"], values["train_images"]
         if not isinstance(path, str | None) or not isinstance(count, int) or count < 1:
             raise ValueError("its images are not described.")
-        return cls(path, count, str(values["train"]), str(values["test"]))
+        files = {str(name): str(digest) for name, digest in values.get("files", {}).items()}
+        return cls(path, count, str(values["train"]), str(values["test"]), files)
 
     def check(self, images: Images, known: Self | None) -> None:
         """Refuse images, whose provenance this is, where others are known."""
@@ -53,13 +59,22 @@ class Provenance:
                 "another."
             )
 
+    def check_files(self, names: Iterable[str]) -> None:
+        """Refuse files of these names that are others than the ones known."""
+        check_provenance({name: {"sha256": digest} for name, digest in self.files.items()}, names)
+
     def as_dict(self) -> dict[str, Any]:
         """For a checkpoint."""
         return asdict(self)
 
 
 def read_images(
-    data: str | None, size: int, known: Provenance | None, folder: Path | None = None, progress: bool = False
+    data: str | None,
+    size: int,
+    known: Provenance | None,
+    folder: Path | None = None,
+    progress: bool = False,
+    files: Iterable[str] = (),
 ) -> tuple[Images, Provenance]:
     """The images by the name that a configuration has for them, where they are now, and what is known of them.
 
@@ -67,7 +82,7 @@ def read_images(
     """
     path = _place(data or os.environ.get(DATA_VARIABLE) or None, known, folder)
     images = load(path, size, progress=progress)
-    current = Provenance.of(images, path)
+    current = Provenance.of(images, path, files)
     current.check(images, known)
     return images, current
 

@@ -15,7 +15,8 @@ import tomli_w
 import torch
 from torch import Tensor, nn
 
-from vqtheory._base.config import text
+from vqtheory._base import check
+from vqtheory._base.config import arrays_of, text
 from vqtheory._base.folder import CHECKPOINT as SIMULATED
 from vqtheory._base.folder import CONFIG, HISTORY, listed, replace_together, verified
 from vqtheory.diagnosis.recording import Recording
@@ -28,6 +29,7 @@ from vqtheory.nn.training import reading
 from vqtheory.nn.training.config import TrainingConfig
 from vqtheory.nn.training.provenance import Provenance
 from vqtheory.nn.transport import Transport
+from vqtheory.protocols import Reads
 
 CHECKPOINT, MONITOR = "checkpoint.pt", "monitor.npz"
 
@@ -96,6 +98,11 @@ class TrainingRun:
         return None if self.images is None else self.images.train_images - self.config.validation
 
     @property
+    def files(self) -> tuple[str, ...]:
+        """The paths of the files that its rule reads."""
+        return self.config.rule.files if isinstance(self.config.rule, Reads) else ()
+
+    @property
     def epoch(self) -> int:
         """Passes over the images that are done; what does not fill a batch is left out of a pass."""
         return self.step // ((self.num_images or self.config.batch_size) // self.config.batch_size)
@@ -149,6 +156,7 @@ class TrainingRun:
 
     def save(self, folder: str | Path) -> None:
         """Write config.toml, history.parquet, monitor.npz and checkpoint.pt; a kill leaves all as before or all as after."""
+        refuse_arrays(self.config)
         table, state = io.BytesIO(), io.BytesIO()
         self.history.write_parquet(table)
         stored = {name: part.state_dict() for name, part in self._parts.items()}
@@ -174,6 +182,8 @@ class TrainingRun:
         run = replace(cls.new(config), folder=folder)
         with reading.of(folder / CHECKPOINT):
             run._restore(torch.load(io.BytesIO(contents[CHECKPOINT]), map_location=device(), weights_only=True))
+        if run.images is not None:
+            run.images.check_files(run.files)
         with reading.of(folder / HISTORY):
             run.rows = reading.rows(contents[HISTORY], run.step)
         with reading.of(folder / MONITOR):
@@ -202,6 +212,13 @@ class TrainingRun:
         parts: dict[str, Any] = {"model": self.model, **optimizers, "before": self.before}
         parts |= {"replacement": self.replacement, "transport": self.transport}
         return {name: part for name, part in parts.items() if part is not None}
+
+
+def refuse_arrays(config: TrainingConfig) -> None:
+    """Of a training that is to be saved: its folder has none."""
+    if arrays_of(config.rule):
+        wanted = "without arrays where it is saved: put them into a .npz file and give its path"
+        raise check.fail("train", "rule", wanted, config.rule)
 
 
 def parameters(model: Autoencoder) -> tuple[list[nn.Parameter], list[nn.Parameter]]:

@@ -106,7 +106,10 @@ class HyperVQ(Rule):
         else:
             normals, offsets, gains = codes, np.linalg.norm(codes, axis=1), np.ones(len(codes))
         if not normals.any(axis=1).all():
-            raise ValueError("HyperVQ needs codes of length > 0: a code at the origin has no direction.")
+            raise ValueError(
+                "HyperVQ needs codes of length > 0: a code at the origin has no direction. With start='published' it draws "
+                "directions of its own."
+            )
         directions = (normals / np.linalg.norm(normals, axis=1, keepdims=True)).astype(dtype)
         offsets = offsets.astype(dtype)
         return HyperState(offsets[:, None] * directions, np.int64(0), directions, offsets, gains.astype(dtype))

@@ -26,6 +26,11 @@ class HyperVQCodebook(Codebook, of=rules.HyperVQ):
     soft = True
     rule: rules.HyperVQ
 
+    @staticmethod
+    def check(owner: str, rule: rules.HyperVQ) -> None:
+        """As its temperature is in float32."""
+        Codebook.check_temperatures(owner, rule, rule.temperature)
+
     def __init__(self, rule: rules.HyperVQ, num_codes: int, dim: int) -> None:
         super().__init__(rule, num_codes, dim)
         self.offsets = nn.Parameter(torch.zeros(num_codes))
@@ -51,6 +56,10 @@ class HyperVQCodebook(Codebook, of=rules.HyperVQ):
     @property
     def _s(self) -> float:
         return float(2 * self.rule.curvature**0.5)
+
+    def startable(self, latents: Tensor) -> Tensor:
+        """All but the origin, as many of which leave a ReLU: it has no direction."""
+        return latents[latents.any(dim=1)]
 
     def assign(self, batch: Batch, codes: Tensor) -> tuple[Tensor, Tensor]:
         frame = [part.to(batch.latents.dtype) for part in self._frame()]
