@@ -213,7 +213,7 @@ def in_blocks_of(size, monkeypatch):
 @pytest.mark.parametrize("rule", [*table.LAYER, SOFTMAX], ids=repr)
 def test_no_array_of_latents_by_codes_is_made(rule, monkeypatch):
     """Of no operator in the forward and backward pass: a one-hot matrix would be one as well."""
-    in_blocks_of(16, monkeypatch)
+    in_blocks_of(64, monkeypatch)
     model, z = VectorQuantize(4, 512, rule), latents(1, 2048, 4)
     model.initialize(z[0])
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:

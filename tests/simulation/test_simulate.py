@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+from dataclasses import fields
 
 import numpy as np
 import pytest
@@ -62,7 +63,7 @@ class TestBits:
                 return repr(rule)
 
         with pytest.raises(KeyboardInterrupt):
-            run(Stopping(**vars(rule)), save=tmp_path, **kwargs)
+            run(Stopping(**{item.name: getattr(rule, item.name) for item in fields(rule)}), save=tmp_path, **kwargs)
         assert 0 < vq.Run.load(tmp_path).step < 100
         assert_same_run(vq.resume(tmp_path, progress=False), whole)
 
