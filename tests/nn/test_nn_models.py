@@ -98,7 +98,7 @@ class TestDQVAE:
         with torch.no_grad():
             shares = [float(model._gated(images)[1][:, 0].mean()) for _ in range(50)]
         error = math.sqrt(0.3 * 0.7 / (50 * 8 * 16))
-        assert np.mean(shares) == pytest.approx(0.3, abs=4 * error + 0.02)
+        assert np.mean(shares) == pytest.approx(0.3, abs=4 * error + 0.02)  # within 2 % of the regions, and their noise
 
     def test_the_gate_has_the_gradient_of_what_it_let_through(self):
         """By hand: dL/dlogits of the softmax at the chosen grain, times dL/dgate = <dL/dz, z> over its latents."""

@@ -21,8 +21,8 @@ import numpy as np
 from vqtheory import schedules
 from vqtheory._base import check
 from vqtheory._kernels.cells import find_nearest, info, new_tally, sum_cells
-from vqtheory._kernels.exponential import exponential
 from vqtheory._kernels.jit import kernel
+from vqtheory._kernels.softmax import soften
 from vqtheory.protocols import Batches, checked
 from vqtheory.rules.base import Rule, check_start, uniform_start
 
@@ -120,13 +120,13 @@ def _advance(x, weight, rates, strength, temperature, balance, step, codes_t, hi
         if tau > 0 and strength > 0:
             used[:] = 0
             for b in range(x.shape[1]):
-                soften(x[t, b], codes_t, tau, distances, share)
+                soften(distances, find_nearest(x[t, b], codes_t, distances), -tau, share)
                 for k in range(num_codes):
                     used[k] += weight[t, b] / mass * share[k]
             for k in range(num_codes):
                 used[k] = balance * np.log(used[k]) if used[k] > 0 else x.dtype.type(0)
             for b in range(x.shape[1]):
-                soften(x[t, b], codes_t, tau, distances, share)
+                soften(distances, find_nearest(x[t, b], codes_t, distances), -tau, share)
                 mean = x.dtype.type(0)
                 for k in range(num_codes):
                     if share[k] > 0:
@@ -139,15 +139,3 @@ def _advance(x, weight, rates, strength, temperature, balance, step, codes_t, hi
         for k in range(num_codes):
             for d in range(dim):
                 codes_t[d, k] += rates[t] * pull[k, d]
-
-
-@kernel
-def soften(x, codes_t, tau, distances, share):
-    """OUT share [K]: softmax of -|x - c_k|^2 / tau; distances [K] is work."""
-    closest = distances[find_nearest(x, codes_t, distances)]
-    total = x.dtype.type(0)
-    for k in range(len(share)):
-        share[k] = exponential((closest - distances[k]) / tau)
-        total += share[k]
-    for k in range(len(share)):
-        share[k] /= total

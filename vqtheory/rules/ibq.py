@@ -37,8 +37,8 @@ from vqtheory import schedules
 from vqtheory._base import check
 from vqtheory._base.randomness import Purpose, generator
 from vqtheory._kernels.cells import find_nearest, info, new_tally
-from vqtheory._kernels.exponential import exponential
 from vqtheory._kernels.jit import kernel
+from vqtheory._kernels.softmax import soften
 from vqtheory.protocols import Batches, checked
 from vqtheory.rules.base import Rule, check_start
 
@@ -181,7 +181,7 @@ def _add_error(x, weight, codes_t, softness, work, pull):
     """Added to pull [K, D]: what a latent adds by both terms of the error; returns the code that it goes to."""
     similarity, share, towards = work
     winner = _compare(x, codes_t, softness.by_distance, similarity)
-    _soften(similarity, winner, softness.temperature, share)
+    soften(similarity, winner, softness.temperature, share)
     towards[:] = 0
     for d in range(len(x)):
         gap = codes_t[d, winner] - x[d]
@@ -207,7 +207,7 @@ def _find_use(x, weight, codes_t, softness, work, logs):
     logs[:] = 0
     for b in range(len(x)):
         winner = _compare(x[b], codes_t, softness.by_distance, similarity)
-        _soften(similarity, winner, softness.entropy_temperature, share)
+        soften(similarity, winner, softness.entropy_temperature, share)
         for k in range(len(share)):
             logs[k] += weight[b] / mass * share[k]
     for k in range(len(logs)):
@@ -221,7 +221,7 @@ def _add_entropy(x, weight, codes_t, softness, work, logs, pull):
     factor = x.dtype.type(0.5) * x.shape[1] * softness.entropy_weight / softness.entropy_temperature
     for b in range(len(x)):
         winner = _compare(x[b], codes_t, softness.by_distance, similarity)
-        _soften(similarity, winner, softness.entropy_temperature, share)
+        soften(similarity, winner, softness.entropy_temperature, share)
         mean = x.dtype.type(0)
         for k in range(len(share)):
             if share[k] > 0:
@@ -245,17 +245,6 @@ def _compare(x, codes_t, by_distance, similarity):
         for k in range(len(similarity)):
             similarity[k] += x[d] * codes_t[d, k]
     return np.argmax(similarity)
-
-
-@kernel
-def _soften(similarity, winner, temperature, share):
-    """OUT share [K]: softmax of the similarities over the temperature."""
-    total, largest = similarity.dtype.type(0), similarity[winner]
-    for k in range(len(share)):
-        share[k] = exponential((similarity[k] - largest) / temperature)
-        total += share[k]
-    for k in range(len(share)):
-        share[k] /= total
 
 
 @kernel

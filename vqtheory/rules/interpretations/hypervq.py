@@ -41,6 +41,7 @@ from vqtheory._base.randomness import Purpose, generator
 from vqtheory._kernels.cells import info, new_tally
 from vqtheory._kernels.exponential import exponential
 from vqtheory._kernels.jit import kernel
+from vqtheory._kernels.softmax import soften
 from vqtheory.protocols import Batches, checked
 from vqtheory.rules.base import Rule, check_start
 from vqtheory.rules.cosine import move_on_sphere
@@ -170,7 +171,7 @@ def _advance(x, weight, rates, s, temperature, step, frame, tally):
         moves.directions[:], moves.offsets[:], moves.gains[:] = 0, 0, 0
         for b in range(x.shape[1]):
             k = _compare(x[t, b], s, frame, logits)
-            _soften(logits.value, k, temperature, share)
+            soften(logits.value, k, temperature, share)
             error = _add_moves(x[t, b], weight[t, b], s, temperature, frame, logits, share, moves)
             tally.distortion[t] += weight[t, b] * error[k]
             tally.hits[k] += 1
@@ -222,17 +223,6 @@ def _compare(x, s, frame, logits):
         logits.radial[k] = 4 * (sinh * cosine * code_sinh - cosh * code_cosh) / root
         logits.tangent[k] = 4 / s * sinh * code_cosh / root / unit
     return np.argmax(logits.value)
-
-
-@kernel
-def _soften(logits, winner, temperature, share):
-    """OUT share [K]: softmax of the logits over the temperature."""
-    total, largest = logits.dtype.type(0), logits[winner]
-    for k in range(len(share)):
-        share[k] = exponential((logits[k] - largest) / temperature)
-        total += share[k]
-    for k in range(len(share)):
-        share[k] /= total
 
 
 @kernel
