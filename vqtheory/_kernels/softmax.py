@@ -8,7 +8,7 @@ from vqtheory._kernels.jit import kernel
 
 @kernel
 def soften(scores, winner, temperature, share):
-    """OUT share [K]: softmax of scores [K] over the temperature, of which the winner has the largest; distances have one below 0."""
+    """OUT share [K]: softmax of scores [K] over the temperature, which is below 0 for distances; the winner has the most."""
     total, largest = scores.dtype.type(0), scores[winner]
     for k in range(len(share)):
         share[k] = exponential((scores[k] - largest) / temperature)
