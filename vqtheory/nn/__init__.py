@@ -13,15 +13,20 @@ from vqtheory.nn.monitor import Monitor
 from vqtheory.nn.quantize import Info, Quantized, VectorQuantize, step_size
 from vqtheory.nn.rates import FollowingRate, parameter_groups
 from vqtheory.nn.replacement import Replacement
+from vqtheory.nn.stacks import GroupedQuantize, MultiHeadQuantize, MultiScaleQuantize, ResidualQuantize, tuple_usage
 from vqtheory.nn.training.loop import resume, train
 from vqtheory.nn.transport import Transport
 
 __all__ = [
     "FollowingRate",
+    "GroupedQuantize",
     "Info",
     "Monitor",
+    "MultiHeadQuantize",
+    "MultiScaleQuantize",
     "Quantized",
     "Replacement",
+    "ResidualQuantize",
     "TamingQuantizer",
     "Transport",
     "VectorQuantize",
@@ -33,4 +38,5 @@ __all__ = [
     "start_on",
     "step_size",
     "train",
+    "tuple_usage",
 ]
