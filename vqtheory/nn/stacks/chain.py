@@ -188,7 +188,7 @@ class Chain(nn.Module):
 
         Levels that have started stay, unless `again`.
         """
-        if self.shared:
+        if self.shared and self.depth > 1:
             self._start_shared(x, keep, places, again)
             return
         rest = x
