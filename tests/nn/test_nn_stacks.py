@@ -114,7 +114,7 @@ def test_a_copy_goes_on_alike(kind):
     again.load_state_dict(stack.state_dict())
     copies = [again, pickle.loads(pickle.dumps(stack)), copy.deepcopy(stack)]
     for step in (1, 2):
-        quantized, indices, loss, info = stack(latents(6, 4, 4, 4, seed=step))
+        quantized, indices, _, info = stack(latents(6, 4, 4, 4, seed=step))
         for other in copies:
             theirs = other(latents(6, 4, 4, 4, seed=step))
             assert torch.equal(theirs.quantized, quantized)
@@ -306,7 +306,8 @@ def test_codes_are_watched_carried_and_replaced_level_by_level():
     assert first["speed"].to_list()[1:] == pytest.approx([0.5, 0.5], rel=1e-4)
     assert max(second["speed"].to_list()[1:]) < 0.1  # the codes above have been carried along
     assert diagnose(monitor[monitor.names[1]]).num_codes == 8
-    assert which_codebook(monitor[monitor.names[0]].recording, 8, rules=(EMA(0.9),)).num_codes == 8
+    errors = [which_codebook(monitor[name].recording, 8).distortion for name in monitor.names]
+    assert errors[1] < errors[0] / 2  # what is left is a smaller cloud
 
 
 class TestTupleUsage:
@@ -358,7 +359,10 @@ REFUSED = [
     (lambda: ResidualQuantize(4, 8, 3, shared=True, beams=2), "1 with a codebook that levels share"),
     (lambda: GroupedQuantize(4, 8, 3), "'groups' parameter of GroupedQuantize must be a divisor of the 4 dimensions. Got 3"),
     (lambda: GroupedQuantize(4, 8, 2, levels=0), "'levels' parameter of GroupedQuantize must be an int >= 1. Got 0"),
-    (lambda: MultiHeadQuantize(4, 8, 3), "'heads' parameter of MultiHeadQuantize must be a divisor of the 4 dimensions. Got 3"),
+    (
+        lambda: MultiHeadQuantize(4, 8, 3),
+        "'heads' parameter of MultiHeadQuantize must be a divisor of the 4 dimensions. Got 3",
+    ),
     (lambda: MultiScaleQuantize(4, 8, (4, 2)), "sizes that grow"),
     (lambda: MultiScaleQuantize(4, 8, ()), "at least one size"),
     (lambda: STACK(latents(2, 5)), "latents of ResidualQuantize must have the shape"),

@@ -230,7 +230,9 @@ def rules_of(owner: str, rule: Rule | str | Sequence[Rule | str], sizes: list[in
     if isinstance(rule, str) or not isinstance(rule, Sequence):
         rule = [rule] * len(sizes)
     elif shared or len(rule) != len(sizes):
-        wanted = "one rule for a codebook that levels share" if shared else f"a rule or {len(sizes)} of them, one for each level"
+        wanted = (
+            "one rule for a codebook that levels share" if shared else f"a rule or {len(sizes)} of them, one for each level"
+        )
         raise check.fail(owner, "rule", wanted, rule)
     if shared and len(set(sizes)) > 1:
         raise check.fail(owner, "codebook_size", "one int for a codebook that levels share", sizes)

@@ -29,14 +29,16 @@ class Chain(nn.Module):
     another view of the rest, `_down`, and put its codes back, `_up`.
     """
 
-    def __init__(self, owner: str, dim: int, sizes: Sequence[int], rules: Sequence[Rule | str], shared: bool, **options: Any):
+    def __init__(
+        self, owner: str, dim: int, sizes: Sequence[int], rules: Sequence[Rule | str], shared: bool, **options: Any
+    ):
         super().__init__()
         self.depth, self.shared, self.seed = len(sizes), shared, options.pop("seed")
         count = 1 if shared else self.depth
         made = (Level(dim, sizes[i], rules[i], seed=self.seed + i, **options) for i in range(count))
         self.levels = nn.ModuleList(made)
         for level in self.levels:
-            _check_rule(owner, level.rule, self.depth)
+            _check_rule(owner, level.rule, self.depth)  # type: ignore[arg-type]
 
     def level(self, i: int) -> Level:
         """The level i, whose codebook may be that of all."""
@@ -125,7 +127,7 @@ class Chain(nn.Module):
         return torch.where((errors[1] < errors[0])[:, None], other, first)
 
     def decode(self, indices: Sequence[Tensor], places: torch.Size) -> Tensor:
-        """The sum of the codes of the first levels, [N, D], of as many as there are indices; those that are -1 add nothing."""
+        """The sum of the codes of the first levels, [N, D], of as many as there are indices; -1 adds nothing."""
 
         def choose(i: int, rows: Tensor, kept: Tensor) -> Tensor:
             return self.codes(i)[indices[i].clamp_min(0)]

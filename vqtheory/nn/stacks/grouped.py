@@ -147,7 +147,9 @@ class GroupedQuantize(Stack):
         else:
             indices = columns_of(self.owner, indices, 1, (self.groups,))
             if indices.shape[-1] != self.groups:
-                raise check.fail(f"{self.owner}.decode", "indices", f"of all {self.groups} {self.unit}", tuple(indices.shape))
+                raise check.fail(
+                    f"{self.owner}.decode", "indices", f"of all {self.groups} {self.unit}", tuple(indices.shape)
+                )
             indices = indices[..., None]
         sizes = [self._chain(0).level(i).codebook_size for i in range(self.depth)]
         columns = list(indices.flatten(0, -3).flatten(1).unbind(dim=1))

@@ -1,7 +1,7 @@
 """Residual quantization: each level quantizes what the levels before have left.
 
-Chen et al., "Approximate nearest neighbor search by residual vector quantization", Sensors 2010; Zeghidour et al., "SoundStream",
-arXiv 2107.03312, with dropout of levels.
+Chen et al., "Approximate nearest neighbor search by residual vector quantization", Sensors 2010;
+Zeghidour et al., "SoundStream", arXiv 2107.03312, with dropout of levels.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ class ResidualQuantize(Stack):
 
         r_(l+1) = z - (c_0 + .. + c_l),    z_q = c_0 + .. + c_(L-1),    loss = sum of the levels' losses.
 
-    Each level's loss is that of a `VectorQuantize` on r_l, so each codebook moves as it would alone: under SGD by the rule at
-    eta = 2 lr codebook_weight / D. No codebook gets a gradient through another. The decoder's gradient reaches a latent
+    Each level's loss is that of a `VectorQuantize` on r_l, so each codebook moves as it would alone: under SGD by the rule
+    at eta = 2 lr codebook_weight / D. No codebook gets a gradient through another. The decoder's gradient reaches a latent
     once, straight through, however many levels there are; a rule that passes it by itself, as IBQ, does so at each level.
     z_q is the sum of the codes to the bit, which `decode` gives again.
 
-    *Start.* In the first pass in training, or in `initialize`, levels start one after the other: the first on K latents, each
-    further one on K of what the nearest codes leave of the latents, each latent without the code that it is itself. So the
-    rests are not zero, though the codes above are latents of the same batch. A codebook that is shared starts on an equal
-    share of its codes from each level.
+    *Start.* In the first pass in training, or in `initialize`, levels start one after the other: the first on K latents,
+    each further one on K of what the nearest codes leave of the latents, each latent without the code that it is itself. So
+    the rests are not zero, though the codes above are latents of the same batch. A codebook that is shared starts on an
+    equal share of its codes from each level.
 
     Parameters
     ----------

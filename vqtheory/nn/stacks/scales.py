@@ -1,13 +1,14 @@
 """Residual quantization over scales: a coarse map of codes first, then finer ones of what it leaves.
 
 Tian et al., "Visual autoregressive modeling", arXiv 2404.02905, algorithms 1 and 2, without their convolutions after the
-resizing. There the error of the sum so far, at full size, is each scale's loss; here it is a level's own loss at its own size,
-so that the rules and their laws hold as they do alone.
+resizing. There the error of the sum so far, at full size, is each scale's loss; here it is a level's own loss at its own
+size, so that the rules and their laws hold as they do alone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -162,6 +163,6 @@ def _scales(owner: str, scales: Any) -> tuple[tuple[int, int], ...]:
         raise check.fail(owner, "scales", "a sequence of at least one size", scales)
     pairs = [size if isinstance(size, tuple) and len(size) == 2 else (size, size) for size in scales]
     sizes = tuple((check.integer(owner, "scales", h), check.integer(owner, "scales", w)) for h, w in pairs)
-    if any(one[0] > other[0] or one[1] > other[1] for one, other in zip(sizes, sizes[1:], strict=False)):
+    if any(one[0] > other[0] or one[1] > other[1] for one, other in pairwise(sizes)):
         raise check.fail(owner, "scales", "sizes that grow", scales)
     return sizes
