@@ -1,4 +1,4 @@
-"""Codes used at each level of a residual stack over the updates, and in the end beside a replay on the level's own inputs."""
+"""Codes used at each level of a residual stack over the updates, and what a replay on each level's own inputs keeps."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ COLUMNS = (("stationary", 0.0), ("translating", 0.01), ("translating", 0.03), ("
 def draw(table: pl.DataFrame) -> Callable[[Path], None]:
     """A row for each rule and a column for each drift; the first level is the darkest line, crosses are the replay."""
     drifts = [drift for drift in COLUMNS if len(table.filter(drift=drift[0], rate=drift[1]))]
-    rules, levels = table["rule"].unique(maintain_order=True).to_list(), table["level"].max() + 1
+    rules, levels = table["rule"].unique(maintain_order=True).to_list(), table["level"].n_unique()
     size = (2.4 * len(drifts) + 1, 1.6 * len(rules) + 0.6)
     figure, axes = plt.subplots(len(rules), len(drifts), figsize=size, sharey=True, squeeze=False, layout="constrained")
     for (i, rule), (j, (drift, rate)) in product(enumerate(rules), enumerate(drifts)):

@@ -1,8 +1,8 @@
 """Which level of a residual stack loses its codes first: each level's own drift and spread, a replay, and what happens.
 
-Eight levels of 1,024 codes on latents like the frames of sound: a Gaussian whose variances fall as 1/j over eight dimensions,
-as a pink spectrum, times a gain of 6 dB deviation, as of speech that is loud or quiet, which makes the tails heavy. Their
-unit is their own root mean squared length. They translate, shrink, or stay.
+Eight levels of 1,024 codes on latents like the frames of sound: a Gaussian whose variances fall as 1/j over eight
+dimensions, as a pink spectrum, times a gain of 6 dB deviation, as of speech that is loud or quiet, which makes the
+tails heavy. Their unit is their own root mean squared length. They translate, shrink, or stay.
 
 A row per run, level and record: codes used among 16,384 fresh latents, the spread of the level's own input, and how fast the
 mean of that input has moved per update since the record before. At the last record also what a replay keeps: the rule alone,

@@ -1,9 +1,9 @@
 """`python -m simulations.stacks_faces`: a residual stack of 8 levels of 1,024 codes in a small VQ-VAE on faces.
 
-400 updates of 16 images of 32 pixels a side, 16 dimensions, Adam at 1e-3 for all that has a gradient; the stack starts on the
-latents of 64 images. With "carried" the first level rides on the encoder by `vqtheory.nn.Transport`. A row per run and level:
-codes used and perplexity among the latents of 640 test images, PSNR of these by so many levels, the distinct tuples of the
-whole stack, and, of what a `Monitor` of the model has seen, the level's spread in the end, its speed and the speed over the
+400 updates of 16 images of 32 pixels a side, 16 dimensions, Adam at 1e-3 for all that has a gradient; the stack starts on
+the latents of 64 images. With "carried" the first level rides on the encoder by `vqtheory.nn.Transport`. A row per run and
+level: codes used and perplexity among the latents of 640 test images, PSNR of these by so many levels, the distinct tuples
+of the whole stack, and, of what a `Monitor` of the model has seen, the level's spread in the end, its speed and the speed over the
 spread, over the first half of the updates and over all. It needs the extra torch and VQTHEORY_DATA. A run that is in the
 table is kept, so that it goes on where it was stopped.
 """
