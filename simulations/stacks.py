@@ -168,5 +168,6 @@ def rows_of(records: list[list[dict]]) -> list[dict]:
 def replayed(rule: Rule, frames: np.ndarray, codes: np.ndarray) -> int:
     """Codes used of the last frame's latents, after the rule alone has followed a level's inputs [T, N, D]."""
     stream = Recorded(frames, every=EVERY)
-    run = vq.simulate(rule, stream, codes=codes, steps=STEPS, batch_size=BATCH, seed=0, records=1, progress=False)
+    steps = EVERY * (len(frames) - 1)
+    run = vq.simulate(rule, stream, codes=codes, steps=steps, batch_size=BATCH, seed=0, records=1, progress=False)
     return len(np.unique(nearest(frames[-1].astype(run.codes.dtype), run.codes)[0]))

@@ -3,9 +3,11 @@
 400 updates of 16 images of 32 pixels a side, 16 dimensions, Adam at 1e-3 for all that has a gradient; the stack starts on
 the latents of 64 images. With "carried" the first level rides on the encoder by `vqtheory.nn.Transport`. A row per run and
 level: codes used and perplexity among the latents of 640 test images, PSNR of these by so many levels, the distinct tuples
-of the whole stack, and, of what a `Monitor` of the model has seen, the level's spread in the end, its speed and the speed over the
-spread, over the first half of the updates and over all. It needs the extra torch and VQTHEORY_DATA. A run that is in the
-table is kept, so that it goes on where it was stopped.
+of the whole stack, and, of what a `Monitor` of the model has seen, the level's spread in the end, its speed and the speed
+over the spread, over the first half of the updates and over all. Without the carrying there is also a replay of the rule
+alone on the inputs that each level was given of 32 images, as in `simulations.stacks`, beside the count of the stack on the
+same latents. It needs the extra torch and VQTHEORY_DATA. A run that is in the table is kept, so that it goes on where it was
+stopped.
 """
 
 from __future__ import annotations
@@ -21,16 +23,21 @@ import tyro
 from torch import Tensor
 from torch.nn.functional import mse_loss
 
+from simulations.stacks import replayed
 from simulations.tables import DATA, write
 from vqtheory.nn import Monitor, ResidualQuantize, Transport, tuple_usage
 from vqtheory.nn.models import VQVAE
+from vqtheory.nn.ops.mode import evaluating
+from vqtheory.nn.ops.search import assign
 from vqtheory.nn.training.data import load
+from vqtheory.protocols import Rule
+from vqtheory.rules import EMA, NSVQ, TrainedVQ
 
 PATH = DATA / "stacks_faces.parquet"
 LEVELS, CODES, DIM, SIZE, BATCH = 8, 1024, 16, 32, 16
 UPDATES, EVERY, RATE = 400, 20, 1e-3
-STARTING, TESTED = 64, 640
-RULES = ("vq", "ema", "nsvq")
+STARTING, TESTED, PROBED, SHOWN = 64, 640, 32, 5  # images; updates from one frame of a replay to the next
+RULES: dict[str, Rule] = {"vq": TrainedVQ(RATE), "ema": EMA(), "nsvq": NSVQ()}  # as the simulator has them
 
 
 def main(updates: int = UPDATES) -> None:
@@ -43,13 +50,13 @@ def main(updates: int = UPDATES) -> None:
     done = {(row["rule"], row["carried"]) for row in rows}
     images = load(size=SIZE)
     train, test = (pixels(part) for part in (images.train[: updates * BATCH + STARTING], images.test[:TESTED]))
-    for rule, carried in product(RULES, (False, True)):
+    for carried, rule in product((False, True), RULES):
         if (rule, carried) in done:
             continue
         began = time.monotonic()
         rows += trained(rule, carried, train, test, updates)
-        write(PATH, pl.DataFrame(rows), time.monotonic() - began, ("torch",))
-        print(pl.DataFrame(rows[-LEVELS:]).select("rule", "carried", "level", "used", "psnr", "relative", "relative_early"))
+        write(PATH, pl.DataFrame(rows, infer_schema_length=None), time.monotonic() - began, ("torch",))
+        print(pl.DataFrame(rows[-LEVELS:]).select("rule", "carried", "level", "used", "on_probe", "replayed", "psnr"))
 
 
 def pixels(images: np.ndarray) -> Tensor:
@@ -64,6 +71,7 @@ def trained(rule: str, carried: bool, train: Tensor, test: Tensor, updates: int)
     model = VQVAE.preset("small", stack)
     with torch.no_grad():
         stack.initialize(model.encode(train[:STARTING]))
+    first, frames = [codes.numpy().copy() for codes in stack.codebooks], []
     optimizer = torch.optim.Adam(model.parameters(), lr=RATE)
     monitor = Monitor(model, every=EVERY, optimizer=optimizer if rule == "vq" else None)
     transport = Transport(stack.levels[0], model.encode, train[:BATCH]) if carried else None
@@ -77,8 +85,20 @@ def trained(rule: str, carried: bool, train: Tensor, test: Tensor, updates: int)
         if update < updates:
             optimizer.step()
         monitor.step(model, train[:BATCH])
-    run = {"rule": rule, "carried": carried, "updates": updates}
-    return [run | row | moved(monitor, level, updates) for level, row in enumerate(tested(model, stack, test))]
+        if update % SHOWN == 0 and not carried:
+            frames.append(inputs(model, stack, train[:PROBED]))
+    run = {"rule": rule, "carried": carried, "updates": updates, "on_probe": None, "replayed": None}
+    rows = [run | row | moved(monitor, level) for level, row in enumerate(tested(model, stack, test))]
+    for row, level, codes, last in zip(rows, zip(*frames, strict=True), first, stack.codebooks, strict=False):
+        used = len(assign(torch.from_numpy(level[-1]), last).unique())
+        row |= {"on_probe": used, "replayed": replayed(RULES[rule], np.stack(level), codes)}
+    return rows
+
+
+def inputs(model: VQVAE, stack: ResidualQuantize, images: Tensor) -> list[np.ndarray]:
+    """What each level is given of images, without a trace in the training."""
+    with torch.no_grad(), evaluating(model):
+        return [rows.numpy().copy() for rows in stack.inputs(model.encode(images))]
 
 
 @torch.no_grad()
@@ -96,7 +116,7 @@ def tested(model: VQVAE, stack: ResidualQuantize, test: Tensor) -> list[dict[str
     return rows
 
 
-def moved(monitor: Any, level: int, updates: int) -> dict[str, float]:
+def moved(monitor: Any, level: int) -> dict[str, float]:
     """Spread and speed of a level's own input, and how many spreads it moves per update."""
     seen = monitor.table.filter(layer=monitor.names[level])
     relative = (seen["speed"] / seen["spread"]).drop_nulls()

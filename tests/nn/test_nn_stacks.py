@@ -20,6 +20,7 @@ from vqtheory.nn import (  # noqa: E402
     ResidualQuantize,
     Transport,
     VectorQuantize,
+    parameter_groups,
     tuple_usage,
 )
 from vqtheory.nn.stacks.beams import search  # noqa: E402
@@ -284,6 +285,8 @@ def test_codes_are_watched_carried_and_replaced_level_by_level():
     model = torch.nn.Sequential(encoder, stack)
     z = latents(200, 4)
     stack.initialize(encoder(z).detach())
+    groups = parameter_groups(model, stack, lr=0.1)
+    assert [len(group["params"]) for group in groups] == [2, 2]
     optimizer = torch.optim.SGD(stack.codebook_parameters(), lr=0.1)
     monitor = Monitor(model, every=1, optimizer=optimizer)
     transport = Transport(stack.levels[0], encoder, z)
