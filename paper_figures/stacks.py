@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import product
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -16,32 +15,46 @@ COLUMNS = (("stationary", 0.0), ("translating", 0.01), ("translating", 0.03), ("
 
 
 def draw(table: pl.DataFrame) -> Callable[[Path], None]:
-    """A row for each rule and a column for each drift; the first level is the darkest line, crosses are the replay."""
+    """A row for each rule; a column for each drift, and one for the replays; the first level is the darkest."""
     drifts = [drift for drift in COLUMNS if len(table.filter(drift=drift[0], rate=drift[1]))]
     rules, levels = table["rule"].unique(maintain_order=True).to_list(), table["level"].n_unique()
-    size = (2.4 * len(drifts) + 1, 1.6 * len(rules) + 0.6)
-    figure, axes = plt.subplots(len(rules), len(drifts), figsize=size, sharey=True, squeeze=False, layout="constrained")
-    for (i, rule), (j, (drift, rate)) in product(enumerate(rules), enumerate(drifts)):
-        draw_run(axes[i, j], table.filter(rule=rule, drift=drift, rate=rate, seed=0), levels)
-        if i == 0:
-            axes[i, j].set_title(f"{drift}, {rate:g} per update" if rate else drift, fontsize=9)
-        if j == 0:
-            axes[i, j].set_ylabel(rule.replace(", ", ",\n") + "\ncodes used", fontsize=8)
-    for panel in axes[-1]:
+    size = (2.1 * len(drifts) + 3, 1.7 * len(rules) + 0.6)
+    figure, axes = plt.subplots(len(rules), len(drifts) + 1, figsize=size, squeeze=False, layout="constrained")
+    for row, rule in zip(axes, rules, strict=True):
+        for panel, (drift, rate) in zip(row[:-1], drifts, strict=True):
+            draw_run(panel, table.filter(rule=rule, drift=drift, rate=rate, seed=0), levels)
+        draw_replays(row[-1], table.filter(rule=rule), levels)
+        row[0].set_ylabel(f"{rule}\ncodes used".replace(", ", ",\n"), fontsize=8)
+    for panel, (drift, rate) in zip(axes[0], drifts, strict=False):
+        panel.set_title(f"{drift}, {rate:g} per update" if rate else drift, fontsize=9)
+    axes[0, -1].set_title("replay of each level,\nall drifts", fontsize=9)
+    for panel in axes[-1, :-1]:
         panel.set_xlabel("updates")
+    axes[-1, -1].set_xlabel("counted on the probe")
     shades = plt.cm.ScalarMappable(plt.Normalize(1, levels), colormaps["viridis"])
     figure.colorbar(shades, ax=axes, label="level", shrink=0.5, ticks=range(1, levels + 1))
     return lambda path: figure.savefig(path)
 
 
 def draw_run(axes: Axes, table: pl.DataFrame, levels: int) -> None:
-    """One run: a line for each level, and in the end what its replay keeps, in the share of what is seen by its probe."""
+    """One run, a line for each level."""
     for level in range(levels):
-        rows, color = table.filter(level=level).sort("step"), colormaps["viridis"](level / max(1, levels - 1))
-        axes.plot(rows["step"], rows["used"], color=color, lw=1.2)
-        last = rows.row(-1, named=True)
-        if last["replayed"] is not None:
-            axes.plot(
-                last["step"], last["used"] * last["replayed"] / last["on_probe"], "x", color=color, ms=5, clip_on=False
-            )
-    axes.set_ylim(bottom=0)
+        rows = table.filter(level=level).sort("step")
+        axes.plot(rows["step"], rows["used"], color=shade(level, levels), lw=1.2)
+    axes.set_ylim(0, 1.05 * max(table["used"]))
+
+
+def draw_replays(axes: Axes, table: pl.DataFrame, levels: int) -> None:
+    """Codes that the replay of a level keeps against those that the stack has in the end, on the same latents."""
+    rows = table.drop_nulls("replayed")
+    colors = [shade(level, levels) for level in rows["level"]]
+    axes.scatter(rows["on_probe"], rows["replayed"], s=9, c=colors)
+    ends = [1, max(rows["on_probe"].max(), rows["replayed"].max())]  # type: ignore[type-var]
+    axes.plot(ends, ends, color="black", lw=0.7)
+    axes.set(xscale="log", yscale="log")
+    axes.set_ylabel("replayed", fontsize=8)
+
+
+def shade(level: int, levels: int) -> tuple[float, float, float, float]:
+    """The colour of a level."""
+    return colormaps["viridis"](level / max(1, levels - 1))
