@@ -49,7 +49,7 @@ def draw_replays(axes: Axes, table: pl.DataFrame, levels: int) -> None:
     rows = table.drop_nulls("replayed")
     colors = [shade(level, levels) for level in rows["level"]]
     axes.scatter(rows["on_probe"], rows["replayed"], s=9, c=colors)
-    ends = [1, max(rows["on_probe"].max(), rows["replayed"].max())]  # type: ignore[type-var]
+    ends = [1, int(rows.select("on_probe", "replayed").to_numpy().max())]
     axes.plot(ends, ends, color="black", lw=0.7)
     axes.set(xscale="log", yscale="log")
     axes.set_ylabel("replayed", fontsize=8)

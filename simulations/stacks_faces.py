@@ -6,8 +6,8 @@ level: codes used and perplexity among the latents of 640 test images, PSNR of t
 of the whole stack, and, of what a `Monitor` of the model has seen, the level's spread in the end, its speed and the speed
 over the spread, over the first half of the updates and over all. Without the carrying there is also a replay of the rule
 alone on the inputs that each level was given of 32 images, as in `simulations.stacks`, beside the count of the stack on the
-same latents. It needs the extra torch and VQTHEORY_DATA. A run that is in the table is kept, so that it goes on where it was
-stopped.
+same latents, and the dimensions that the inputs fill, over the first half of the updates. It needs the extra torch and
+VQTHEORY_DATA. A run that is in the table is kept, so that it goes on where it was stopped.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from torch.nn.functional import mse_loss
 
 from simulations.stacks import replayed
 from simulations.tables import DATA, write
+from vqtheory.diagnosis.motion import motion_of
 from vqtheory.nn import Monitor, ResidualQuantize, Transport, tuple_usage
 from vqtheory.nn.models import VQVAE
 from vqtheory.nn.ops.mode import evaluating
@@ -87,11 +88,14 @@ def trained(rule: str, carried: bool, train: Tensor, test: Tensor, updates: int)
         monitor.step(model, train[:BATCH])
         if update % SHOWN == 0 and not carried:
             frames.append(inputs(model, stack, train[:PROBED]))
-    run = {"rule": rule, "carried": carried, "updates": updates, "on_probe": None, "replayed": None}
+    run = {"rule": rule, "carried": carried, "updates": updates, "on_probe": None, "replayed": None, "dimension": None}
     rows = [run | row | moved(monitor, level) for level, row in enumerate(tested(model, stack, test))]
     for row, level, codes, last in zip(rows, zip(*frames, strict=True), first, stack.codebooks, strict=False):
         used = len(assign(torch.from_numpy(level[-1]), last).unique())
         row |= {"on_probe": used, "replayed": replayed(RULES[rule], np.stack(level), codes)}
+        row |= {
+            "dimension": float(motion_of(np.stack(level[: len(level) // 2]), np.arange(len(level) // 2)).dimension.mean())
+        }
     return rows
 
 

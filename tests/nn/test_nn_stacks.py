@@ -313,6 +313,28 @@ def test_codes_are_watched_carried_and_replaced_level_by_level():
     assert errors[1] < errors[0] / 2  # what is left is a smaller cloud
 
 
+def test_a_monitor_of_a_model_sees_the_levels_of_another_package_s_stack():
+    """In one pass of the probe, and no embedding of words is taken for a quantizer."""
+    theirs = pytest.importorskip("vector_quantize_pytorch")
+    torch.manual_seed(0)
+    stack = theirs.ResidualVQ(dim=4, num_quantizers=3, codebook_size=8, kmeans_init=True)
+    model = torch.nn.Sequential(torch.nn.Sequential(), stack)
+    model[0].add_module("embedding", torch.nn.Embedding(5, 4))
+    monitor, tokens = Monitor(model, every=1), torch.arange(5).repeat(2, 8)
+    passes = []
+    stack.register_forward_hook(lambda *_: passes.append(1))
+    for _ in range(2):
+        model(tokens)
+        monitor.step(model, tokens)
+    assert monitor.names == [f"model.1.layers.{level}" for level in range(3)]
+    assert len(passes) == 4
+    assert len(monitor.table) == 6
+    with pytest.raises(ValueError, match=r"has a recording of each quantizer"):
+        diagnose(monitor)
+    with pytest.raises(ValueError, match=r"did you mean 'model.1.layers.1'"):
+        monitor["model.1.layer.1"]
+
+
 class TestTupleUsage:
     def test_counts(self):
         indices = torch.tensor([[[0, 1], [0, 2]], [[0, 1], [3, 1]], [[1, -1], [-1, -1]]])
