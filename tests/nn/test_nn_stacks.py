@@ -10,6 +10,8 @@ from processes import together
 
 torch = pytest.importorskip("torch")
 
+from torch.utils.checkpoint import checkpoint  # noqa: E402
+
 from vqtheory.diagnosis.diagnosis import diagnose  # noqa: E402
 from vqtheory.nn import (  # noqa: E402
     GroupedQuantize,
@@ -134,6 +136,26 @@ def test_latents_that_are_not_finite_stay_and_count_nowhere(kind):
     assert torch.equal(quantized[[0, 1, 3, 4, 5]], alone.quantized)
     torch.testing.assert_close(loss, alone.loss)
     assert not stack.decode(indices)[2].any()
+
+
+@each_kind
+def test_an_empty_batch_half_precision_and_a_repeated_pass(kind):
+    """No latents have no loss; bfloat16 decodes to the same; activation checkpointing repeats the depths of dropout."""
+    stack, z = stack_of(kind, dropout=0.5), latents(6, 4, 4, 4)
+    assert float(copy.deepcopy(stack)(z[:0]).loss.detach()) == 0
+    stack(z)
+    half = copy.deepcopy(stack).bfloat16().eval()
+    output = half(z.bfloat16())
+    assert torch.equal(half.decode(output.indices).bfloat16(), output.quantized)
+    gradients = []
+    for call in (lambda model, x: model(x), lambda model, x: checkpoint(model, x, use_reentrant=False)):
+        model, x = copy.deepcopy(stack), z.clone().requires_grad_()
+        output = call(model, x)
+        (output.quantized.sum() + output.loss).backward()
+        gradients.append([x.grad, *(parameter.grad for parameter in model.codebook_parameters())])
+        assert int(model.step) == 2
+    for one, other in zip(*gradients, strict=True):
+        torch.testing.assert_close(one, other)
 
 
 @pytest.mark.parametrize("rule", table.PLAIN_LAYER, ids=repr)

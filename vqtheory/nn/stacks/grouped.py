@@ -112,7 +112,7 @@ class GroupedQuantize(Stack):
             deep = None if depths is None else depths.repeat_interleave(self.groups)
             passed = self._chain(0).quantize(*self._flat(z, keep), places, deep)
             total, through = (part.reshape(z.shape) for part in passed[:2])
-            columns = torch.stack(passed.indices, dim=-1).view(len(z), -1)
+            columns = torch.stack(passed.indices, dim=-1).view(len(z), self.groups * self.depth)
             return Passed(total, through, list(columns.unbind(dim=1)), passed.loss, passed.infos)
         parts = zip(self.chains, z.chunk(self.groups, dim=1), strict=True)
         several = [chain.quantize(part, keep, places, depths) for chain, part in parts]  # type: ignore[operator]
@@ -123,7 +123,7 @@ class GroupedQuantize(Stack):
 
     def _flat(self, z: Tensor, keep: Tensor) -> tuple[Tensor, Tensor]:
         """The groups of all latents as rows [N G, D / G], a latent's one after the other."""
-        return z.reshape(len(z) * self.groups, -1), keep.repeat_interleave(self.groups)
+        return z.reshape(len(z) * self.groups, z.shape[1] // self.groups), keep.repeat_interleave(self.groups)
 
     def _start(self, x: Tensor, keep: Tensor, places: torch.Size) -> None:
         x = fill(x, keep)

@@ -50,7 +50,8 @@ class ResidualQuantize(Stack):
         As in `VectorQuantize`.
     shared : bool, default False
         One codebook for all levels. It sees latents and rests as one batch, so that it moves once in a pass, and has one
-        loss, the mean over all of them. Its levels choose the nearest codes.
+        loss, the mean over all of them. Its levels choose the nearest codes. Where its rule moves codes in a pass,
+        activation checkpointing cannot repeat it, and says so.
     dropout : float in [0, 1], default 0
         Share of the examples (the first axis) in training that are given fewer levels, 1 to L alike, by (seed, pass).
         Their indices are -1 below, and the levels below do not see them.

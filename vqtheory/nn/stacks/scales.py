@@ -40,7 +40,7 @@ class Pyramid(Chain):
         assert keep is not None
         rows = keep if depths is None else keep & (depths > i)
         height, width = self.scales[i]
-        return rows.view(places[0], -1)[:, :1].expand(-1, height * width).reshape(-1)
+        return rows.view(places[0], places[1] * places[2])[:, :1].expand(-1, height * width).reshape(-1)
 
 
 class MultiScaleQuantize(Stack):
@@ -120,7 +120,7 @@ class MultiScaleQuantize(Stack):
     def _whole(self, keep: Tensor, places: torch.Size) -> Tensor:
         if tuple(places[1:]) != self.scales[-1]:
             raise ValueError(f"The latents of {self.owner} must be maps of {self.scales[-1]}. Got {tuple(places[1:])}.")
-        return keep.view(places[0], -1).all(dim=1).repeat_interleave(places[1] * places[2])
+        return keep.view(places[0], places[1] * places[2]).all(dim=1).repeat_interleave(places[1] * places[2])
 
     def _quantize(self, z: Tensor, keep: Tensor, places: torch.Size, depths: Tensor | None) -> Passed:
         return self._chain.quantize(z, keep, places, depths)
@@ -150,7 +150,9 @@ class MultiScaleQuantize(Stack):
         return self._chain.decode(columns, places)
 
     def _any(self, columns: list[Tensor], places: torch.Size) -> Tensor:
-        return (columns[0].view(places[0], -1)[:, 0] >= 0).repeat_interleave(places[1] * places[2])
+        return (columns[0].view(places[0], self.scales[0][0] * self.scales[0][1])[:, 0] >= 0).repeat_interleave(
+            places[1] * places[2]
+        )
 
 
 def _maps(rows: Tensor, places: torch.Size) -> Tensor:
