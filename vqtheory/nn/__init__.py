@@ -9,7 +9,7 @@ from vqtheory.nn.adapters import TamingQuantizer
 from vqtheory.nn.evaluation.frechet import frechet_distance
 from vqtheory.nn.evaluation.measure import compare, evaluate
 from vqtheory.nn.foreign import start_on
-from vqtheory.nn.monitor import Monitor
+from vqtheory.nn.monitor import ModelMonitor, Monitor
 from vqtheory.nn.quantize import Info, Quantized, VectorQuantize, step_size
 from vqtheory.nn.rates import FollowingRate, parameter_groups
 from vqtheory.nn.replacement import Replacement
@@ -21,6 +21,7 @@ __all__ = [
     "FollowingRate",
     "GroupedQuantize",
     "Info",
+    "ModelMonitor",
     "Monitor",
     "MultiHeadQuantize",
     "MultiScaleQuantize",

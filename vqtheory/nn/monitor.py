@@ -44,10 +44,13 @@ class Monitor(Optimized):
     `VectorQuantize`, `TamingQuantizer`, or one of vector-quantize-pytorch, diffusers and taming-transformers. Where it
     returns none the nearest codes after the pass are counted. Of several processes it watches its own.
 
+    Of a model, or any module with quantizers in it, all are watched, by one pass of the probe: a `ModelMonitor`, whose
+    table has a column `layer`.
+
     Parameters
     ----------
     quantizer : Module
-        A part of the model that is passed to `step`.
+        A part of the model that is passed to `step`, or the model itself.
     every : int, default 50
         Updates from one probe to the next; twice as many each time that 128 have been taken, and every other one of
         them is dropped, so that a recording is never longer.
@@ -69,11 +72,9 @@ class Monitor(Optimized):
         Where the quantizer has no codebook that can be found or several heads, for an optimizer that has not its codes, and
         from `step` where no pass was counted since the probe before.
 
-    Of a model, or any module with quantizers in it, all are watched, by one pass of the probe: a `ModelMonitor`, whose
-    table has a column `layer`.
-
     Examples
     --------
+    >>> from vqtheory.nn import VectorQuantize
     >>> layer = VectorQuantize(dim=2, codebook_size=4)
     >>> encoder = nn.Linear(3, 2)
     >>> model, optimizer = nn.Sequential(encoder, layer), torch.optim.SGD(layer.parameters(), lr=0.1)
