@@ -25,7 +25,9 @@ def train(
     codes: Annotated[str | None, option("INT", "1024")] = None,
     dim: Annotated[str | None, option("INT", "64")] = None,
     codebook_dim: Annotated[str | None, option("INT", "dim")] = None,
-    model: Annotated[str | None, option("{small,paper,dq-vae,dq-vae-paper,vqct,vqct-paper}", "small")] = None,
+    model: Annotated[str | None, option("{small,paper,dq-vae,dq-vae-triple,dq-vae-paper,vqct,vqct-paper}", "small")] = None,
+    gate: Annotated[str | None, option("{learned,entropy}", "learned")] = None,
+    budget: Annotated[str | None, option("REAL", "0.5")] = None,
     data: Annotated[str | None, option("PATH", "VQTHEORY_DATA, else one photograph")] = None,
     size: Annotated[str | None, option("INT", "64")] = None,
     steps: Annotated[str | None, option("INT", "2000")] = None,
@@ -65,8 +67,10 @@ def train(
         dim: Dimensions of the latents.
         codebook_dim: Dimensions of the codes, where latents are projected to fewer.
         model: What is around the codebook: a plain autoencoder that trains on a CPU (small) or is that of the published
-            experiments (paper), or DQ-VAE, which codes flat regions by few tokens (dq-vae, dq-vae-paper), or VQCT, whose
-            codes are adjectives and nouns of a graph (vqct, vqct-paper).
+            experiments (paper), or DQ-VAE, which codes flat regions by few tokens (dq-vae of two grains, dq-vae-triple of
+            three, dq-vae-paper), or VQCT, whose codes are adjectives and nouns of a graph (vqct, vqct-paper).
+        gate: What chooses the grain of a region in DQ-VAE: a network (learned), or the entropy of its gray values (entropy).
+        budget: The share of regions that DQ-VAE codes by its finest grain.
         data: A folder or a .zip of images, or .parquet files with the column image, such as copies of CelebA-HQ.
         size: Pixels along a side; the images' central square is scaled to it.
         steps: Updates.
@@ -100,11 +104,11 @@ def train(
         save: Keep the run in this folder, up to date while it goes on.
         resume: Go on with the run in this folder, further with --steps.
     """
-    given: dict[str, Any] = {"rule": rule, "model": model, "data": data, "estimator": estimator}
+    given: dict[str, Any] = {"rule": rule, "model": model, "gate": gate, "data": data, "estimator": estimator}
     given |= {"replace_policy": replace_policy}
     numbers = {"codes": codes, "dim": dim, "codebook_dim": codebook_dim, "size": size, "steps": steps, "seed": seed}
     numbers |= {"batch_size": batch_size, "lr": lr, "lr_decay": lr_decay, "codebook_lr": codebook_lr, "clip": clip}
-    numbers |= {"codebook_weight": codebook_weight}
+    numbers |= {"codebook_weight": codebook_weight, "budget": budget}
     numbers |= {"beta": beta, "replace_every": replace_every, "transport": transport, "records": records}
     numbers |= {
         "transport_images": transport_images,

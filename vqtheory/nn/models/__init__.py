@@ -19,9 +19,9 @@ class Recipe(NamedTuple):
     kind: type[Autoencoder]
     options: dict[str, Any]
 
-    def build(self, quantizer: nn.Module) -> Autoencoder:
-        """The model around a quantizer."""
-        return self.kind(quantizer, **self.options)
+    def build(self, quantizer: nn.Module, **chosen: Any) -> Autoencoder:
+        """The model around a quantizer, with options beside those of its sizes."""
+        return self.kind(quantizer, **self.options, **chosen)
 
     @property
     def multiple(self) -> int:

@@ -13,6 +13,7 @@ from vqtheory.nn.branches import BranchQuantize
 from vqtheory.nn.codebooks import RULES
 from vqtheory.nn.estimators import estimator_of, text_of
 from vqtheory.nn.models import MODELS, Autoencoder
+from vqtheory.nn.models.dqvae import DQVAE, GATES, grain_shares
 from vqtheory.nn.quantize import VectorQuantize
 from vqtheory.nn.references import BY_NAME, REFERENCES, Reference
 from vqtheory.nn.transport import check_carried
@@ -56,8 +57,12 @@ class TrainingConfig(Configured):
         Dimensions of the latents.
     codebook_dim : int, optional
         Dimensions of the codes, where latents are to be projected.
-    model : {"small", "paper", "dq-vae", "dq-vae-paper", "vqct", "vqct-paper"}, default "small"
+    model : {"small", "paper", "dq-vae", "dq-vae-triple", "dq-vae-paper", "vqct", "vqct-paper"}, default "small"
         The autoencoder, see `vqtheory.nn.models`.
+    gate : {"learned", "entropy"}, optional
+        Of DQ-VAE; by default "learned".
+    budget : float or (float, float), optional
+        The share of regions that DQ-VAE codes by its finest grain and, with three grains, by the middle one; by default 0.5.
     data : path, optional
         The images, see `vqtheory.nn.training.data.load`.
     size : int, default 64
@@ -130,6 +135,8 @@ class TrainingConfig(Configured):
     dim: int = 64
     codebook_dim: int | None = None
     model: str = "small"
+    gate: str | None = None
+    budget: Any = None
     data: str | None = None
     size: int = 64
     steps: int = 2000
@@ -174,6 +181,7 @@ class TrainingConfig(Configured):
         for name, options in _CHOICES.items():
             check.choice(_OWNER, name, getattr(self, name), options)
         self._check_size()
+        self._check_model()
         for name in ("amp", "alternate"):
             if not isinstance(getattr(self, name), bool):
                 raise check.fail(_OWNER, name, "True or False", getattr(self, name))
@@ -239,6 +247,21 @@ class TrainingConfig(Configured):
         factor = MODELS[self.model].multiple
         if self.size % factor:
             raise check.fail(_OWNER, "size", f"a multiple of {factor}, by which the model {self.model!r} divides", self.size)
+
+    def _check_model(self) -> None:
+        if self._model is not DQVAE:
+            self._refuse(f"with model={self.model!r}, which has one grain", ("gate", "budget"))
+        if self.gate is not None:
+            check.choice(_OWNER, "gate", self.gate, GATES)
+        if self.budget is not None:
+            given = tuple(self.budget) if isinstance(self.budget, list) else self.budget
+            grain_shares(_OWNER, given, MODELS[self.model].options["grains"])
+            self._set("budget", given)
+
+    @property
+    def model_options(self) -> dict[str, Any]:
+        """What is asked of the model beside its sizes."""
+        return {name: getattr(self, name) for name in ("gate", "budget") if getattr(self, name) is not None}
 
     def _window(self, latents: Any) -> tuple[int, int]:
         wanted = f"two steps, start < stop <= steps = {self.steps}"

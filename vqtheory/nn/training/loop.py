@@ -261,10 +261,10 @@ def _batch(run: TrainingRun, images: np.ndarray, rank: int = 0, world: int = 1) 
     size = run.config.batch_size
     place = run.step % (len(images) // size)
     rows = _order(run.config.seed, run.epoch, len(images))[place * size : (place + 1) * size]
-    return _pixels(images[rows[rank * size // world : (rank + 1) * size // world]])
+    return pixels(images[rows[rank * size // world : (rank + 1) * size // world]])
 
 
-def _pixels(images: np.ndarray) -> Tensor:
+def pixels(images: np.ndarray) -> Tensor:
     """Images [b, H, W, 3] as [b, 3, H, W] in [-1, 1]."""
     return torch.from_numpy(np.array(images)).to(device()).permute(0, 3, 1, 2).to(torch.get_default_dtype()) / 127.5 - 1
 
@@ -277,14 +277,14 @@ def _look(run: TrainingRun, images: np.ndarray, due: bool) -> None:
     if due or run.step % run.monitor.every == 0:
         processes.add_up(run.monitor.pending)
         probe = np.linspace(0, len(images) - 1, run.config.batch_size).astype(int)  # those next to each other may be alike
-        run.monitor.look(run.step, run.model, _pixels(images[probe]))
+        run.monitor.look(run.step, run.model, pixels(images[probe]))
 
 
 @torch.no_grad()
 def _start(run: TrainingRun, images: np.ndarray) -> None:
     """A matched start takes its codes, and transport its probe, from the first images, in whichever process."""
     if run.step == 0 and run.model.calibrates:
-        run.model.calibrate(_pixels(images[_first(run, len(images), _CALIBRATION)]))
+        run.model.calibrate(pixels(images[_first(run, len(images), _CALIBRATION)]))
     matched = run.config.rule.start == "matched"  # type: ignore[union-attr]  # a text is read when it is given
     if not run.quantizer.started or (run.step > 0 and matched):
         run.quantizer.initialize(_first_latents(run, images))
@@ -292,7 +292,7 @@ def _start(run: TrainingRun, images: np.ndarray) -> None:
         count = run.config.transport_images or run.config.batch_size
         if count > len(images):
             raise check.fail("train", "transport_images", f"at most {len(images)}, the images to train on", count)
-        run.carry(_pixels(images[_first(run, len(images), count)]))
+        run.carry(pixels(images[_first(run, len(images), count)]))
     if run.transport is not None:
         run.transport.step()
 
@@ -314,7 +314,7 @@ def _first_latents(run: TrainingRun, images: np.ndarray) -> Tensor:
     size, parts = run.config.batch_size, []
     order = _first(run, len(images), len(images))
     for start in range(0, len(order), size):
-        latents = run.model.encode(_pixels(images[order[start : start + size]]))
+        latents = run.model.encode(pixels(images[order[start : start + size]]))
         parts.append(run.quantizer.project(latents))
         if sum(map(len, parts)) >= _LATENTS_PER_CODE * run.config.codes:
             break

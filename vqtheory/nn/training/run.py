@@ -74,7 +74,7 @@ class TrainingRun:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
             quantizer = _quantizer(config)
-            model = MODELS[config.model].build(quantizer).to(device())
+            model = MODELS[config.model].build(quantizer, **config.model_options).to(device())
         before = copy.deepcopy(model.encoder) if config.rule.needs_displacement else None  # type: ignore[union-attr]
         optimizers = _optimizers(config, model)
         monitor = Monitor(quantizer, config.probe_every, optimizer=optimizers[-1])
