@@ -36,6 +36,7 @@ from simulations.tables import RESULTS, path_of, write
 from vqtheory import Diagnosis, diagnose, measure
 
 if TYPE_CHECKING:
+    from vqtheory.nn.evaluation import Evaluation
     from vqtheory.nn.training.config import TrainingConfig
     from vqtheory.nn.training.run import TrainingRun
 
@@ -166,7 +167,8 @@ def describe(point: Point, trained: TrainingRun, images: int | None) -> dict[str
     if searched:
         return row
     if point.group == "models":
-        return row | drawn(evaluation) | {"tokens": evaluation["latents"] / evaluation["images"]} | grains(trained, evaluation)
+        row |= {what: evaluation[what] for what in ("images", "latents")}
+        return row | drawn(evaluation) | grains(trained, evaluation)
     diagnosis = diagnose(trained)
     row |= {"alive": int(diagnosis.alive.sum()), "carrying": diagnosis.carrying, "predicted": float(diagnosis.predicted[-1])}
     row |= {"replayed": replayed(diagnosis)} if point.group == "sgd" else {}
@@ -189,13 +191,14 @@ def grains(trained: TrainingRun, evaluation: Evaluation) -> dict[str, Any]:
     A learned gate is sampled in training, where the loss holds its share to the budget, and takes the likelier grain in
     evaluation.
     """
+    from vqtheory.nn.models import DQVAE
     from vqtheory.nn.ops.mode import evaluating
     from vqtheory.nn.training.loop import pixels
     from vqtheory.nn.training.provenance import read_images
 
-    if not trained.model.masks:
-        return {}
     config, model = trained.config, trained.model
+    if not isinstance(model, DQVAE):
+        return {}
     with evaluating(model):
         fine = model.grain_of(pixels(evaluation.originals)) == 0
     images = read_images(config.data, config.size, trained.images, trained.folder, False)[0]
