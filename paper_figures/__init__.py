@@ -30,5 +30,7 @@ FIGURES = (
     "faces_ablation",
     "faces_prediction",
     "faces_table",
+    "grains",
+    "models_table",
     "benchmarks",
 )
