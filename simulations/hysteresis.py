@@ -18,7 +18,7 @@ import polars as pl
 import vqtheory as vq
 from simulations.lineup import in_order
 from simulations.tables import run_all
-from vqtheory.claims.laws.collapse import living
+from vqtheory.claims.laws.collapse import count_alive
 from vqtheory.claims.laws.stationary import optimum
 from vqtheory.claims.laws.transients import BATCH, CODES, STEP_SIZE
 from vqtheory.rules import NSVQ, VQ
@@ -91,7 +91,7 @@ def by_samples(name: str, seed: int, period: int) -> list[tuple[float, int]]:
     stream, alive = Stream(Uniform(dim=1), Swell(period)), list[tuple[float, int]]()
 
     def on_record(step: int, codes: np.ndarray, row: dict) -> None:
-        alive.append((step, living(stream, codes, step)))
+        alive.append((step, count_alive(stream, codes, step)))
 
     vq.simulate(
         rules(period)[name], stream, codes=optimum(CODES), steps=int((1 + REST) * period), batch_size=BATCH,

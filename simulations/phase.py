@@ -20,7 +20,7 @@ import polars as pl
 
 from simulations.lineup import in_order
 from simulations.tables import run_all
-from vqtheory.claims.laws.collapse import living
+from vqtheory.claims.laws.collapse import count_alive
 from vqtheory.claims.laws.stationary import optimum
 from vqtheory.protocols import Rule
 from vqtheory.rules import (
@@ -123,7 +123,7 @@ def simulate(rule: str, num_codes: int, speed: float) -> list[dict]:
     steps = drifting + case.recovery
     stream = Stream(Uniform(dim=1), Translation(speed, limit=speed * drifting))
     end = follow(case.rule(drifting), stream, optimum(num_codes), steps, 0, case.batch_size(num_codes))
-    return [{"rule": rule, "codes": num_codes, "speed": speed, "alive": living(stream, end.codes, steps - 1)}]
+    return [{"rule": rule, "codes": num_codes, "speed": speed, "alive": count_alive(stream, end.codes, steps - 1)}]
 
 
 def boundary(rule: str, num_codes: np.ndarray) -> np.ndarray:

@@ -25,6 +25,7 @@ def test_code_runs_and_prints_what_the_page_says(page, tmp_path, monkeypatch):
         with contextlib.redirect_stdout(printed):
             exec(compile(content, str(page), "exec"), namespace)
 
+
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 

@@ -5,7 +5,7 @@ the codes by
 
     Delta C = -eta Theta G,    Theta = J J^T [KD, KD],    J = dC / dtheta,    G_k = p_k (c_k - m_k)
 
-Theta is the tangent kernel; plain vector quantization has Theta = I. In a standing encoder the loss
+Theta is the tangent kernel; plain vector quantization has Theta = I. With a stationary encoder the loss
 L = E|x - c_q|^2 / 2 falls as dL/dt = -|J^T G|^2 <= -lambda_min |G|^2: where Theta stays positive
 definite, a codebook at rest is a k-means solution. Rank alone does not say how fast, so the spectrum
 is reported whole. Under a steady drift of velocity v e the codes can only follow with
@@ -190,7 +190,7 @@ def shared_shift_gain(beta: Any, num_codes: Any) -> Any:
 def rigid_lag(speed: Any, step_size: Any, width: Any = 1.0) -> Any:
     """How far a codebook that can only shift as a whole, Theta = 1 1^T, trails a drifting cloud.
 
-    Uniform cloud of this width on the line, many codes evenly over the same width. Only the samples
+    Uniform cloud of this width in one dimension, many codes evenly over the same width. Only the samples
     that stick out by up to the lag pull, with lag^2 / (2 width) in sum, so that
 
         lag = sqrt(2 v width / eta)    up to v / eta = width / 2,    v / eta + width / 2 beyond
