@@ -13,7 +13,7 @@ import polars as pl
 from vqtheory._base import check
 from vqtheory.nn.evaluation import report
 from vqtheory.nn.evaluation.metrics import Networks, of_images, reconstructions, similarities, summary
-from vqtheory.nn.evaluation.networks import Network
+from vqtheory.nn.networks import Network
 from vqtheory.nn.training.config import TrainingConfig
 from vqtheory.nn.training.data import Images, load
 from vqtheory.nn.training.provenance import read_images

@@ -13,10 +13,11 @@ from tqdm import tqdm
 from vqtheory import measure
 from vqtheory.nn.branches import selected
 from vqtheory.nn.evaluation.frechet import frechet_distance
-from vqtheory.nn.evaluation.networks import Network
 from vqtheory.nn.foreign import compared
+from vqtheory.nn.networks import Network
 from vqtheory.nn.ops.mode import evaluating
-from vqtheory.nn.training.run import TrainingRun, device
+from vqtheory.nn.ops.processes import device
+from vqtheory.nn.training.run import TrainingRun
 
 _WINDOW = 11  # of SSIM, pixels
 _SCALES = 16 * _WINDOW  # the fifth scale of MS-SSIM is a sixteenth, and has to hold a window
