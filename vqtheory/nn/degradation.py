@@ -77,7 +77,7 @@ class Degradation(Configured):
 
     def __call__(self, image: np.ndarray, seed: int = 0, turn: int = 0) -> np.ndarray:
         """An image uint8 [H, W, 3], degraded at its own size; by another draw for each image, seed and turn."""
-        image = _image(image)
+        image = checked_image(_OWNER, image)
         draws = generator(_key(image, check.seed(_OWNER, seed)), Purpose.PROBE, check.integer(_OWNER, "turn", turn, 0))
         widths, angle = self._blur(draws)
         blurred = blur(image, widths, angle)
@@ -141,7 +141,8 @@ def _eight_bit(values: np.ndarray) -> np.ndarray:
     return values.round().clip(0, 255).astype(np.uint8)
 
 
-def _image(image: Any) -> np.ndarray:
+def checked_image(owner: str, image: Any) -> np.ndarray:
+    """An image in colour, of 8 bits."""
     if (
         not isinstance(image, np.ndarray)
         or image.dtype != np.uint8
@@ -150,7 +151,7 @@ def _image(image: Any) -> np.ndarray:
         or not image.size
     ):
         got = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
-        raise ValueError(f"The image of {_OWNER} must be uint8 [H, W, 3]. Got {got}.")
+        raise ValueError(f"The image of {owner} must be uint8 [H, W, 3] with at least one pixel. Got {got}.")
     return image
 
 

@@ -58,10 +58,12 @@ def of_images(run: TrainingRun, images: np.ndarray, networks: Networks, size: in
 
 
 @torch.no_grad()
-def reconstructions(run: TrainingRun, images: np.ndarray) -> np.ndarray:
-    """Images, uint8 [N, H, W, 3], there and back."""
+def reconstructions(run: TrainingRun, images: np.ndarray) -> dict[str, np.ndarray]:
+    """Images, uint8 [N, H, W, 3], there and back as "reconstruction", and what the model has beside that."""
+    x = _scaled(_tensor(images))
     with evaluating(run.model):
-        return _eight_bit(run.model(_scaled(_tensor(images))).images).permute(0, 2, 3, 1).cpu().numpy()
+        shown = run.model.alternatives(x) | {"reconstruction": run.model(x).images}
+    return {name: _eight_bit(pictures).permute(0, 2, 3, 1).cpu().numpy() for name, pictures in shown.items()}
 
 
 def _tensor(images: np.ndarray) -> Tensor:
@@ -81,6 +83,8 @@ def _of_batch(run: TrainingRun, images: Tensor, networks: Networks) -> dict[str,
     x = _scaled(images)
     output = run.model(x)
     found = _of_latents(run.quantizer, output.latents, output.quantized.indices) | _of_pixels(x, output.images)
+    for name, others in run.model.alternatives(x).items():
+        found |= {f"{metric}_{name}": values for metric, values in _of_pixels(x, others).items()}
     if networks.features is not None:
         pair = images.contiguous(), _eight_bit(output.images)
         found["features"] = torch.stack([networks.features.features(each) for each in pair], dim=1)
@@ -175,11 +179,16 @@ def _fidelity(size: int, found: dict[str, np.ndarray]) -> list[Row]:
         "ssim": (_WINDOW, f"structural similarity {windows}; mean over images"),
         "ms_ssim": (_SCALES, "SSIM over five scales; mean over images"),
     }
-    return [
+    rows = [
         Row(name, float(found[name].mean(dtype=np.float64)), note)
         if name in found
         else Row(name, None, f"needs {least} pixels a side; these are {size}")
         for name, (least, note) in notes.items()
+    ]
+    beside = [(name, metric) for name in found for metric in notes if name.startswith(f"{metric}_") and name not in notes]
+    return rows + [
+        Row(name, float(found[name].mean(dtype=np.float64)), f"{metric} of {name.removeprefix(f'{metric}_')} images")
+        for name, metric in beside
     ]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar, NamedTuple
 
 import torch
@@ -40,8 +40,6 @@ class Autoencoder(nn.Module):
         Whether it has to know images before a training.
     holds_codes : bool
         Whether its codes stay as they are while it is trained.
-    pixel_loss : callable
-        Of reconstructions and images, in the loss of a training.
     """
 
     layer: ClassVar[type[VectorQuantize]] = VectorQuantize
@@ -49,7 +47,6 @@ class Autoencoder(nn.Module):
 
     masks: ClassVar[bool] = False
     holds_codes: ClassVar[bool] = False
-    pixel_loss: ClassVar[Callable[[Tensor, Tensor], Tensor]] = staticmethod(mse_loss)
     calibrates: bool = False
     quantizer: nn.Module
     encoder: nn.Module
@@ -85,6 +82,10 @@ class Autoencoder(nn.Module):
         """The parameters by which an image becomes what is compared with the codes."""
         yield from self.encoder.parameters()
         yield from (value for name, value in self.quantizer.named_parameters() if "project_in" in name)
+
+    def pixel_loss(self, reconstructions: Tensor, images: Tensor) -> Tensor:
+        """What a training makes small, beside the quantizer's loss."""
+        return mse_loss(reconstructions, images)
 
     def alternatives(self, images: Tensor) -> dict[str, Tensor]:
         """Other images that an evaluation measures beside the reconstructions, by their names."""

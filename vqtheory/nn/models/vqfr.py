@@ -21,7 +21,7 @@ means over pixels and latents, where E(y) are latents before they are quantized 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Any, ClassVar, Self
 
@@ -76,7 +76,6 @@ class VQFR(Autoencoder):
     """
 
     holds_codes: ClassVar[bool] = True
-    pixel_loss: ClassVar[Callable[[Tensor, Tensor], Tensor]] = staticmethod(functional.l1_loss)
     turns: Tensor
 
     def __init__(
@@ -126,7 +125,7 @@ class VQFR(Autoencoder):
         quantized = self.quantizer(latents)
         textures = self._textures(quantized.quantized)
         nearness = functional.mse_loss(self.quantizer.project(latents), wanted)  # type: ignore[operator]
-        loss = functional.l1_loss(textures[-1].tanh(), images) + self.quantizer.commitment_weight * nearness  # type: ignore[operator]
+        loss = self.pixel_loss(textures[-1].tanh(), images) + self.quantizer.commitment_weight * nearness  # type: ignore[operator]
         restored = self._restored(latents, degraded, textures, self.fidelity)
         return Output(restored, latents, quantized._replace(loss=loss))
 
@@ -153,6 +152,10 @@ class VQFR(Autoencoder):
         sharp = ((images + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
         rows = np.stack([self.degradation(np.ascontiguousarray(image), self.seed, turn) for image in sharp])
         return torch.from_numpy(rows).to(images.device).permute(0, 3, 1, 2).to(images.dtype) / 127.5 - 1
+
+    def pixel_loss(self, reconstructions: Tensor, images: Tensor) -> Tensor:
+        """The mean absolute error."""
+        return functional.l1_loss(reconstructions, images)
 
     def alternatives(self, images: Tensor) -> dict[str, Tensor]:
         """What sharp images are degraded to, and what the texture decoder alone makes of that."""
@@ -188,8 +191,9 @@ class MainDecoder(nn.Module):
         own, last, seen = widths[::-1], max(1, widths[0] // 2), max(1, widths[0] // 2)
         self.start = nn.Conv2d(dim, own[0], 3, padding=1)
         self.see = nn.ModuleList(nn.Conv2d(ends, seen, 3, padding=1) for _ in (*own, ends))
-        self.warp = nn.ModuleList(Deformable(width, width) for width in own)
-        self.offsets = nn.ModuleList(Offsets(seen, layer.in_channels, layer.groups_moved) for layer in self.warp)
+        warps = [Deformable(width, width) for width in own]
+        self.warp = nn.ModuleList(warps)
+        self.offsets = nn.ModuleList(Offsets(seen, warp.in_channels, warp.groups_moved) for warp in warps)
         self.fuse = nn.ModuleList(_fusion(2 * width + seen, width) for width in own)
         ups = pairwise((*own, last))
         self.up = nn.ModuleList(nn.ConvTranspose2d(before, after, 4, stride=2, padding=1) for before, after in ups)
