@@ -187,7 +187,11 @@ def _fidelity(size: int, found: dict[str, np.ndarray]) -> list[Row]:
     ]
     beside = [(name, metric) for name in found for metric in notes if name.startswith(f"{metric}_") and name not in notes]
     return rows + [
-        Row(name, float(found[name].mean(dtype=np.float64)), f"{metric} of {name.removeprefix(f'{metric}_')} images")
+        Row(
+            name,
+            float(found[name].mean(dtype=np.float64)),
+            f"{metric} of {name.removeprefix(f'{metric}_')!r} in the picture",
+        )
         for name, metric in beside
     ]
 

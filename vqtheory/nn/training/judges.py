@@ -30,7 +30,8 @@ class Judges:
         self.discriminator = None if config.adversarial is None else Network(config.adversarial)
         self.optimizer: torch.optim.Optimizer | None = None
         if self.perceptual is not None:
-            self.perceptual.module.requires_grad_(False)
+            for parameter in self.perceptual.module.parameters():
+                parameter.requires_grad_(False)
         if self.discriminator is not None:
             self.optimizer = torch.optim.Adam(_trained(self.discriminator), config.lr)
 
@@ -75,7 +76,7 @@ class Judges:
 
 def _trained(network: Network) -> list[Tensor]:
     """The parameters of a discriminator, which has to have some."""
-    parameters = list(network.module.train().requires_grad_(True).parameters())
+    parameters = list(network.module.train().parameters())
     if not parameters:
         raise ValueError(
             f"The network {str(network.path)!r} must have parameters that can be trained, as a discriminator. It has none: "

@@ -81,6 +81,7 @@ class TrainingRun:
         before = copy.deepcopy(model.encoder) if moves else None
         optimizers = _optimizers(config, model)
         monitor = Monitor(quantizer, config.probe_every, optimizer=None if model.holds_codes else optimizers[-1])
+        monitor.held = model.holds_codes
         if config.alternate:
             model.quantizer.step_inside(optimizers[-1])  # type: ignore[operator]
         run, every = cls(config, model, optimizers, monitor, before, judges=Judges.of(config)), config.replace_every
