@@ -357,6 +357,7 @@ class TestRestore:
             "5 of 6 pictures were left out",
         ):
             assert sentence in errors
+        assert "'images' parameter of restore must be one image file or more" in call("--out", "out")[2]
         before = (tmp_path / "b.png").read_bytes()
         assert call("b.png", "--out", ".")[0] == 2
         assert (tmp_path / "b.png").read_bytes() == before

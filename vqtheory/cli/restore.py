@@ -8,6 +8,7 @@ from typing import Annotated
 
 import tyro
 
+from vqtheory._base import check
 from vqtheory.cli.options import Folder, number, option, say, torch_module
 
 
@@ -31,6 +32,8 @@ def restore(
         out: Where the restored pictures go, as NAME.png; never over a picture that is restored.
         fidelity: From 0, an image of codes alone, to 1, with all that can be seen in the picture.
     """
+    if not images:
+        raise check.fail("restore", "images", "one image file or more", [])
     restoration = torch_module("restoration")
     result = restoration.restore_files(folder, images, out, fidelity=1.0 if fidelity is None else number(fidelity))
     for sentence in result.refused.values():

@@ -70,10 +70,8 @@ class Degradation(Configured):
         self._keep(**{name: _range(name, getattr(self, name), *ends) for name, ends in ranges.items()})
         self._keep(anisotropic=check.real(_OWNER, "anisotropic", self.anisotropic, 0, 1))
         if self.quality is not None:
-            low, high = _range("quality", self.quality, 1, 100)
-            self._keep(
-                quality=tuple(check.integer(_OWNER, "quality", int(end) if end == int(end) else end) for end in (low, high))
-            )
+            _range("quality", self.quality, 1, 100)
+            self._keep(quality=tuple(check.integer(_OWNER, "quality", end) for end in self.quality))
 
     def __call__(self, image: np.ndarray, seed: int = 0, turn: int = 0) -> np.ndarray:
         """An image uint8 [H, W, 3], degraded at its own size; by another draw for each image, seed and turn."""

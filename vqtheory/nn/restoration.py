@@ -53,7 +53,14 @@ def restore(
 
     Examples
     --------
-    >>> restored = restore("stage2", image, fidelity=0.5)  # doctest: +SKIP
+    >>> from tempfile import TemporaryDirectory
+    >>> from vqtheory.nn.training import train
+    >>> small = {"size": 16, "steps": 2, "records": 1, "progress": False}
+    >>> with TemporaryDirectory() as stage_1:
+    ...     _ = train(codes=16, dim=4, save=stage_1, **small)
+    ...     run = train(model="vqfr", prior=stage_1, **small)
+    >>> restore(run, np.zeros((20, 30, 3), np.uint8), fidelity=0.5).shape
+    (20, 30, 3)
     """
     return _restored(
         _model(run), checked_image("restore", image), check.real("restore", "fidelity", fidelity, 0, 1), progress

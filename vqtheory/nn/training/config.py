@@ -51,7 +51,7 @@ class TrainingConfig(Configured):
     Parameters
     ----------
     rule : rule or str, optional
-        By default VQ(), and GraphVQ() with VQCT, which takes no other.
+        By default VQ(); GraphVQ() with VQCT, which takes no other; and with VQFR the one of its prior.
         How the codebook moves, as `VectorQuantize` takes it, or its text, e.g. "EMA(decay=0.9)". Or a quantizer of
         vector-quantize-pytorch to compare with, see `vqtheory.nn.references`: "fsq", "lfq", "bsq" or
         "expiring-ema".
