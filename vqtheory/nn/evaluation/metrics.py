@@ -180,20 +180,21 @@ def _fidelity(size: int, found: dict[str, np.ndarray]) -> list[Row]:
         "ms_ssim": (_SCALES, "SSIM over five scales; mean over images"),
     }
     rows = [
-        Row(name, float(found[name].mean(dtype=np.float64)), note)
+        Row(name, _mean(found[name]), note)
         if name in found
         else Row(name, None, f"needs {least} pixels a side; these are {size}")
         for name, (least, note) in notes.items()
     ]
     beside = [(name, metric) for name in found for metric in notes if name.startswith(f"{metric}_") and name not in notes]
     return rows + [
-        Row(
-            name,
-            float(found[name].mean(dtype=np.float64)),
-            f"{metric} of {name.removeprefix(f'{metric}_')!r} in the picture",
-        )
+        Row(name, _mean(found[name]), f"{metric} of {name.removeprefix(f'{metric}_')!r} in the picture")
         for name, metric in beside
     ]
+
+
+def _mean(values: np.ndarray) -> float:
+    """Over the images."""
+    return float(values.mean(dtype=np.float64))
 
 
 def _judged(found: dict[str, np.ndarray], networks: Networks) -> list[Row]:
@@ -201,8 +202,7 @@ def _judged(found: dict[str, np.ndarray], networks: Networks) -> list[Row]:
     if networks.features is not None:
         rows[0] = _rfid(found["features"].astype(np.float64), networks.features.path.name)
     if networks.lpips is not None:
-        value = float(found["lpips"].mean(dtype=np.float64))
-        rows[1] = Row("lpips", value, f"mean over images of the distance by {networks.lpips.path.name}")
+        rows[1] = Row("lpips", _mean(found["lpips"]), f"mean over images of the distance by {networks.lpips.path.name}")
     return rows
 
 
