@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 _RECORDS = 64  # of more than twice as many every other one is dropped
 _SAMPLES = 1024  # of the probe's latents
+_HELD = "codes that stay as they are"  # in place of an optimizer
 _ADAM = (torch.optim.Adam, torch.optim.AdamW, torch.optim.NAdam, torch.optim.RAdam)
 
 
@@ -107,6 +108,7 @@ class Monitor:
         self.optimizer = optimizer_of(optimizer)
         self.codebook_weight = _weight(self.quantizer) if codebook_weight is None else codebook_weight
         self.updates, self.batch_size = 0, 0
+        self.held = False  # whether nothing moves the codes, of which no law has anything to say
         check_heads("Monitor", self.quantizer)
         self._codebook = codebook or finder("Monitor", self.quantizer, "; or give its codes as `codebook`")
         codes = self._codes()
@@ -201,7 +203,7 @@ class Monitor:
         width = width_of(self.quantizer, self._codes())
         known |= {"package": package_of(self._given), "place": self._place, "width": width}
         known |= {"pending": self.pending.cpu().numpy(), "every": self.every, "updates": self.updates}
-        return joined(self._records, steps, self.rule, **known)
+        return joined(self._records, steps, None if self.held else self.rule, **known)
 
     @property
     def table(self) -> pl.DataFrame:
@@ -316,7 +318,7 @@ class Monitor:
 
     def _kind(self) -> str | None:
         if not self._group():
-            return None
+            return _HELD if self.held else None
         if isinstance(self.optimizer, torch.optim.SGD):
             return "sgd"
         return "adam" if isinstance(self.optimizer, _ADAM) else type(self.optimizer).__name__

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vqtheory.nn.training.run import device
+from vqtheory.nn.ops.processes import device
 
 
 class Network:
