@@ -36,6 +36,8 @@ class Backend(Protocol):
 class ThisProcess:
     """One call after the other, here.
 
+    Examples
+    --------
     >>> list(ThisProcess().map(pow, [(2, 3), (3, 2)]))
     [8, 9]
     """
