@@ -14,7 +14,7 @@ from importlib import import_module
 from itertools import islice
 from typing import Any
 
-from joblib.externals import cloudpickle
+import cloudpickle
 from tqdm import tqdm
 
 from vqtheory.sweeps.machine import PACKAGES, differences, versions

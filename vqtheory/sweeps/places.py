@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from joblib.externals import cloudpickle
+import cloudpickle
 
 from vqtheory._base import check
 from vqtheory.sweeps.backends import Backend, Joblib, ThisProcess
