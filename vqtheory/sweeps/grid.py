@@ -84,13 +84,17 @@ def plain(value: Any) -> Any:
 def _path(folder: Path | None, named: dict[str, Any]) -> Path | None:
     if folder is None:
         return None
-    content = json.dumps(named)
-    if _ADDRESS.search(content):
+    if _ADDRESS.search(content := json.dumps(named)):
         raise ValueError(
             "The 'grid' parameter of sweep must have a text of its own for everything in it, if there is a folder: "
             f"give it a __repr__ that names its parameters. Got {content}."
         )
-    return folder / f"{hashlib.sha256(content.encode()).hexdigest()[:24]}.json"
+    return path_of_point(folder, named)
+
+
+def path_of_point(folder: Path, named: dict[str, Any]) -> Path:
+    """Where a point is kept, by its arguments as columns hold them."""
+    return folder / f"{hashlib.sha256(json.dumps(named).encode()).hexdigest()[:24]}.json"
 
 
 def finished(about: dict[str, str], point: Point, quiet: bool = False) -> Outcome | None:
