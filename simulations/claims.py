@@ -17,15 +17,16 @@ from vqtheory.claims.table import keep
 PATH = DATA / "claims.parquet"
 
 
-def main(keys: tyro.conf.Positional[tuple[str, ...]] = (), /) -> None:
+def main(keys: tyro.conf.Positional[tuple[str, ...]] = (), /, scheduler: str | None = None) -> None:
     """Measure claims at full effort, on an idle machine in twenty minutes or so, and keep their verdicts.
 
     Args:
         keys: Which claims; all of them by default.
+        scheduler: The address of a Dask scheduler, to measure on its workers, such as tcp://host:8786.
     """
     verdicts = kept() if PATH.is_file() else {}
     try:
-        for verdict in tqdm(verify(keys, "full"), total=len(keys) or len(all_claims()), unit=" claims"):
+        for verdict in tqdm(verify(keys, "full", backend=scheduler), total=len(keys) or len(all_claims()), unit=" claims"):
             verdicts[verdict.claim.key] = verdict
     finally:
         keep(PATH, in_order(verdicts.values()))

@@ -1,8 +1,8 @@
 """What a row was made by: a digest of a function's code and of every setting and helper that the code names.
 
 A row of other code or settings must not be taken for a row of these. What differs in nothing that matters, as in a
-docstring, may be told apart: the row is made again. Code outside of the experiments is told apart by the versions of packages, and
-`vqtheory` by all of its source.
+docstring, may be told apart: the row is made again. Code outside of the experiments is told apart by the versions of
+packages, and `vqtheory` by all of its source.
 """
 
 from __future__ import annotations
@@ -10,10 +10,11 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
+import inspect
 import re
 import types
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,20 @@ _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 def digest(value: Any) -> str:
     """Equal for values that are equal in content, through all that functions among them name."""
     return hashlib.sha256(repr(_content(value, [])).encode()).hexdigest()[:24]
+
+
+@dataclasses.dataclass(frozen=True)
+class Unchanged:
+    """A function that refuses to run where its code or settings are others than here: settings that a program has changed do
+    not travel to other processes, and a worker may have an older file."""
+
+    function: Callable[..., Any]
+    code: str
+
+    def __call__(self, **arguments: Any) -> Any:
+        if digest(self.function) != self.code:
+            raise RuntimeError("the process that runs it has other code or settings: change them in the file itself")
+        return self.function(**arguments)
 
 
 def _content(value: Any, within: list[Any]) -> Any:
@@ -60,8 +75,7 @@ def _content(value: Any, within: list[Any]) -> Any:
 
 
 def _of_module(module: types.ModuleType) -> Any:
-    source = Path(module.__file__).read_bytes() if _is_ours(module.__name__) and module.__file__ else b""
-    return module.__name__, hashlib.sha256(source).hexdigest()
+    return module.__name__, inspect.getsource(module) if _is_ours(module.__name__) else ""
 
 
 def _of_code(value: Any, within: list[Any]) -> Any:

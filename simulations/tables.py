@@ -19,7 +19,7 @@ from typing import Any
 import polars as pl
 
 from simulations import STUDIES
-from simulations.identity import digest
+from simulations.identity import Unchanged, digest
 from vqtheory.sweeps import Backend
 from vqtheory.sweeps.grid import Point, path_of_point
 from vqtheory.sweeps.machine import versions
@@ -90,10 +90,11 @@ def run_all(function: Callable[..., list[dict]], tasks: Iterable[tuple], what: s
     """
     folder, backend = _running.get()
     points = [_point(function, task, None if folder is None else folder / what) for task in tasks]
-    by = {"function": what, "code": digest(function), **versions()}
+    call = Unchanged(function, digest(function))
+    by = {"function": what, "code": call.code, **versions()}
     with place_of("run_all", backend) as place:
-        check_sent("run_all", place, function, [point.arguments for point in points], ("function", "tasks"))
-        outcomes = run(function, points, by, place, bar={"desc": what, "unit": " runs", "delay": 0})
+        check_sent("run_all", place, call, [point.arguments for point in points], ("function", "tasks"))
+        outcomes = run(call, points, by, place, bar={"desc": what, "unit": " runs", "delay": 0})
     errors = [outcome.error for outcome in outcomes if outcome.error is not None]
     if errors:
         raise RuntimeError(f"{len(errors)} of {len(outcomes)} runs of {what} failed, the first by {errors[0]}")
