@@ -6,12 +6,16 @@ at a time, and each is forgotten there once its result is here.
 
 from __future__ import annotations
 
+import hashlib
 import sys
+import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from itertools import islice
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import cloudpickle
@@ -29,8 +33,9 @@ _NAMED = 3  # workers in a message
 class Cluster:
     """The workers of a Dask cluster.
 
-    A task whose worker dies is given to another; after more deaths than Dask's setting
-    `distributed.scheduler.allowed-failures`, three by default, it counts as killed. Workers that join later take part.
+    A task whose worker dies is given to another. After more deaths than Dask's setting
+    `distributed.scheduler.allowed-failures`, three by default, it is tried once more, alone, and then counts as killed.
+    Workers that join later take part.
 
     Parameters
     ----------
@@ -56,11 +61,37 @@ class Cluster:
         if not loaded:
             tqdm.write(f"{self._address} has no workers yet: the points wait for the first.", file=sys.stderr)
 
+    def send(self, package: Path) -> None:
+        """Give the workers, also those that join later, the Python files of a folder that is a package, as they are now."""
+        self.client.run(_forget, package.name)
+        with TemporaryDirectory() as folder:
+            self.client.upload_file(str(_archive(package, Path(folder))))
+
     def map(
         self, function: Callable[..., Any], tasks: Iterable[tuple], killed: Callable[..., Any] | None = None
     ) -> Iterator[Any]:
-        """The results, as they come in; what is still running is cancelled where nobody asks for more."""
-        from distributed import as_completed
+        """The results, as they come in; what is still running is cancelled where nobody asks for more.
+
+        Tasks whose workers have died too often are tried again at the end, each alone: one that ends its worker takes those
+        that wait there with it.
+        """
+        suspects = list[tuple]()
+        for task, error, result in self._completed(function, tasks):
+            if error is None:
+                yield result
+            else:
+                suspects.append(task)
+        for suspect in suspects:
+            for task, error, result in self._completed(function, [suspect]):
+                if error is not None and killed is None:
+                    raise error
+                yield result if error is None else killed(*task)  # type: ignore[misc]
+
+    def _completed(
+        self, function: Callable[..., Any], tasks: Iterable[tuple]
+    ) -> Iterator[tuple[tuple, BaseException | None, Any]]:
+        """Task, error if its workers have died, and result; any other error is raised."""
+        from distributed import KilledWorker, as_completed
 
         tasks, running = iter(tasks), dict[Any, tuple]()
         completed = as_completed(with_results=True, raise_errors=False, loop=self.client.loop)
@@ -70,11 +101,13 @@ class Cluster:
                 for future, result in batch:
                     task = running.pop(future)
                     if future.status == "finished":
-                        yield result
-                    elif future.status == "error":
-                        yield _without_result(result[1], task, killed)
-                    else:  # lost, or cancelled with the connection
+                        yield task, None, result
+                    elif future.status != "error":  # lost, or cancelled with the connection
                         self._submit(function, task, running, completed)
+                    elif isinstance(result[1], KilledWorker):
+                        yield task, result[1], None
+                    else:
+                        raise result[1]
                 self._fill(function, tasks, running, completed)
         finally:
             if running and self.client.status == "running":
@@ -129,14 +162,6 @@ def _listed(by_worker: dict[str, str]) -> str:
     return f"{named}; and {len(by_worker) - _NAMED} more" if len(by_worker) > _NAMED else named
 
 
-def _without_result(error: BaseException, task: tuple, killed: Callable[..., Any] | None) -> Any:
-    from distributed import KilledWorker
-
-    if isinstance(error, KilledWorker) and killed is not None:
-        return killed(*task)
-    raise error
-
-
 def _run(call: bytes, wanted: dict[str, str]) -> Any:
     """On a worker: the call, unless the worker has joined since the others were checked and has other versions."""
     if other := differences(versions(), wanted):
@@ -154,9 +179,26 @@ def _loads(function: bytes) -> str | None:
     return None
 
 
+def _forget(package: str) -> None:
+    """On a worker: let the modules of a package be imported anew."""
+    for name in [name for name in sys.modules if name.partition(".")[0] == package]:
+        del sys.modules[name]
+
+
+def _archive(package: Path, folder: Path) -> Path:
+    """The files of a package in a zip that Python can import from, named after its content."""
+    contents = {path.relative_to(package.parent): path.read_bytes() for path in sorted(package.rglob("*.py"))}
+    archive = folder / f"{package.name}-{hashlib.sha256(repr(contents).encode()).hexdigest()[:12]}.zip"
+    with zipfile.ZipFile(archive, "w") as file:
+        for name, content in contents.items():
+            file.writestr(name.as_posix(), content)
+    return archive
+
+
 def is_client(backend: Any) -> bool:
     """Whether this is a `distributed.Client`; the package is not imported for that."""
-    return "distributed" in sys.modules and isinstance(backend, sys.modules["distributed"].Client)
+    distributed = sys.modules.get("distributed")
+    return distributed is not None and isinstance(backend, distributed.Client)
 
 
 @contextmanager
