@@ -43,6 +43,8 @@ class Leases:
     def take(self, point: Path) -> bool:
         """Whether the point is ours to run. Never raises: a lease that cannot be written is no reason not to run."""
         lease = lease_of(point)
+        if self._ended.is_set():
+            return False
         try:
             if not _create(lease) and not (self._is_stale(lease) and _take_over(lease)):
                 return False

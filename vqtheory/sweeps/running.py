@@ -118,7 +118,7 @@ def _warn_of_mixture(outcome: Outcome, types: set[str]) -> None:
     if len(types) == 1 and outcome.cpu is not None and outcome.cpu not in types:
         warnings.warn(
             f"The points are run on CPUs of more than one type, {min(types)} and {outcome.cpu}: results of the two agree to "
-            "rounding, not to the bit. The column 'host_cpu' says which is from where.",
+            "rounding, not to the bit. The table of a sweep says which is from where in the column 'host_cpu'.",
             stacklevel=3,
         )
 
