@@ -27,6 +27,7 @@ from vqtheory.sweeps.places import check_sent, place_of
 from vqtheory.sweeps.running import run
 
 RESULTS = Path("results")
+PICTURED = ("matplotlib", "pillow")  # which bring and read the photograph of the patches
 DATA = Path(__file__).parents[1] / "paper_figures" / "data"
 _running: ContextVar[tuple[Path | None, Backend | None]] = ContextVar("_running", default=(None, None))
 
@@ -91,7 +92,7 @@ def run_all(function: Callable[..., list[dict]], tasks: Iterable[tuple], what: s
     folder, backend = _running.get()
     points = [_point(function, task, None if folder is None else folder / what) for task in tasks]
     call = Unchanged(function, digest(function))
-    by = {"function": what, "code": call.code, **versions()}
+    by = {"function": what, "code": call.code, **versions(), **{name: version(name) for name in PICTURED}}
     with place_of("run_all", backend) as place:
         check_sent("run_all", place, call, [point.arguments for point in points], ("function", "tasks"))
         outcomes = run(call, points, by, place, bar={"desc": what, "unit": " runs", "delay": 0})

@@ -16,12 +16,15 @@ from importlib import import_module
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cloudpickle
 from tqdm import tqdm
 
 from vqtheory.sweeps.machine import PACKAGES, differences, versions
+
+if TYPE_CHECKING:
+    from distributed import Client
 
 SECONDS_TO_ANSWER = 5.0  # of a scheduler
 LEAST_WINDOW, TASKS_PER_THREAD = 32, 4  # that are with the scheduler
@@ -43,13 +46,17 @@ class Cluster:
         Connected to the cluster's scheduler.
     """
 
-    client: Any
+    client: Client
     compiles_apart = False  # a worker compiles with its first point, and numba's lock makes its other threads wait
 
     def check(self, owner: str, name: str, function: Callable[..., Any]) -> None:
-        """Refuse workers of other versions, and a function that they cannot import; `ValueError` names them."""
+        """Refuse workers of other versions, and a function that they cannot import: `ValueError` names the workers.
+
+        `name` is the parameter of the owner that the function is from.
+        """
         if self.client.asynchronous:
             raise ValueError(f"The 'backend' parameter of {owner} must be a Client that is not asynchronous.")
+        self._check_connection()
         self._refuse(self._of_other_versions())
         loaded = self.client.run(_loads, cloudpickle.dumps(function), on_error="return")
         errors = {worker: str(answer) for worker, answer in loaded.items() if answer is not None}
@@ -133,14 +140,14 @@ class Cluster:
 
     @property
     def _address(self) -> str:
-        return self.client.scheduler.address if self.client.scheduler else "the address of the client"
+        return str(self.client.scheduler.address) if self.client.scheduler else "the address of the client"
 
     def _of_other_versions(self) -> dict[str, str]:
         """What differs, by worker: first as package managers have it, then as the package itself says."""
         ours = versions()
-        workers = self.client.get_versions(packages=list(PACKAGES))["workers"]
+        answered: Any = self.client.get_versions(packages=list(PACKAGES))
         wanted = {name: ours[name] for name in PACKAGES}
-        other = {worker: differences(answer["packages"], wanted) for worker, answer in workers.items()}
+        other = {worker: differences(answer["packages"], wanted) for worker, answer in answered["workers"].items()}
         if any(other.values()):
             return other
         answers = self.client.run(versions, on_error="return")

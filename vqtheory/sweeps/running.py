@@ -73,7 +73,7 @@ def _settled(
         if len(waiting) == before:
             time.sleep(SECONDS_BETWEEN_PROBES)
         for i in list(waiting):
-            if (outcome := finished(by, points[i])) is not None:
+            if (outcome := finished(by, points[i], quiet=True)) is not None:
                 del waiting[i]
                 yield i, outcome
 
