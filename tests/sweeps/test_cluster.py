@@ -143,7 +143,7 @@ def test_a_client_that_dies_goes_on_from_the_folder(client, tmp_path):
     finished = len(list((tmp_path / "parts").glob("*.json")))
     time.sleep(1)  # for what is running to end
     before = len((tmp_path / "log").read_text().splitlines())
-    assert before <= finished + 4  # what ran, and what ended as the client was killed
+    assert finished <= before < 12  # what had not begun has been cancelled
     assert start(stderr=subprocess.DEVNULL).wait() == 0
     assert len((tmp_path / "log").read_text().splitlines()) == before + 12 - finished
     assert pl.read_parquet(tmp_path / "table.parquet")["value"].to_list() == [x / 3 for x in range(12)]
