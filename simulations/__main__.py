@@ -23,7 +23,7 @@ def main(
     anew: bool = False,
     minutes: float = math.inf,
     results: Path = RESULTS,
-    scheduler: str | None = None,
+    scheduler: command.Scheduler = None,
 ) -> None:
     """Run experiments and write one table each, as parquet. A table that is there already is kept.
 

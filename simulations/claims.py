@@ -18,7 +18,7 @@ from vqtheory.claims.table import keep
 PATH = DATA / "claims.parquet"
 
 
-def main(keys: tyro.conf.Positional[tuple[str, ...]] = (), /, scheduler: str | None = None) -> None:
+def main(keys: tyro.conf.Positional[tuple[str, ...]] = (), /, scheduler: command.Scheduler = None) -> None:
     """Measure claims at full effort, on an idle machine in twenty minutes or so, and keep their verdicts.
 
     Args:

@@ -14,6 +14,7 @@ from vqtheory.sweeps import Backend
 from vqtheory.sweeps.cluster import connected
 
 Names = Annotated[tuple[str, ...], tyro.conf.Positional]
+Scheduler = Annotated[str | None, tyro.conf.arg(metavar="ADDRESS")]  # of a Dask cluster
 
 
 def names(help: str) -> Any:
