@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import inspect
 import os
@@ -93,13 +94,28 @@ def run_all(function: Callable[..., list[dict]], tasks: Iterable[tuple], what: s
     points = [_point(function, task, None if folder is None else folder / what) for task in tasks]
     call = Unchanged(function, digest(function))
     by = {"function": what, "code": call.code, **versions(), **{name: version(name) for name in PICTURED}}
+    order = _kinds_first(points)
     with place_of("run_all", backend) as place:
         check_sent("run_all", place, call, [point.arguments for point in points], ("function", "tasks"))
-        outcomes = run(call, points, by, place, bar={"desc": what, "unit": " runs", "delay": 0})
+        ran = run(call, [points[i] for i in order], by, place, bar={"desc": what, "unit": " runs", "delay": 0})
+    outcomes = [outcome for _, outcome in sorted(zip(order, ran, strict=True), key=lambda pair: pair[0])]
     errors = [outcome.error for outcome in outcomes if outcome.error is not None]
     if errors:
         raise RuntimeError(f"{len(errors)} of {len(outcomes)} runs of {what} failed, the first by {errors[0]}")
     return pl.DataFrame([row for outcome in outcomes for row in outcome.rows], infer_schema_length=None)
+
+
+def _kinds_first(points: list[Point]) -> list[int]:
+    """The order in which runs begin: one of each kind first, so that processes do not compile the same at the same time."""
+    first = {_kind(point): i for i, point in reversed(list(enumerate(points)))}
+    return sorted(range(len(points)), key=lambda i: (first[_kind(points[i])] != i, i))
+
+
+def _kind(point: Point) -> str:
+    """What a run compiles: the types of its rule and of whatever else is no number or name, and their options by name."""
+    rules = [value for value in point.arguments.values() if dataclasses.is_dataclass(value)]
+    options = [[one for one in vars(rule).values() if isinstance(one, (str, bool))] for rule in rules]
+    return repr([[type(rule).__qualname__ for rule in rules], options])
 
 
 def _point(function: Callable[..., Any], task: tuple, folder: Path | None) -> Point:

@@ -56,6 +56,12 @@ def test_only_what_is_new_is_run_and_rows_are_in_the_order_of_the_tasks(run):
     assert run(2, 1, rules=RULES | {"VQ": VQ(0.2)})[1] == [("VQ", 1), ("VQ", 2)]
 
 
+def test_one_run_of_each_kind_of_rule_begins_first(tmp_path):
+    rules = {"VQ": VQ(0.1), "slow VQ": VQ(0.01), "by wins": VQ(0.1, clock="wins"), "EMA": EMA(0.9)}
+    points = [tables._point(simulate, task, tmp_path) for task in tasks(1, 2, rules=rules)]
+    assert tables._kinds_first(points) == [0, 4, 6, 1, 2, 3, 5, 7]
+
+
 def test_runs_that_fail_lose_no_others(run):
     with pytest.raises(RuntimeError, match="2 of 6 runs of runs failed, the first by ValueError: no three"):
         run(1, 3, 2)
