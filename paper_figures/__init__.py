@@ -45,8 +45,6 @@ FAST = (  # of --fast: first what is drawn from bundled tables, then what simula
     "toy_animation",
     "shrinking",
     "hysteresis",
-    "tangent",
-    "tangent_table",
     "survivors",
     "dimensions",
     "potential",
