@@ -36,7 +36,7 @@ def markdown(table: pl.DataFrame, methods: Mapping[str, Method]) -> str:
     What has not been trained yet is left out.
     """
     times = ratios()
-    lines = _head("method", "setting", "seeds", *_titles(), "time per update / plain VQ")
+    lines = head("method", "setting", "seeds", *_titles(), "time per update / plain VQ")
     for label in methods:
         for group, time in {"named": times.get(label, ""), "tuned": ""}.items():
             rows = table.filter(group=group, label=label)
@@ -57,7 +57,7 @@ def setting(table: pl.DataFrame, label: str, group: str) -> str:
 
 def sizes(table: pl.DataFrame) -> str:
     """Transport and NSVQ by name, with more codes and in fewer dimensions."""
-    lines = _head("method", "codes", "dimensions", *_titles(), "perplexity / codes")
+    lines = head("method", "codes", "dimensions", *_titles(), "perplexity / codes")
     for what in LARGE:
         rows = table.filter(pl.col("label").str.ends_with(f", {what}"), group="sizes")
         for row in rows.sort("label", descending=True).iter_rows(named=True):
@@ -70,7 +70,7 @@ def sizes(table: pl.DataFrame) -> str:
 
 def published(table: pl.DataFrame) -> str:
     """Rules by name, from the start of their own papers."""
-    lines = _head("rule, from its published start", *_titles())
+    lines = head("rule, from its published start", *_titles())
     for row in table.filter(group="published").sort("label").iter_rows(named=True):
         cells = [form.format(row[column]) for column, (_, form) in COLUMNS.items()]
         lines.append(f"| {row['label']} | {' | '.join(cells)} |")
@@ -88,7 +88,7 @@ def _titles() -> list[str]:
     return [title for title, _ in COLUMNS.values()]
 
 
-def _head(*titles: str) -> list[str]:
+def head(*titles: str) -> list[str]:
     return [f"| {' | '.join(titles)} |", f"|{'---|' * len(titles)}"]
 
 

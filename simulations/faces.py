@@ -36,6 +36,7 @@ from simulations.tables import RESULTS, path_of, write
 from vqtheory import Diagnosis, diagnose, measure
 
 if TYPE_CHECKING:
+    from vqtheory.nn.evaluation import Evaluation
     from vqtheory.nn.training.config import TrainingConfig
     from vqtheory.nn.training.run import TrainingRun
 
@@ -157,13 +158,17 @@ def describe(point: Point, trained: TrainingRun, images: int | None) -> dict[str
     """What became of a training, on so many test images."""
     from vqtheory.nn.evaluation.measure import evaluate
 
-    searched, config = point.group == "search", trained.config
+    config = trained.config
+    searched = point.group == "search"
     held_out: dict[str, Any] = {"part": "validation"} if searched else {"images": images}
     evaluation = evaluate(trained, progress=False, **held_out)
     row = identity(point, config) | {"steps": trained.step}
     row |= {metric: evaluation[metric] for metric in METRICS}
     if searched:
         return row
+    if point.group == "models":
+        row |= {what: evaluation[what] for what in ("images", "latents")}
+        return row | drawn(evaluation) | grains(trained, evaluation)
     diagnosis = diagnose(trained)
     row |= {"alive": int(diagnosis.alive.sum()), "carrying": diagnosis.carrying, "predicted": float(diagnosis.predicted[-1])}
     row |= {"replayed": replayed(diagnosis)} if point.group == "sgd" else {}
@@ -171,8 +176,35 @@ def describe(point: Point, trained: TrainingRun, images: int | None) -> dict[str
     row |= {"looks": diagnosis.recording.table.select(PROBES).to_dicts()}
     row |= {"law": [float(law.survivors) for law in diagnosis.laws], "excess": diagnosis.excess.tolist()}
     if point.group in PICTURES and point.seed == 0:
-        row |= {"originals": png(evaluation.originals), "reconstructions": png(evaluation.reconstructions)}
+        row |= drawn(evaluation)
     return row
+
+
+def drawn(evaluation: Evaluation) -> dict[str, Any]:
+    """Some test images, and what came back of them."""
+    return {"originals": png(evaluation.originals), "reconstructions": png(evaluation.reconstructions)}
+
+
+def grains(trained: TrainingRun, evaluation: Evaluation) -> dict[str, Any]:
+    """Which regions of these images DQ-VAE codes fine, and the share of them in a training pass over validation images.
+
+    A learned gate is sampled in training, where the loss holds its share to the budget, and takes the likelier grain in
+    evaluation.
+    """
+    from vqtheory.nn.models import DQVAE
+    from vqtheory.nn.ops.mode import evaluating
+    from vqtheory.nn.training.loop import pixels
+    from vqtheory.nn.training.provenance import read_images
+
+    config, model = trained.config, trained.model
+    if not isinstance(model, DQVAE):
+        return {}
+    with evaluating(model):
+        fine = model.grain_of(pixels(evaluation.originals)) == 0
+    images = read_images(config.data, config.size, trained.images, trained.folder, False)[0]
+    sampled = model.train().grain_of(pixels(images.train[-config.validation :]))
+    maps = np.repeat((255 * fine.cpu().numpy()).astype(np.uint8)[..., None], 3, axis=3)
+    return {"fine": float((sampled == 0).double().mean()), "grains": png(maps)}
 
 
 def identity(point: Point, config: TrainingConfig) -> dict[str, Any]:

@@ -14,6 +14,8 @@ tuned      every method that has a rate, at the one that was chosen             
 sizes      transport and NSVQ by name: 4,096 and 16,384 codes, and 8 dimensions              1
 ablation   transport over its neighbours, how often, and its images; with NSVQ's kernel too  1
 published  rules by name, from the start of their own papers                                 1
+models     DQ-VAE over gate and budget beside grids of 64 and 256 codes an image, and VQCT   1
+staged     NSVQ alone, and with replacement and an encoder that stops, at two sizes          1
 sgd        plain VQ with its codes under SGD, as in the laws, over codes and rate            1
 size       plain VQ over the dimensions of the latents, and over the number of codes         1
 =========  ================================================================================  =====
@@ -68,6 +70,8 @@ RATE, RATES = 5e-4, (5e-4, 2e-3, 1e-2, 4e-2)  # of Adam for the codes: by name, 
 DECAYS = (0.99, 0.95, 0.8, 0.5)  # of running means
 NARROWING = exponential(2.0, half_life=200)  # the bandwidth of NSVQ's published forms
 REPLACED, LATE = 100, 200  # updates from one replacement or re-estimation to the next, and before codes are used
+FROZEN = 1500  # the update from which the encoder of a staged training stays as it is
+GATES, BUDGETS = ("entropy", "learned"), (0.25, 0.5)  # of DQ-VAE
 DIMS, SIZES = (4, 8, 16, 32, 64), (2048,)  # of 512 codes; 512 codes in 64 dimensions are among the first
 SGD_CODES, SGD_RATES = (64, 256, 1024), (0.5, 2.0, 8.0, 32.0)  # eta = rate / 32 at 64 dimensions
 
@@ -193,11 +197,25 @@ LARGE: dict[str, Options] = {
     "8 dimensions": {"dim": 8},
 }
 
+_GRAINS: Options = {"model": "dq-vae", "rule": EMA(), "replace_every": REPLACED}
+MODELS: dict[str, Options] = {
+    "grid of 64": _GRAINS | {"gate": "entropy", "budget": 0},
+    "grid of 256": _GRAINS | {"gate": "entropy", "budget": 1},
+    **{f"{gate} gate, {budget}": _GRAINS | {"gate": gate, "budget": budget} for gate, budget in product(GATES, BUDGETS)},
+    "VQCT": {"model": "vqct"},
+}
+_STAGES: Options = {"rule": NSVQ(), "replace_every": REPLACED, "freeze_encoder_at": FROZEN}
+STAGED: dict[str, Options] = {
+    "NSVQ, staged": _STAGES,
+    "NSVQ, 8,192 codes": {"rule": NSVQ(), "codes": 8192},
+    "NSVQ, staged, 8,192 codes": _STAGES | {"codes": 8192},
+}
+
 
 def points(table: pl.DataFrame) -> list[Point]:
     """All trainings that can be named by now, in the order in which they are run: tuned ones follow the search."""
     held_out = {"validation": VALIDATION}
-    compared = [*_search(), *_named(), *_tuned(table), *_sizes(), *_ablations(), *_published()]
+    compared = [*_search(), *_named(), *_models(), *_tuned(table), *_sizes(), *_ablations(), *_published()]
     return [point._replace(options=point.options | held_out) for point in compared] + [*_sgd(), *_plain_sizes()]
 
 
@@ -228,6 +246,13 @@ def _named() -> Iterator[Point]:
         for label, method in METHODS.items():
             if seed == 0 or label in MAIN:
                 yield Point("named", label, seed, method.options)
+
+
+def _models() -> Iterator[Point]:
+    """What is around a codebook, and how its training is staged."""
+    for group, trainings in {"models": MODELS, "staged": STAGED}.items():
+        for label, options in trainings.items():
+            yield Point(group, label, 0, options)
 
 
 def _tuned(table: pl.DataFrame) -> Iterator[Point]:

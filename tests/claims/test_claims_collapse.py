@@ -33,8 +33,8 @@ def test_living_codes_are_counted_by_the_mass_of_their_cells():
     still, moved = Stream(Uniform(dim=1)), Stream(Uniform(dim=1), Translation(0.5) + Scaling(-0.1, limit=0.5))
     for border, count in ((0.0016, 2), (0.0018, 3)):
         codes = np.array([[0.5], [2 * border - 0.5], [0.7]])
-        assert collapse.living(still, codes, 0) == count
-        assert collapse.living(moved, 0.5 + 0.5 * (codes - 0.5) + 10, 20) == count
+        assert collapse.count_alive(still, codes, 0) == count
+        assert collapse.count_alive(moved, 0.5 + 0.5 * (codes - 0.5) + 10, 20) == count
 
 
 def test_a_law_with_twice_the_critical_speed_is_refuted(monkeypatch):

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
+from PIL import Image
 
 import vqtheory
 from vqtheory import rules, schedules, streams
@@ -335,6 +336,7 @@ class TestHelp:
         pytest.importorskip("torch")
         smaller = {"simulate": TINY, "train": ["--steps", "2", "--codes", "16"], "verify": ["lloyd-by-ema"]}
         smaller |= {name: ["--images", "4"] for name in ("evaluate", "compare")}
+        Image.new("RGB", (20, 30)).save("photograph.jpg")
         for example in help._EXAMPLES:
             arguments = shlex.split(example)[1:]
             assert call(*arguments, *smaller.get(arguments[0], []))[0] == 0, example

@@ -77,10 +77,7 @@ def test_hypervq_forms_its_loss_in_training_alone(monkeypatch):
 
 @pytest.mark.parametrize("similarity", ["dot", "l2"])
 def test_temperatures_that_float32_cannot_divide_by(similarity):
-    """Refused; the least that is taken has finite numbers for all."""
-    for rule in (IBQ(temperature=1e-40), IBQ(entropy_temperature=1e-39), HyperVQ(temperature=1e-40)):
-        with pytest.raises(ValueError, match="'rule' parameter of VectorQuantize must be one with temperatures >= 1.2e-38"):
-            VectorQuantize(3, 4, rule)
+    """The least that a rule takes has finite numbers for all."""
     layer = VectorQuantize(3, 4, IBQ(similarity=similarity, temperature=1.2e-38, entropy_temperature=1.2e-38))
     layer.set_codebook(randn(4, 3).float())
     z = randn(1, 20, 3, seed=1).float().requires_grad_()

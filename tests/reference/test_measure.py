@@ -5,7 +5,7 @@ import pytest
 
 from vqtheory import measure
 
-CENTROIDS = np.array([[0.25], [0.75]])  # of the uniform law on [0, 1] in two cells
+CENTROIDS = np.array([[0.25], [0.75]])  # of the uniform distribution on [0, 1] in two cells
 
 
 def test_residual_of_centroids_is_sampling_noise_and_unbiased_without_it():

@@ -316,7 +316,7 @@ def test_equal_partitions_are_cut_at_the_lowest_border():
 
 
 def test_optimal_1d_of_a_cut_density_is_the_density_s_optimum():
-    # The means of equal parts of the normal law; what the law adds to them is the variance within a part.
+    # The means of equal parts of the normal distribution; what the law adds to them is the variance within a part.
     parts, num_codes = 20_000, 16
     samples = -parts * np.diff(stats.norm.pdf(stats.norm.ppf(np.linspace(0, 1, parts + 1))))
     codes, distortion = reference.optimal_1d(samples, num_codes)

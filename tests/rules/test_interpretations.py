@@ -5,8 +5,10 @@ import pytest
 from scipy.special import softmax
 from twins import hyperbolic_logits
 
+import vqtheory as vq
 from vqtheory import Batches, measure
-from vqtheory.rules import GRITVQ, IBQ, VQ, HyperVQ, SimVQ
+from vqtheory.rules import CVQ, GRITVQ, IBQ, VQ, EntropyVQ, HyperVQ, SimVQ, Sinkhorn
+from vqtheory.streams import Gaussian, Stream
 from vqtheory.testing import check_rule
 
 
@@ -108,6 +110,8 @@ BAD = [
     (lambda: GRITVQ(features=False), "an int >= 1 with features=False, which leaves nothing to train. Got 0."),
     (lambda: IBQ(temperature=0), "The 'temperature' parameter of IBQ must be a number > 0. Got 0."),
     (lambda: IBQ(entropy_temperature=-0.1), "The 'entropy_temperature' parameter of IBQ must be a number > 0. Got -0.1."),
+    (lambda: IBQ(temperature=1e-50), "The 'temperature' parameter of IBQ must be a number >= 1.2e-38. Got 1e-50."),
+    (lambda: Sinkhorn(temperature=1e-50), "The 'temperature' parameter of Sinkhorn must be a number >= 1.2e-38. Got 1e-50."),
     (lambda: IBQ(similarity="doot"), "did you mean 'dot'"),
 ]
 
@@ -116,3 +120,21 @@ BAD = [
 def test_bad_input_gets_one_clear_sentence(make, sentence):
     with pytest.raises(ValueError, match=sentence):
         make()
+
+
+LEAST = 1.2e-38  # which float32 can divide by
+SHARPEST = [
+    HyperVQ(temperature=LEAST),
+    IBQ(temperature=LEAST, entropy_temperature=LEAST),
+    IBQ(similarity="l2", temperature=LEAST, entropy_temperature=LEAST),
+    EntropyVQ(temperature=LEAST),
+    CVQ(temperature=LEAST),
+    Sinkhorn(temperature=LEAST),
+]
+
+
+@pytest.mark.parametrize("rule", SHARPEST, ids=repr)
+def test_the_least_temperature_has_finite_codes_in_float32(rule):
+    end = vq.simulate(rule, Stream(Gaussian(dim=3)), codes=8, steps=20, batch_size=16, dtype="float32", progress=False)
+    assert end.codes.dtype == np.float32
+    assert np.isfinite(end.codes).all()

@@ -234,7 +234,7 @@ REFUSED = [
     (["--decay", "0.9"], "The rule 'vq' has no use for --decay. Its options: --num-codes, --speed, --step-size"),
     (["--speed", "fast"], "The 'speed' parameter of predict must be a number > 0. Got 'fast'."),
     (["--num-codes", "1.5"], "The 'num_codes' parameter of predict must be an int >= 1. Got 1.5."),
-    (["--density", "Gaussian(dim=2)"], "a source on the line whose density is known. Got Gaussian(dim=2)"),
+    (["--density", "Gaussian(dim=2)"], "a source in one dimension whose density is known. Got Gaussian(dim=2)"),
     (["--num-codes", "1e30"], "The 'num_codes' parameter of predict must be an int in [1, 18446744073709551615]"),
     (["--rule", "nsvq", "--width", "0"], "The 'width' parameter of predict must be a number > 0. Got 0."),
     (["--rule", "nsvq", "--bandwidth", "x"], "The 'bandwidth' parameter of predict must be a number > 0. Got 'x'."),

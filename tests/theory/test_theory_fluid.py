@@ -25,7 +25,7 @@ def grid(num_codes):
 
 
 def plain_critical_speed(num_codes):
-    """v_c / eta of plain VQ and a uniform law: squared gaps rise by 8 a."""
+    """v_c / eta of plain VQ and a uniform distribution: squared gaps rise by 8 a."""
     k = np.arange(1, num_codes)
     y = np.linspace(0, 1, 200_001)
     return 1 / (8 * np.min(-np.sqrt(y) / 2 + np.sqrt(y[:, None] + k).sum(axis=1) + np.sqrt(y + num_codes) / 2) ** 2)
@@ -356,17 +356,17 @@ def test_a_code_within_reach_is_caught_up_and_one_beyond_is_lost():
     assert np.isnan(theory.capture_reach(2 * speed, 0.1, 0.5, source=Uniform(1)))
 
 
-@pytest.mark.parametrize(("bandwidth", "living"), [(3.0, 2), (10.0, 1)])
-def test_captured_codes_strengthen_the_softmax_form(bandwidth, living):
-    law = theory.capture_speed(1.0, bandwidth, source=Uniform(1), form="softmax", captured=1 - living / 8)
+@pytest.mark.parametrize(("bandwidth", "alive"), [(3.0, 2), (10.0, 1)])
+def test_captured_codes_strengthen_the_softmax_form(bandwidth, alive):
+    law = theory.capture_speed(1.0, bandwidth, source=Uniform(1), form="softmax", captured=1 - alive / 8)
     lone = theory.capture_speed(1.0, bandwidth, source=Uniform(1), form="softmax")
     assert lone == pytest.approx(theory.capture_speed(1.0, bandwidth / np.sqrt(2), 0.01, source=Uniform(1)))
-    assert law / lone == pytest.approx(8 / (living + (8 - living) * np.exp(-0.5)))
+    assert law / lone == pytest.approx(8 / (alive + (8 - alive) * np.exp(-0.5)))
     rule = NSVQ(1.0, bandwidth=bandwidth, form="softmax")
     assert carried(rule, UNIFORM, grid(8), 0.985 * law)
     assert not carried(rule, UNIFORM, grid(8), 1.02 * law)
     motion = theory.mean_motion(rule, UNIFORM, grid(8), 60 * bandwidth / law, speed=0.985 * law, records=2)
-    assert motion.alive[-1].sum() == living
+    assert motion.alive[-1].sum() == alive
 
 
 @pytest.mark.parametrize(("source", "bandwidth"), [(Uniform(1), 0.3), (Gaussian(1), 2.0), (Gaussian(4), 4.0)], ids=str)
@@ -478,7 +478,10 @@ def test_laws_broadcast():
             lambda: theory.capture_speed(0.1, 1.0, source=stats.cauchy()),
             "The 'source' parameter of capture_speed must have a",
         ),
-        (lambda: theory.capture_speed(0.1, 1.0, source=stats.norm(), direction=2), "1 or -1 for a cloud on the line. Got 2"),
+        (
+            lambda: theory.capture_speed(0.1, 1.0, source=stats.norm(), direction=2),
+            "1 or -1 for a cloud in one dimension. Got 2",
+        ),
         (lambda: theory.capture_speed(0.1, 1.0, source=Ring(), direction=[0, 0]), "a vector of 2 finite numbers"),
         (lambda: theory.bias_bound(0.1, -1.0), "The 'radius' parameter of bias_bound must be a number >= 0. Got -1"),
         (lambda: theory.softmax_bias(0.1, 1), "The 'num_codes' parameter of softmax_bias must be an int >= 2. Got 1"),
@@ -490,7 +493,7 @@ def test_laws_broadcast():
         (lambda: theory.mean_motion(VQ(), UNIFORM, [0.1, 0.1], 10), "must be numbers that all differ"),
         (
             lambda: theory.mean_motion(VQ(), Ring(), [0.1], 10),
-            "The 'density' parameter of mean_motion must be a law on the line",
+            "The 'density' parameter of mean_motion must be a law in one dimension",
         ),
         (
             lambda: theory.mean_motion(EMA(), UNIFORM, [0.1], 10, counts=[-1.0]),

@@ -111,6 +111,11 @@ def duration(owner: str, name: str, value: Any) -> Any:
     return number(owner, name, number(owner, name, value, 0, above=True), 1 / SQUARABLE)
 
 
+def temperature(owner: str, name: str, value: Any) -> Any:
+    """A `number` > 0 by which float32 can divide: below it that type has fewer digits, and no inverse."""
+    return number(owner, name, number(owner, name, value, 0, above=True), 1.2e-38)
+
+
 def floating(owner: str, name: str, value: Any) -> np.dtype:
     """A floating type, however it is written."""
     try:

@@ -1,4 +1,4 @@
-"""exp(z) for z <= 0 and the tail of the normal law, in plain arithmetic: a loop over them becomes vector instructions.
+"""exp(z) for z <= 0 and the tail of the normal distribution, in plain arithmetic: their loops become vector instructions.
 
 With n the integer nearest to z / ln 2 and r = z - n ln 2, which lies within ln 2 / 2 of 0,
 
@@ -12,8 +12,8 @@ exp(z) is below the smallest normal number: below -87.3 in float32, and -708.4 i
 
     1 - Phi(y) = exp(-y^2 / 2) (1 + y / 2)^-1 p(t),      t = (y - m) / (y + m),      y >= 0
 
-maps all y to t in [-1, 1), where p, the normal law's ratio of Mills made bounded, is a polynomial (after Shepherd and
-Laframboise, Math. Comp. 36, 1981): of degree 10 in float32 with m = 4, within 6e-10, and of degree 21 in float64 with
+maps all y to t in [-1, 1), where p, the normal distribution's ratio of Mills made bounded, is a polynomial (after Shepherd
+and Laframboise, Math. Comp. 36, 1981): of degree 10 in float32 with m = 4, within 6e-10, and of degree 21 in float64 with
 m = 5, within 3.4e-17. The result is within 4 units in the last place, to which comes the rounding of y^2.
 """
 
@@ -73,7 +73,7 @@ def _double(z):
 
 
 def normal_tail(y, density):
-    """1 - Phi(y), the mass of a normal law beyond y >= 0, from exp(-y^2 / 2), in the precision of y."""
+    """1 - Phi(y), the mass of a normal distribution beyond y >= 0, from exp(-y^2 / 2), in the precision of y."""
     return (_single_tail if isinstance(y, np.float32) else _double_tail)(y, density)
 
 

@@ -43,6 +43,10 @@ _EXAMPLES = {
     "vqtheory train --rule transvq --steps 100 --save other": "Another rule, on the same images.",
     "vqtheory evaluate mymodel": "Codes used, distortion, PSNR and SSIM on its test images, and a picture of some of them.",
     "vqtheory compare mymodel other": "Both on the same test images: a table and a picture.",
+    "vqtheory train --model vqfr --prior mymodel --steps 100 --save restorer": (
+        "A restoration of degraded images, upon the codes of a training that is done."
+    ),
+    "vqtheory restore restorer photograph.jpg --out restored": "Pictures of yours, restored.",
     "vqtheory diagnose mymodel": (
         "What its encoder's drift does to the codebook by the laws, and which knob would change it; of myrun too."
     ),

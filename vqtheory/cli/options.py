@@ -12,7 +12,7 @@ Folder = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FOLDER")]
 
 
 def option(metavar: str, default: str = "") -> Any:
-    """An option that is a text until `simulate` checks it, so that whatever is wrong is told in one form."""
+    """An option that is a text until `simulate` checks it, so that whatever is wrong is said in one form."""
     return tyro.conf.arg(metavar=metavar, help_behavior_hint=f"(default: {default})" if default else "")
 
 

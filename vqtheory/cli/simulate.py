@@ -114,7 +114,7 @@ def _configured(path: Path | None) -> dict[str, Any]:
 
 
 def _interruptible(folder: Path | None, play: Callable[[], Run]) -> Run:
-    """Play; whoever stops it is told how to go on."""
+    """Play; whoever stops it reads how to go on."""
     try:
         return play()
     except KeyboardInterrupt:

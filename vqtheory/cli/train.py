@@ -25,7 +25,11 @@ def train(
     codes: Annotated[str | None, option("INT", "1024")] = None,
     dim: Annotated[str | None, option("INT", "64")] = None,
     codebook_dim: Annotated[str | None, option("INT", "dim")] = None,
-    model: Annotated[str | None, option("{small,paper,dq-vae,dq-vae-paper,vqct,vqct-paper}", "small")] = None,
+    model: Annotated[str | None, option("NAME", "small")] = None,
+    prior: Annotated[str | None, option("FOLDER")] = None,
+    degradation: Annotated[str | None, option("TEXT", "Degradation()")] = None,
+    gate: Annotated[str | None, option("{learned,entropy}", "learned")] = None,
+    budget: Annotated[str | None, option("REAL", "0.5")] = None,
     data: Annotated[str | None, option("PATH", "VQTHEORY_DATA, else one photograph")] = None,
     size: Annotated[str | None, option("INT", "64")] = None,
     steps: Annotated[str | None, option("INT", "2000")] = None,
@@ -36,6 +40,10 @@ def train(
     codebook_lr: Annotated[str | None, option("REAL|TEXT", "lr")] = None,
     clip: Annotated[str | None, option("REAL", "none")] = None,
     beta: Annotated[str | None, option("REAL", "0.25")] = None,
+    perceptual: Annotated[str | None, option("FILE.pt")] = None,
+    perceptual_weight: Annotated[str | None, option("REAL", "1.0")] = None,
+    adversarial: Annotated[str | None, option("FILE.pt")] = None,
+    adversarial_weight: Annotated[str | None, option("REAL", "0.1")] = None,
     replace_every: Annotated[str | None, option("INT", "never")] = None,
     replace_policy: Annotated[str | None, option("{random,count,oldest,split}", "random")] = None,
     transport: Annotated[str | None, option("INT", "never")] = None,
@@ -65,8 +73,13 @@ def train(
         dim: Dimensions of the latents.
         codebook_dim: Dimensions of the codes, where latents are projected to fewer.
         model: What is around the codebook: a plain autoencoder that trains on a CPU (small) or is that of the published
-            experiments (paper), or DQ-VAE, which codes flat regions by few tokens (dq-vae, dq-vae-paper), or VQCT, whose
-            codes are adjectives and nouns of a graph (vqct, vqct-paper).
+            experiments (paper), or DQ-VAE, which codes flat regions by few tokens (dq-vae of two grains, dq-vae-triple of
+            three, dq-vae-paper), or VQCT, whose codes are adjectives and nouns of a graph (vqct, vqct-paper),
+            or stage 2 of VQFR, which restores degraded images (vqfr, vqfr-paper).
+        prior: With VQFR, the --save folder of stage 1, a training of the model small (of vqfr-paper, paper).
+        degradation: With VQFR, how images are made worse, such as "Degradation(noise=[0, 10], quality=None)".
+        gate: What chooses the grain of a region in DQ-VAE: a network (learned), or the entropy of its gray values (entropy).
+        budget: The share of regions that DQ-VAE codes by its finest grain.
         data: A folder or a .zip of images, or .parquet files with the column image, such as copies of CelebA-HQ.
         size: Pixels along a side; the images' central square is scaled to it.
         steps: Updates.
@@ -77,6 +90,11 @@ def train(
         codebook_lr: Rate of the codes, or a schedule of it, such as "exponential(0.04, half_life=300)".
         clip: Largest norm of the gradient. That of the codebook is never clipped.
         beta: Weight of the commitment loss.
+        perceptual: A TorchScript network from images in [-1, 1] to features, which are compared too. Its code is run: take
+            only files that you trust.
+        perceptual_weight: Weight of their mean squared error.
+        adversarial: A TorchScript discriminator of images in [-1, 1], trained beside the model. Its code is run.
+        adversarial_weight: Weight of its judgement.
         replace_every: After so many updates each, put codes that were not chosen since on latents; optional, off by default.
         replace_policy: Which codes are replaced: those without a hit since (random), with a low running count (count), or
             without a hit for so many updates (oldest); or those without a hit, put into the worst cells (split).
@@ -100,11 +118,13 @@ def train(
         save: Keep the run in this folder, up to date while it goes on.
         resume: Go on with the run in this folder, further with --steps.
     """
-    given: dict[str, Any] = {"rule": rule, "model": model, "data": data, "estimator": estimator}
-    given |= {"replace_policy": replace_policy}
+    given: dict[str, Any] = {"rule": rule, "model": model, "gate": gate, "data": data, "estimator": estimator}
+    given |= {"replace_policy": replace_policy, "prior": prior, "degradation": degradation}
+    given |= {"perceptual": perceptual, "adversarial": adversarial}
     numbers = {"codes": codes, "dim": dim, "codebook_dim": codebook_dim, "size": size, "steps": steps, "seed": seed}
     numbers |= {"batch_size": batch_size, "lr": lr, "lr_decay": lr_decay, "codebook_lr": codebook_lr, "clip": clip}
-    numbers |= {"codebook_weight": codebook_weight}
+    numbers |= {"codebook_weight": codebook_weight, "budget": budget}
+    numbers |= {"perceptual_weight": perceptual_weight, "adversarial_weight": adversarial_weight}
     numbers |= {"beta": beta, "replace_every": replace_every, "transport": transport, "records": records}
     numbers |= {
         "transport_images": transport_images,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from vqtheory import rules
 from vqtheory._base.config import text
 from vqtheory.diagnosis.recording import Recording
@@ -93,11 +95,12 @@ def fewer(recording: Recording, num_codes: int) -> str:
 
 
 def _place(recording: Recording) -> str:
-    return recording.place or "model.quantizer"
+    """The quantizer, with parts of a Sequential by their numbers, as in "model[1]"."""
+    return re.sub(r"\.(\d+)(?=\.|$)", r"[\1]", recording.place or "model.quantizer")
 
 
 def _parent(recording: Recording) -> str:
-    return _place(recording).rpartition(".")[0] or "model"
+    return re.sub(r"(\.\w+|\[\d+\])$", "", _place(recording)) or "model"
 
 
 def _encoder(recording: Recording) -> str:
@@ -107,7 +110,8 @@ def _encoder(recording: Recording) -> str:
         return f"lambda images: {parent}.encode(images).latents"
     if recording.package == TAMING:
         return f"lambda images: {parent}.quant_conv({parent}.encoder(images))"
-    return f"{parent}.encoder"
+    behind = re.search(r"\[(\d+)\]$", _place(recording))  # other parts of a Sequential
+    return f"{parent}[:{behind[1]}]" if behind else f"{parent}.encoder"
 
 
 def _width(recording: Recording) -> int:

@@ -13,6 +13,7 @@ from vqtheory.nn.monitor import ModelMonitor, Monitor
 from vqtheory.nn.quantize import Info, Quantized, VectorQuantize, step_size
 from vqtheory.nn.rates import FollowingRate, parameter_groups
 from vqtheory.nn.replacement import Replacement
+from vqtheory.nn.restoration import restore
 from vqtheory.nn.stacks import GroupedQuantize, MultiHeadQuantize, MultiScaleQuantize, ResidualQuantize, tuple_usage
 from vqtheory.nn.training.loop import resume, train
 from vqtheory.nn.transport import Transport
@@ -35,6 +36,7 @@ __all__ = [
     "evaluate",
     "frechet_distance",
     "parameter_groups",
+    "restore",
     "resume",
     "start_on",
     "step_size",

@@ -115,6 +115,7 @@ class Monitor(Optimized):
         self.optimizer = optimizer_of(optimizer)
         self.codebook_weight = weight_of(self.quantizer) if codebook_weight is None else codebook_weight
         self.updates, self.batch_size = 0, 0
+        self.held = False  # whether nothing moves the codes, of which no law has anything to say
         check_heads("Monitor", self.quantizer)
         self._codebook = codebook or finder("Monitor", self.quantizer, "; or give its codes as `codebook`")
         codes = self._codes()
@@ -206,7 +207,7 @@ class Monitor(Optimized):
         width = width_of(self.quantizer, self._codes())
         known |= {"package": package_of(self._given), "place": self._place, "width": width}
         known |= {"pending": self.pending.cpu().numpy(), "every": self.every, "updates": self.updates}
-        return joined(self._records, steps, self.rule, **known)
+        return joined(self._records, steps, None if self.held else self.rule, **known)
 
     @property
     def table(self) -> pl.DataFrame:

@@ -15,6 +15,7 @@ from vqtheory.nn.quantize import VectorQuantize, step_size
 from vqtheory.protocols import Rule
 from vqtheory.rules.base import descends
 
+_HELD = "codes that stay as they are"  # in place of an optimizer
 _ADAM = (torch.optim.Adam, torch.optim.AdamW, torch.optim.NAdam, torch.optim.RAdam)
 
 
@@ -24,6 +25,7 @@ class Optimized:
     quantizer: Any
     optimizer: Any
     codebook_weight: float
+    held: bool
     rule: Rule | None
     _warned: bool
     _records: list[dict[str, Any]]
@@ -79,7 +81,7 @@ class Optimized:
 
     def _kind(self) -> str | None:
         if not self._group():
-            return None
+            return _HELD if self.held else None
         if isinstance(self.optimizer, torch.optim.SGD):
             return "sgd"
         return "adam" if isinstance(self.optimizer, _ADAM) else type(self.optimizer).__name__

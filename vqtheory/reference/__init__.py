@@ -4,11 +4,11 @@ Distortion is the mean squared Euclidean distance E|x - c_q(x)|^2, summed over t
 dimensions and not divided by their number, here and in the whole package.
 
 ==================  =========================================  ==============================
-`lloyd_max`         a density on the line                      exact
-`optimal_1d`        samples on the line                        exact
+`lloyd_max`         a density in one dimension                      exact
+`optimal_1d`        samples in one dimension                        exact
 `lloyd`             samples in any dimension                   best of many starts
 `random_swap`       samples in any dimension                   best of many swaps of codes
-`panter_dite`       a density on the line, K -> infinity       exact asymptote
+`panter_dite`       a density in one dimension, K -> infinity       exact asymptote
 `zador`             a density in any dimension, K -> infinity  asymptote, up to a constant
 ==================  =========================================  ==============================
 """

@@ -12,7 +12,7 @@ from vqtheory.reference.density import Density, refine, spread_nodes
 
 
 def panter_dite(distribution: Any, num_codes: int) -> float:
-    """The least distortion on the line as K -> infinity (Panter and Dite 1951).
+    """The least distortion in one dimension as K -> infinity (Panter and Dite 1951).
 
         (1/12) (integral of f^(1/3))^3 K^-2
 
@@ -60,7 +60,7 @@ def zador(density_norm: float, num_codes: int, dim: int, moment: float | None = 
     Parameters
     ----------
     density_norm : float
-        ||f||_(D/(D+2)), in units of length^2: 1 for the unit cube, `gaussian_norm` for a normal law.
+        ||f||_(D/(D+2)), in units of length^2: 1 for the unit cube, `gaussian_norm` for a normal distribution.
     num_codes : int
         K >= 1.
     dim : int
@@ -85,7 +85,7 @@ def zador(density_norm: float, num_codes: int, dim: int, moment: float | None = 
 
 
 def gaussian_norm(dim: int, scale: float = 1.0) -> float:
-    """||f||_(D/(D+2)) of the normal law N(0, scale^2 I) in D dimensions.
+    """||f||_(D/(D+2)) of the normal distribution N(0, scale^2 I) in D dimensions.
 
         2 pi scale^2 ((D+2)/D)^((D+2)/2)
 
@@ -108,6 +108,8 @@ def cell_moment(dim: int) -> float:
     Beyond that G_D is not known, and this is the lower of `cell_moment_bounds`; the best
     known lattices lie 2 % above it (0.076603 for D = 4, 0.071682 for D = 8).
 
+    Examples
+    --------
     >>> [round(cell_moment(dim), 5) for dim in (1, 2, 3, 4)]
     [0.08333, 0.08019, 0.07854, 0.07503]
     """
@@ -123,6 +125,8 @@ def cell_moment_bounds(dim: int) -> tuple[float, float]:
 
     Both tend to 1/(2 pi e) as D -> infinity.
 
+    Examples
+    --------
     >>> [round(bound, 5) for bound in cell_moment_bounds(8)]
     [0.07045, 0.07982]
     """

@@ -41,7 +41,7 @@ class Density:
     """The density f of a frozen distribution, with the panels that resolve it.
 
     Raises `ValueError` in the name of `owner` for what is not a continuous distribution
-    on the line, for a variance that is not finite, and if f does not integrate to 1 and
+    in one dimension, for a variance that is not finite, and if f does not integrate to 1 and
     to that variance.
     """
 
@@ -148,7 +148,7 @@ def _cut(left: np.ndarray, right: np.ndarray) -> np.ndarray:
 
 
 def _summary(owner: str, distribution: Any) -> tuple[float, float, tuple[float, float]]:
-    """Mean, variance and support, where they are those of a continuous distribution on the line."""
+    """Mean, variance and support, where they are those of a continuous distribution in one dimension."""
     try:
         distribution.pdf, distribution.cdf  # noqa: B018
         variance = getattr(distribution, "var", None) or distribution.variance

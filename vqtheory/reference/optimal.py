@@ -18,7 +18,7 @@ from vqtheory.reference.density import Density
 
 
 def lloyd_max(distribution: Any, num_codes: int) -> Optimum:
-    """The optimal scalar quantizer of a density on the line (Lloyd 1982, Max 1960).
+    """The optimal scalar quantizer of a density in one dimension (Lloyd 1982, Max 1960).
 
     It is centroidal: with borders b_k midway between the codes, each code is the mean of
     its cell,
@@ -70,7 +70,7 @@ def lloyd_max(distribution: Any, num_codes: int) -> Optimum:
 
 
 def optimal_1d(samples: np.ndarray, num_codes: int) -> Optimum:
-    """The optimal k-means solution of samples on the line, by dynamic programming.
+    """The optimal k-means solution of samples in one dimension, by dynamic programming.
 
     O(K N log N) time and 4 K N bytes for N distinct samples (Wu 1991; Gronlund et al.,
     arXiv 1701.07204). Exact up to rounding: among partitions whose distortions differ by

@@ -105,7 +105,7 @@ class CVQ(Rule):
             raise check.fail("CVQ", "decay", "a number >= 0 and < 1", self.decay)
         check.choice("CVQ", "anchors", self.anchors, ANCHORS)
         check.choice("CVQ", "similarity", self.similarity, ["euclidean", "cosine"])
-        self._keep(temperature=check.number("CVQ", "temperature", self.temperature, 0, above=True))
+        self._keep(temperature=check.temperature("CVQ", "temperature", self.temperature))
         self._keep(contrastive=check.number("CVQ", "contrastive", self.contrastive, 0))
         check_start("CVQ", self.start)
 

@@ -71,7 +71,7 @@ class EntropyVQ(Rule):
         self._keep(
             step_size=schedules.validate(owner, "step_size", self.step_size, 0, above=True),
             strength=check.number(owner, "strength", self.strength, 0),
-            temperature=check.number(owner, "temperature", self.temperature, 0, above=True),
+            temperature=check.temperature(owner, "temperature", self.temperature),
             balance=check.number(owner, "balance", self.balance, 0),
         )
         check_start(owner, self.start)

@@ -60,7 +60,7 @@ class FVQ(MapRule):
     heads : int, default 4
         Number of attention heads.
     positions : bool, default False
-        Whether a token is told its place, by fixed sines and cosines, as in the published scripts. The paper has none.
+        Whether a token carries its place, as fixed sines and cosines, as in the published scripts. The paper has none.
     layout : {"runs", "square"}, default "runs"
         "runs" makes a patch of consecutive codes, for any K; "square" of neighbours in a square image of all codes, as
         published, for K that are squares of multiples of `patch`.
@@ -247,7 +247,7 @@ class BridgeParameters(NamedTuple):
 
 
 class BridgeWorkspace(NamedTuple):
-    """What the map is told, and what forward leaves for backward. A norm leaves its output, which is the input of what
+    """The map's input, and what forward leaves for backward. A norm leaves its output, which is the input of what
     follows, and one over the standard deviation (inverse)."""
 
     grid: Any  # [T, S]

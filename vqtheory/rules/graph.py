@@ -143,7 +143,7 @@ class GraphVQ(MapRule):
         if isinstance(self.features, str):
             return nouns_in(self.features, num_codes)
         if self.features is not None:
-            requirement = "left out, or a file with the kind of each code, where adjectives and nouns are told apart"
+            requirement = "left out, or a file with the kind of each code, which tells adjectives from nouns"
             raise check.fail("GraphVQ", "features", requirement, self.features)
         return np.arange(num_codes) >= num_codes // 2
 

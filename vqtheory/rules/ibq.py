@@ -102,9 +102,9 @@ class IBQ(Rule):
         check.choice(owner, "similarity", self.similarity, ["dot", "l2"])
         self._keep(
             step_size=schedules.validate(owner, "step_size", self.step_size, 0, above=True),
-            temperature=check.number(owner, "temperature", self.temperature, 0, above=True),
+            temperature=check.temperature(owner, "temperature", self.temperature),
             entropy_weight=check.number(owner, "entropy_weight", self.entropy_weight, 0),
-            entropy_temperature=check.number(owner, "entropy_temperature", self.entropy_temperature, 0, above=True),
+            entropy_temperature=check.temperature(owner, "entropy_temperature", self.entropy_temperature),
         )
         check_start(owner, self.start)
 

@@ -26,6 +26,8 @@ from vqtheory._kernels.tiles import TILE, lay, measure, relay
 from vqtheory.protocols import Batches, checked
 from vqtheory.rules.base import Rule, check_start, uniform_start
 
+FEW = 64  # ranks up to which a list is kept in order while the codes are met
+
 
 @dataclass(frozen=True, repr=False)
 class NeuralGas(Rule):
@@ -101,10 +103,14 @@ def _advance(x, weight, rates, ranges, step, tiles, codes, hits, last_hit, assig
     least = np.log(np.finfo(x.dtype).eps / 2)  # a weight below is lost in the rounding of the winner's
     for t in range(steps):
         reach = int(min(-least * ranges[t], num_codes - 1)) + 1 if ranges[t] > 0 else 1
+        fall = np.ones(reach)
+        for rank in range(1, reach):
+            fall[rank] = np.exp(-rank / ranges[t])
         for b in range(batch_size):
             for j in range(len(tiles)):
                 measure(x, t, b, tiles, j, distances[j * TILE : (j + 1) * TILE])
-            near, winner = _nearest_few(distances[:num_codes], reach)
+            near = _nearest_few(distances[:num_codes], reach)
+            winner = near[0]
             hits[winner] += 1
             last_hit[winner] = step + t
             assignment[b] = winner
@@ -114,7 +120,7 @@ def _advance(x, weight, rates, ranges, step, tiles, codes, hits, last_hit, assig
                 k = near[i]
                 if i > 0 and distances[k] > distances[near[i - 1]]:
                     rank = i
-                share = weight[t, b] * x.dtype.type(np.exp(-rank / ranges[t]) if rank > 0 else 1)
+                share = weight[t, b] * x.dtype.type(fall[rank])
                 for d in range(dim):
                     pull[k, d] += share * (x[t, b, d] - codes[k, d])
         for k in range(num_codes):
@@ -127,12 +133,25 @@ def _advance(x, weight, rates, ranges, step, tiles, codes, hits, last_hit, assig
 
 @kernel
 def _nearest_few(distances, count):
-    """The codes that have fewer than `count` nearer ones, in the order of their distances [K], and the first nearest."""
-    winner = np.argmin(distances)
-    if count == 1:
-        return np.flatnonzero(distances == distances[winner]), winner
-    if count >= len(distances):
-        return np.argsort(distances), winner
-    limit = np.partition(distances, count - 1)[count - 1]
-    near = np.flatnonzero(distances <= limit)
-    return near[np.argsort(distances[near])], winner
+    """The codes that have fewer than `count` nearer ones, in the order of their distances [K], equal ones as they are.
+
+    A few are kept in a sorted list while all are met once; many are cheaper to sort.
+    """
+    if count > FEW:
+        order = np.argsort(distances, kind="mergesort")
+        return order[: np.searchsorted(distances[order], distances[order[count - 1]], side="right")]
+    near, size, limit = np.empty(len(distances), np.int64), 0, np.inf
+    for k in range(len(distances)):
+        if distances[k] > limit:
+            continue
+        place = size
+        while place > 0 and distances[near[place - 1]] > distances[k]:
+            near[place] = near[place - 1]
+            place -= 1
+        near[place] = k
+        size += 1
+        if size >= count:
+            limit = distances[near[count - 1]]
+            while distances[near[size - 1]] > limit:
+                size -= 1
+    return near[:size]

@@ -88,7 +88,7 @@ class Sinkhorn(Rule):
         owner = "Sinkhorn"
         self._keep(
             step_size=schedules.validate(owner, "step_size", self.step_size, 0, above=True),
-            temperature=check.number(owner, "temperature", self.temperature, 0, above=True),
+            temperature=check.temperature(owner, "temperature", self.temperature),
             rounds=check.integer(owner, "rounds", self.rounds),
             tolerance=check.number(owner, "tolerance", self.tolerance, 0),
         )

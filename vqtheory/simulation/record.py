@@ -95,7 +95,7 @@ class Record:
 
     @property
     def short_window(self) -> bool:
-        """Whether the window holds under 20 K samples, so that living codes may be missed in it."""
+        """Whether the window holds under 20 K samples, so that codes that are alive may be missed in it."""
         return (self.step - self.hits_since) * self.config.batch_size < 20 * len(self.codes)
 
     @property
@@ -122,7 +122,7 @@ class Record:
 
     def __repr__(self) -> str:
         start, stop = self.window
-        short = ", too few to see all living codes" if self.short_window else ""
+        short = ", too few to see all codes that are alive" if self.short_window else ""
         return (
             f"{type(self).__name__}({self.config.rule!r} on {self.config.stream!r}: {self.status} "
             f"at step {self.step:,} of {self.config.steps:,}, {self.used.sum()} of {len(self.codes)} codes used "

@@ -24,16 +24,16 @@ _HEADINGS = {
 
 def headline(run: Record) -> str:
     """The message of a run in a few words."""
-    step, steps, living = f"{run.step:,}", f"{run.config.steps:,}", _living(run)
-    survive = f"{living} of {len(run.codes):,} codes survive"
+    step, steps, alive = f"{run.step:,}", f"{run.config.steps:,}", _alive(run)
+    survive = f"{alive} of {len(run.codes):,} codes survive"
     if run.status == "diverged":
         return f"Diverged in the update after step {step} of {steps}"
     if run.status == "running":
-        return f"Stopped at step {step} of {steps}" + (f": so far {survive}" if living is not None else "")
+        return f"Stopped at step {step} of {steps}" + (f": so far {survive}" if alive is not None else "")
     return f"{survive} {steps} update{'s' * (run.step != 1)}"
 
 
-def _living(run: Record) -> int | None:
+def _alive(run: Record) -> int | None:
     """How many codes live: those that some fresh latent chooses; those in the window of usage if that is not known."""
     dead = _dead(run)
     if dead is not None:

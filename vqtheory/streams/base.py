@@ -17,7 +17,7 @@ _MOST_CODES = 512  # for which the optimum is found in under a second
 
 
 class Source(Configured):
-    """A law on R^dim. `sample` is all that a stream needs; the rest is told where it is known."""
+    """A distribution on R^dim. `sample` is all that a stream needs; the rest is given where it is known."""
 
     if TYPE_CHECKING:  # a field of some sources, a property of others
 
@@ -65,7 +65,7 @@ def _optimum(source: Source, num_codes: int) -> float | None:
 
     try:
         return lloyd_max(source.distribution(), num_codes).distortion
-    except ValueError:  # a tail so heavy that the optimum cannot be told; a run does without
+    except ValueError:  # a tail so heavy that the optimum cannot be found; a run does without
         return None
 
 

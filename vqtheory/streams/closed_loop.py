@@ -129,7 +129,7 @@ class ClosedLoop(Configured):
         samples = self.source.sample(generator(seed, Purpose.SOURCE, step), batch_size)
         latents = self.encode(state.encoder, samples)
         moved = latents - self.encode(state.previous, samples)
-        with np.errstate(over="ignore", invalid="ignore"):  # of weights that diverge, which is told below
+        with np.errstate(over="ignore", invalid="ignore"):  # of weights that diverge, which is reported below
             _, encoder_slope, decoder_slope = self.loss(state, samples, codes)
         rate = schedules.values(self.step_size, step, 1)[0]
         after = LoopState(

@@ -1,4 +1,4 @@
-"""Drifts: how the law of the latents moves, per update of the codebook. They add with ``+``."""
+"""Drifts: how the distribution of the latents moves, per update of the codebook. They add with ``+``."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from vqtheory.streams.motion import Motion
 
 @dataclass(frozen=True, repr=False)
 class Stationary(Drift):
-    """No drift: a standing encoder."""
+    """No drift: a stationary encoder."""
 
     def motion(self, start: int, steps: int, dim: int, seed: int) -> Motion:
         return Motion.none(steps, dim)

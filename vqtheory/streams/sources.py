@@ -16,6 +16,8 @@ from vqtheory.streams.base import Source
 class Uniform(Source):
     """Uniform on the unit cube [0, 1]^dim.
 
+    Examples
+    --------
     >>> Uniform(dim=2).mean
     array([0.5, 0.5])
     """
@@ -43,8 +45,10 @@ class Uniform(Source):
 
 @dataclass(frozen=True, repr=False)
 class Gaussian(Source):
-    """The standard normal law N(0, I) in R^dim.
+    """The standard normal distribution N(0, I) in R^dim.
 
+    Examples
+    --------
     >>> Gaussian(dim=3).density(np.zeros((1, 3))) == (2 * np.pi) ** -1.5
     array([ True])
     """
@@ -206,7 +210,7 @@ def _mixture_1d(source: Mixture) -> Any:
 
 @dataclass(frozen=True, repr=False, init=False)
 class Distribution(Source):
-    """A continuous distribution of `scipy.stats` on the line, sampled by its inverse cdf.
+    """A continuous distribution of `scipy.stats` in one dimension, sampled by its inverse cdf.
 
     Parameters
     ----------

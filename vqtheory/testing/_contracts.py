@@ -182,8 +182,8 @@ def displacement(trial: Trial) -> None:
     """A rule that does not ask for the samples' own moves does not use them."""
     codes = trial.codes()
     batches, start = trial.batches(codes), trial.start(codes)
-    told = batches._replace(displacement=np.ones_like(batches.x))
-    for one, other in zip(trial.advance(start, batches), trial.advance(start, told), strict=True):
+    informed = batches._replace(displacement=np.ones_like(batches.x))
+    for one, other in zip(trial.advance(start, batches), trial.advance(start, informed), strict=True):
         trial.require_same(one, other, "{part!r} depends on the displacement, and needs_displacement is not declared.")
 
 

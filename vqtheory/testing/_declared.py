@@ -122,8 +122,8 @@ def sample_around(centroids: np.ndarray, offsets: np.ndarray, copies: list[int],
     """Latents [B, D] at a, b and -(a + b) from each code, well within its cell; and all of them moved aside."""
     first, second = offsets * 0.125 * room / np.sqrt(centroids.shape[1])
     direction = np.eye(centroids.shape[1])[0] * aside * room
-    living = np.repeat(np.arange(len(centroids)), copies)
-    return np.concatenate([(centroids + offset)[living] for offset in (first, second, -(first + second))]) + direction
+    own = np.repeat(np.arange(len(centroids)), copies)
+    return np.concatenate([(centroids + offset)[own] for offset in (first, second, -(first + second))]) + direction
 
 
 def translation(trial: Trial) -> None:
@@ -167,7 +167,7 @@ def permutation(trial: Trial) -> None:
 
 
 def tracks_translation(trial: Trial) -> None:
-    """Sixteen updates under a fast rigid translation, told to the rule: every code goes along, wherever it lies."""
+    """Sixteen updates under a fast rigid translation, which the rule is given: every code goes along, wherever it lies."""
     unit = reach(trial.rule, 16)
     codes = trial.codes() / 16 * unit
     trial.example["codes"] = codes

@@ -1,4 +1,4 @@
-"""What NSVQ's kernel adds to the mean motion on the line: E[w_k(x) (x - u_k), x outside of cell k]."""
+"""What NSVQ's kernel adds to the mean motion in one dimension: E[w_k(x) (x - u_k), x outside of cell k]."""
 
 from __future__ import annotations
 

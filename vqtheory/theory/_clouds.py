@@ -1,4 +1,4 @@
-"""A cloud of latents as points that carry its integrals: of a density on the line, of a source, or of latents themselves.
+"""A cloud of latents as points that carry its integrals: of a density in one dimension, a source, or latents themselves.
 
 The point density of a codebook of many codes is proportional to f^(D/(D+2)) (Zador), so that every law of many codes is
 an integral over that measure. Points carry it as weights:

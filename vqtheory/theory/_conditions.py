@@ -1,4 +1,4 @@
-"""Under what conditions codes live: a law of the latents, and the noise of a run if its length is given."""
+"""Under what conditions codes live: a distribution of the latents, and the noise of a run if its length is given."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Conditions:
         self.law: Any = law_of(owner, dim, density, direction)
         self.most = LARGEST if steps is None and not isinstance(self.law, OnTheLine) else MOST_CODES
         if steps is not None and isinstance(self.law, Cube):
-            raise check.fail(owner, "steps", "None where dim > 1: the noise is worked out on the line only", steps)
+            raise check.fail(owner, "steps", "None where dim > 1: the noise is worked out in one dimension only", steps)
         self.batch_size = integers(owner, "batch_size", batch_size)
         self.steps = None if steps is None else integers(owner, "steps", steps)
         self._escape = cache(self._find_escape)
@@ -106,12 +106,12 @@ class Conditions:
 
 
 def law_of(owner: str, dim: int, density: Any, direction: int) -> Any:
-    """The law of a density on the line, or of the unit cube."""
+    """The law of a density in one dimension, or of the unit cube."""
     check.integer(owner, "dim", dim)
     if not isinstance(direction, (int, np.integer)) or direction not in (1, -1):
         raise check.fail(owner, "direction", "1 or -1", direction)
     if density is None:
         return Uniform() if dim == 1 else Cube(dim)
     if dim != 1:
-        raise check.fail(owner, "dim", "1 where a density on the line is given", dim)
+        raise check.fail(owner, "dim", "1 where a density in one dimension is given", dim)
     return OnTheLine(owner, density, direction)

@@ -1,4 +1,4 @@
-"""What the cells of a codebook on the line hold of a law: masses and pulls, as smooth functions of the codes.
+"""What the cells of a codebook in one dimension hold of a law: masses and pulls, as smooth functions of the codes.
 
 The integrals F(b) = integral of f and G(b) = integral of (x - mean) f up to a border b give every cell by
 differences. F is 0 below the support and 1 above it, to the bit, so that a cell that has left the support
@@ -16,7 +16,7 @@ from vqtheory.reference.density import Density, spread_nodes
 
 
 class Line:
-    """A law on the line, by quadrature of its density that is exact to rounding."""
+    """A law in one dimension, by quadrature of its density that is exact to rounding."""
 
     def __init__(self, owner: str, distribution: Any) -> None:
         self.density = Density(owner, distribution)
@@ -51,7 +51,7 @@ class Line:
 
 
 class UniformLine(Line):
-    """The uniform law, in closed form."""
+    """The uniform distribution, in closed form."""
 
     def __init__(self, owner: str, distribution: Any) -> None:
         super().__init__(owner, distribution)
@@ -64,10 +64,10 @@ class UniformLine(Line):
 
 
 def line(owner: str, density: Any, name: str = "density") -> Line:
-    """The law of a frozen scipy distribution, or of a source on the line."""
+    """The law of a frozen scipy distribution, or of a source in one dimension."""
     law = density.distribution() if hasattr(density, "distribution") else density
     if law is None:
-        raise check.fail(owner, name, "a law on the line with a known density", density)
+        raise check.fail(owner, name, "a distribution in one dimension with a known density", density)
     uniform = getattr(getattr(law, "dist", None), "name", None) == "uniform"
     try:
         return (UniformLine if uniform else Line)(owner, law)

@@ -1,4 +1,4 @@
-"""The collapse law of any density on the line: the mean motion of the codes, relaxed to rest.
+"""The collapse law of any density in one dimension: the mean motion of the codes, relaxed to rest.
 
 In the frame of the cloud and in units of eta t the codes move by
 
@@ -63,13 +63,13 @@ class Seen:
 
 
 class OnTheLine:
-    """The law of a density on the line that drifts in `direction`."""
+    """The law of a density in one dimension that drifts in `direction`."""
 
     def __init__(self, owner: str, distribution: Any, direction: int) -> None:
         if hasattr(distribution, "distribution"):  # a source of latents
             source, distribution = distribution, distribution.distribution()
             if distribution is None:
-                raise check.fail(owner, "density", "a source on the line whose density is known", source)
+                raise check.fail(owner, "density", "a source in one dimension whose density is known", source)
         try:
             Density(owner, distribution)
             self.seen = Seen(distribution, direction)

@@ -8,8 +8,8 @@ gradient has the mean p l and the mean square (p / N)(s^2 + l^2) + (1 - 1/N) p^2
     l = r s / sqrt(N p (1 - r^2) + r^2 p - r^2).
 
 A code that wins seldom still moves almost as fast as one that wins often: no code is faster than the learning
-rate, and the law is another than that of SGD (`vqtheory.theory.critical_speed`). On the line and for a uniform
-law of width L, s = p L / sqrt 12 and borders are midway between codes, so that a code at the distance e_k ahead of
+rate, and the law is another than that of SGD (`vqtheory.theory.critical_speed`). In one dimension and for a uniform
+distribution of width L, s = p L / sqrt 12 and borders are midway between codes, so that a code at the distance e_k ahead of
 the border behind it has
 
     p_k / 2 - e_k = l(p_k),     e_(k+1) = p_k - e_k,     sum of p_k = 1,
@@ -116,8 +116,8 @@ def adam_effective_step(step_size: Any, mass: Any, spread: Any, batch_size: Any)
 def adam_critical_speed(num_codes: Any, step_size: Any, batch_size: Any) -> Any:
     """The largest speed of drift v_c, per coordinate, at which all K codes live that Adam trains.
 
-    For a uniform law on the line, whatever its width: it is the learning rate that counts, as long as it is small
-    against the cells. For small v_c / lr and many codes v_c -> 3 lr sqrt(N) K^(-3/2). Above v = lr nothing keeps up.
+    For a uniform distribution in one dimension, whatever its width: it is the learning rate that counts, as long as it is
+    small against the cells. For small v_c / lr and many codes v_c -> 3 lr sqrt(N) K^(-3/2). Above v = lr nothing keeps up.
 
     Parameters
     ----------
@@ -158,6 +158,8 @@ def adam_surviving_codes(speed: Any, step_size: Any, batch_size: Any, num_codes:
     About (3 lr sqrt(N) / v)^(2/3). Parameters: speed, float or array, v > 0 per coordinate and update; step_size, lr;
     batch_size, N; num_codes, codes at the start, up to 16,384 and so many by default. Raises `ValueError` for others.
 
+    Examples
+    --------
     >>> adam_surviving_codes([1e-6, 1e-5, 5e-5], step_size=1e-4, batch_size=1024)
     array([449,  94,  27])
     """
@@ -170,12 +172,14 @@ def adam_surviving_codes(speed: Any, step_size: Any, batch_size: Any, num_codes:
 
 @closed_form
 def weight_decay_speed(step_size: Any, weight_decay: Any, distance: Any) -> Any:
-    """The drift that weight decay amounts to, on a standing encoder too: eta lambda |c|, towards the origin.
+    """The drift that weight decay amounts to, on a stationary encoder too: eta lambda |c|, towards the origin.
 
     It is the same for every code, and a translation, as far as the codebook is small against its distance from the
     origin; put it into `critical_speed`, with the same eta, or `adam_critical_speed` to see what survives. Exact for
     decoupled decay. Parameters: floats or arrays >= 0; `ValueError` for others.
 
+    Examples
+    --------
     >>> weight_decay_speed(step_size=1e-3, weight_decay=0.01, distance=0.6)
     6e-06
     """

@@ -1,4 +1,4 @@
-"""How far NSVQ's kernel holds the codes from being centroids, on a standing encoder.
+"""How far NSVQ's kernel holds the codes from being centroids, on a stationary encoder.
 
 At a fixed point every code is in balance: what its own cell lacks, the kernel's pull from outside supplies,
 
@@ -6,13 +6,13 @@ At a fixed point every code is in balance: what its own cell lacks, the kernel's
 
 gaussian   The cell holds the ball of radius r_j (half the distance to the nearest code), so that
                |p_j (m_j - c_j)| <= kappa sup over d >= r_j of d exp(-d^2 / 2 sigma^2)     in any dimension.
-           On the line, with f constant over the reach of the kernel, the pulls from both sides of an inner code cancel,
-           and the code at the edge of a uniform law has kappa f sigma^2 e^(-r^2 / 2 sigma^2): smaller than any power of
-           sigma.
+           In one dimension, with f constant over the reach of the kernel, the pulls from both sides of an inner code cancel,
+           and the code at the edge of a uniform distribution has kappa f sigma^2 e^(-r^2 / 2 sigma^2): smaller than any
+           power of sigma.
 softmax    A border between cells of gap h has weights kappa K / (1 + e^(2 h s / tau)) at s beyond it, which pull
                (h / 2) f int min(1, kappa K / (1 + e^(2 h s / tau))) ds = (tau / 4) f L(kappa K),
                L(q) = q ln 2 for q <= 2 (K <= 200 at kappa = 0.01), ln(q - 1) + q ln(q / (q - 1)) beyond.
-           It is linear in tau, and on an inner code of a uniform law the two borders cancel.
+           It is linear in tau, and on an inner code of a uniform distribution the two borders cancel.
 
 Both go to 0 with the bandwidth: that is NSVQ's convergence to k-means. The codes themselves are displaced by the inverse
 of the k-means Hessian times these pulls; `vqtheory.theory.fixed_point` finds them.
@@ -66,7 +66,7 @@ def bias_bound(bandwidth: Any, radius: Any, strength: Any = 0.5) -> Any:
 
 @closed_form
 def edge_bias(bandwidth: Any, radius: Any, strength: Any = 0.5, density: Any = 1.0, reach: Any = np.inf) -> Any:
-    """p_j (m_j - c_j) of the outermost code of a uniform law on the line, gaussian form.
+    """p_j (m_j - c_j) of the outermost code of a uniform distribution in one dimension, gaussian form.
 
         kappa f sigma^2 (e^(-r^2 / 2 sigma^2) - e^(-R^2 / 2 sigma^2))
 
@@ -117,7 +117,7 @@ def edge_bias(bandwidth: Any, radius: Any, strength: Any = 0.5, density: Any = 1
 
 @closed_form
 def softmax_bias(bandwidth: Any, num_codes: Any, strength: Any = 0.01, density: Any = 1.0) -> Any:
-    """The pull across one border between two cells on the line, NSVQ's softmax form.
+    """The pull across one border between two cells in one dimension, NSVQ's softmax form.
 
         (tau / 4) f L(kappa K),     L(q) = q ln 2 for q <= 2, ln(q - 1) + q ln(q / (q - 1)) for q > 2
 

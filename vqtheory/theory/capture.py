@@ -16,12 +16,12 @@ The softmax form with kappa and tau acts like the gaussian form with the same ka
 
     1 / (1 - phi + phi e^(-1/2)),     phi the fraction of the K codes that are captured,
 
-since captured codes, tau / 2 in squared distance behind the living ones, add little to the normalisation. That is 1 for
+since captured codes, tau / 2 in squared distance behind the others, add little to the normalisation. That is 1 for
 a lone captured code and 1.65 where hardly a code still lives.
 
 v_NS is about codes that were not chosen. Plain VQ holds its codes up to v_c (`vqtheory.theory.critical_speed`), and so
-a run keeps all its codes up to max(v_NS, v_c) at least. For the uniform law that is the threshold within 2 % where the
-two differ by a factor of 4 or more; where they are equal winning and being pulled add up, to 1.44 times it for K = 2
+a run keeps all its codes up to max(v_NS, v_c) at least. For the uniform distribution that is the threshold within 2 % where
+the two differ by a factor of 4 or more; where they are equal winning and being pulled add up, to 1.44 times it for K = 2
 and 1.21 times for K = 8.
 """
 
@@ -84,10 +84,10 @@ def capture_speed(
         kappa; by default NSVQ's own, 0.5 (gaussian) or 0.01 (softmax).
     source : source, frozen scipy distribution, or samples [N, D], optional
         The cloud. A cloud small against sigma by default. Closed form for `Uniform` and `Gaussian`, quadrature for
-        a density on the line, and the mean over samples otherwise (16,384 of a source without a density).
+        a density in one dimension, and the mean over samples otherwise (16,384 of a source without a density).
     form : {"gaussian", "softmax"}, default "gaussian"
     direction : int or sequence of D floats, optional
-        Of the drift: 1 or -1 on the line, a vector in more dimensions; along the first axis by default.
+        Of the drift: 1 or -1 in one dimension, a vector in more dimensions; along the first axis by default.
     captured : float or array, default 0
         phi, for the softmax form; the gaussian form's weights do not know of other codes.
     crowd : bool, default False
@@ -247,7 +247,7 @@ def _uniform(y: float, sigma: float, dim: int) -> tuple[float, float, float]:
 def _on_the_line(owner: str, source: Any, direction: Any) -> Cloud:
     law, sign = line(owner, source, "source"), 1 if direction is None else direction
     if np.ndim(sign) > 0 or sign not in (1, -1):
-        raise check.fail(owner, "direction", "1 or -1 for a cloud on the line", direction)
+        raise check.fail(owner, "direction", "1 or -1 for a cloud in one dimension", direction)
     trail = max(sign * (law.mean - end) for end in law.ends)
 
     def pulls(y: float, sigma: float) -> tuple[float, float, float]:

@@ -1,6 +1,6 @@
-"""How fast an encoder may drift before an EMA codebook loses codes: 1-D uniform law, large batches.
+"""How fast an encoder may drift before an EMA codebook loses codes: 1-D uniform distribution, large batches.
 
-Each code divides by its own count, so every living code lags behind its centroid by the same
+Each code divides by its own count, so every code that is alive lags behind its centroid by the same
 l = v / (1 - gamma), which makes the cells' widths arithmetic: w_(k+1) = w_k + 4 l from the trailing edge on.
 They fill a support of width L with w_1 > 0 if and only if v < L (1 - gamma) / (2 K (K - 1)): the steady state exists.
 
@@ -38,7 +38,7 @@ def ema_critical_speed(num_codes: Any, decay: Any, width: Any = 1.0, batch_size:
 
         v_c = L (1 - gamma) / (2 K (K - c)),     c(K, gamma) about 0.85
 
-    Exact for a uniform law on an interval, in the limit of large batches and for a slow onset; the steady state
+    Exact for a uniform distribution on an interval, in the limit of large batches and for a slow onset; the steady state
     itself exists up to `ema_existence_speed`. A sudden onset, from the standing optimum, loses a code at 0.92 v_c for
     K = 2 and 0.98 v_c for K = 3; from K = 4 on it makes no difference. The lowering by a finite batch,
 
@@ -88,7 +88,7 @@ def ema_existence_speed(num_codes: Any, decay: Any, width: Any = 1.0) -> Any:
 
         v = L (1 - gamma) / (2 K (K - 1))
 
-    Exact for a uniform law on an interval and large batches. Parameters as for `ema_critical_speed`.
+    Exact for a uniform distribution on an interval and large batches. Parameters as for `ema_critical_speed`.
 
     Raises
     ------

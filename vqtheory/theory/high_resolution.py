@@ -49,7 +49,7 @@ def high_resolution_codes(lag: Any, *, density: Any = None, direction: int = 1, 
     ----------
     lag : float or array
         a = v / eta > 0, a length.
-    density : frozen continuous distribution of scipy.stats or source on the line, optional
+    density : frozen continuous distribution of scipy.stats or source in one dimension, optional
         Uniform on [0, 1] by default, for which K(a) = (9/(32 a))^(1/3).
     direction : {1, -1}, default 1
         Which way it drifts: the trailing end is the lower one for 1, the upper one for -1.
@@ -78,7 +78,7 @@ def high_resolution_codes(lag: Any, *, density: Any = None, direction: int = 1, 
     if density is None and edge is None:
         return plain(np.cbrt(9 / (32 * lag)))
     if density is None:
-        raise check.fail(owner, "edge", "None where no density is given: the uniform law has its own", edge)
+        raise check.fail(owner, "edge", "None where no density is given: the uniform distribution has its own", edge)
     if edge is None and np.isinf(law.density.support[0]):
         raise ValueError(_no_edge("a cloud with no end behind"))
     given = None if edge is None or isinstance(edge, str) else np.atleast_1d(reals(owner, "edge", edge))
@@ -98,7 +98,7 @@ def tail_edges(lag: float, *, density: Any, direction: int = 1) -> np.ndarray:
 
     Behind x_e too few samples fall for a code to keep up. There is one for each rise of the density out of next to
     nothing. Asymptotic for small a, and for tails that fall like a Gaussian or an exponential: one that falls like
-    a power is not told apart, and the formula is wrong for it.
+    a power is not recognized, and the formula is wrong for it.
 
     Parameters
     ----------
@@ -126,7 +126,7 @@ def tail_edges(lag: float, *, density: Any, direction: int = 1) -> np.ndarray:
     owner = "tail_edges"
     lag = check.real(owner, "lag", lag, 0, above=True)
     if density is None:
-        raise check.fail(owner, "density", "a density on the line", density)
+        raise check.fail(owner, "density", "a density in one dimension", density)
     law = law_of(owner, 1, density, direction)
     return law.seen.origin + law.seen.direction * _tail_edges(law, lag)
 

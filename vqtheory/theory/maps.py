@@ -5,7 +5,7 @@ the codes by
 
     Delta C = -eta Theta G,    Theta = J J^T [KD, KD],    J = dC / dtheta,    G_k = p_k (c_k - m_k)
 
-Theta is the tangent kernel; plain vector quantization has Theta = I. In a standing encoder the loss
+Theta is the tangent kernel; plain vector quantization has Theta = I. With a stationary encoder the loss
 L = E|x - c_q|^2 / 2 falls as dL/dt = -|J^T G|^2 <= -lambda_min |G|^2: where Theta stays positive
 definite, a codebook at rest is a k-means solution. Rank alone does not say how fast, so the spectrum
 is reported whole. Under a steady drift of velocity v e the codes can only follow with
@@ -179,6 +179,8 @@ def shared_shift_gain(beta: Any, num_codes: Any) -> Any:
     Exact in the fluid limit. With v_c ~ K^-3 for plain VQ a shared shift makes that K^-2; it does not
     make drift harmless. Broadcasts.
 
+    Examples
+    --------
     >>> shared_shift_gain(0.1, [10, 100]).tolist()
     [2.0, 11.0]
     """
@@ -190,7 +192,7 @@ def shared_shift_gain(beta: Any, num_codes: Any) -> Any:
 def rigid_lag(speed: Any, step_size: Any, width: Any = 1.0) -> Any:
     """How far a codebook that can only shift as a whole, Theta = 1 1^T, trails a drifting cloud.
 
-    Uniform cloud of this width on the line, many codes evenly over the same width. Only the samples
+    Uniform cloud of this width in one dimension, many codes evenly over the same width. Only the samples
     that stick out by up to the lag pull, with lag^2 / (2 width) in sum, so that
 
         lag = sqrt(2 v width / eta)    up to v / eta = width / 2,    v / eta + width / 2 beyond
@@ -198,6 +200,8 @@ def rigid_lag(speed: Any, step_size: Any, width: Any = 1.0) -> Any:
     A code is in use where there are still samples: 1 - lag / width of them, see `rigid_usage`. Exact in
     the fluid limit up to a part of order 1/K. A kernel beta 1 1^T has step size beta eta. Broadcasts.
 
+    Examples
+    --------
     >>> rigid_lag([0.005, 0.02, 1.0], step_size=1.0).round(12).tolist()
     [0.1, 0.2, 1.5]
     """
@@ -209,6 +213,8 @@ def rigid_lag(speed: Any, step_size: Any, width: Any = 1.0) -> Any:
 def rigid_usage(speed: Any, step_size: Any, width: Any = 1.0) -> Any:
     """Fraction of the codes of a rigid codebook that are in use during a steady drift: max(0, 1 - lag / width).
 
+    Examples
+    --------
     >>> float(rigid_usage(0.02, step_size=1.0))
     0.8
     """

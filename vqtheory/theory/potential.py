@@ -22,8 +22,8 @@ inside. `critical_speed`, `critical_shrink_rate` and `uncrowded_codes` for many 
 Omega S^-1 u with Omega antisymmetric, and one of them makes any A symmetric. What is left of A is a potential.
 
 *Where it ends.* A tail is left behind where f < 0.0250 (F . s)+ / eta |s|^D with s = grad ln f, which in one dimension is
-`tail_edges`. On the line every component of a support with gaps has its own Phi_min; in more dimensions the support is taken
-to be connected, and the lowest Phi counts.
+`tail_edges`. In one dimension every component of a support with gaps has its own Phi_min; in more dimensions the support is
+taken to be connected, and the lowest Phi counts.
 
 *The trailing layer.* In D >= 2 codes at a face where Phi is least are not as small as one likes: Phi is lifted there by
 beta_D |F| (|F| / (eta f))^(1/(D+1)), with beta_D = 0.35, 0.33 and 0.25 in 2, 3 and 4 dimensions as measured (claims
@@ -366,7 +366,7 @@ def _symmetric(matrix: np.ndarray, covariance: np.ndarray) -> np.ndarray:
 
 
 def _count(view: View, factor: float, trailing_layer: bool) -> LiveCodes:
-    """K_live in one view; on the line, the sum over the components of the support."""
+    """K_live in one view; in one dimension, the sum over the components of the support."""
     cloud, velocity, matrix = view.cloud, factor * view.velocity, factor * view.matrix
     if not (velocity.any() or matrix.any()):
         return LiveCodes(None, math.nan, math.nan, cloud.dim, "Nothing drifts in the dimensions that cells resolve.")

@@ -222,7 +222,7 @@ def _named(name: str, options: dict[str, Any]) -> Law | Rule:
     without = {kind.key: kind for kind in kinds if kind.key and kind.key not in known}
     name = check.choice("predict", "rule", name, [*known, *without])
     rows = [law for law in LAWS if law.name == name]
-    asked = set(options) - set(_CONDITIONS)  # a rule is told by its hyperparameters
+    asked = set(options) - set(_CONDITIONS)  # a rule is known by its hyperparameters
     return next((law for law in rows if asked <= set(law.options)), rows[-1]) if rows else without[name]()
 
 

@@ -4,7 +4,7 @@ In the frame that moves with the drift, u_k = c_k - v t, the mean motion of onli
 
     du_k/dt = eta p_k (m_k - u_k) - v,
 
-with p_k the mass of the cell of code k and m_k its centroid. A living code lags behind its centroid by
+with p_k the mass of the cell of code k and m_k its centroid. A code that is alive lags behind its centroid by
 v / (eta p_k): a code that is rarely chosen lags more, loses mass, and lags more still. All K codes can
 live if and only if there is a steady state,
 
@@ -14,13 +14,13 @@ The critical speed v_c(K) is eta times the largest a at which there is one. It f
 codebook of any size a steady drift leaves the largest K with v_c(K) >= v.
 
 ==============================  =============================================================
-on the line, uniform            exact for the mean motion, in closed form
-on the line, any `density`      exact for the mean motion, by relaxing it to rest
+in one dimension, uniform            exact for the mean motion, in closed form
+in one dimension, any `density`      exact for the mean motion, by relaxing it to rest
 unit cube in `dim` dimensions   a scaling law for ordered codes with several layers to an axis
-run of `steps` updates          asymptotic for a small step size; a density on the line
+run of `steps` updates          asymptotic for a small step size; a density in one dimension
 ==============================  =============================================================
 
-On the line the mean motion is cooperative and descends a potential. So if there is a steady state of K
+In one dimension the mean motion is cooperative and descends a potential. So if there is a steady state of K
 codes below the start, K codes survive, however the speed varies below v; and where the steady state is
 unique, as it is for a log-concave density, a code is lost if there is none. Where a density has several
 modes, the law is that of a start from above: codes ahead of all steady states.
@@ -58,7 +58,7 @@ def critical_speed(
 ) -> Any:
     """The largest speed of drift v_c at which all K codes live, in distance per update.
 
-    On the line and for a uniform law of width L, exactly
+    In one dimension and for a uniform distribution of width L, exactly
 
         v_c = eta L / (8 G^2),   G = min over y > 0 of -sqrt(y)/2 + sum_(k=1..K-1) sqrt(y+k) + sqrt(y+K)/2,
 
@@ -81,7 +81,7 @@ def critical_speed(
         L, where no density is given.
     dim : int, default 1
         D, where no density is given.
-    density : frozen continuous distribution of scipy.stats or source on the line, optional
+    density : frozen continuous distribution of scipy.stats or source in one dimension, optional
         Uniform by default. Bounded or not, with gaps or without.
     direction : {1, -1}, default 1
         Which way a `density` drifts.
@@ -97,7 +97,7 @@ def critical_speed(
     Returns
     -------
     float or array
-        num_codes, step_size, batch_size and steps broadcast. To rounding for the uniform law, to 1e-10 for
+        num_codes, step_size, batch_size and steps broadcast. To rounding for the uniform distribution, to 1e-10 for
         another density. Above eta = 1 none of it describes a single sample per update.
 
     Raises
@@ -138,7 +138,7 @@ def surviving_codes(
 ) -> Any:
     """How many codes a steady drift leaves alive: the largest K with `critical_speed` (K) >= v.
 
-    About (9 eta L / 32 v)^(1/3) on the line, whatever the size of the codebook at the start. In D dimensions
+    About (9 eta L / 32 v)^(1/3) in one dimension, whatever the size of the codebook at the start. In D dimensions
     the scaling law reads ((D+2)/2) (eta M L / v)^(D/(D+2)); runs from random starts end below it, the more so
     the more dimensions.
 
@@ -262,7 +262,7 @@ def steady_state(num_codes: int, lag: float, *, density: Any = None, direction: 
     lag : float
         a = v / eta >= 0, a length.
     density, direction
-        As for `critical_speed`. The uniform law is that on [0, 1].
+        As for `critical_speed`. The uniform distribution is that on [0, 1].
 
     Returns
     -------

@@ -1,7 +1,7 @@
 """Drifts other than a steady translation: clouds that shrink, grow or jump.
 
 In a cloud that scales by exp(rho t) about its centre, codes at rest move relative to it, at z = x exp(-rho t)
-with the speed -rho z. On the line, in a uniform cloud of width 1, the steady states of the mean motion obey
+with the speed -rho z. In one dimension, in a uniform cloud of width 1, the steady states of the mean motion obey
 
     p_k (m_k - u_k) = (rho / eta) u_k,
 
@@ -25,7 +25,7 @@ _SETTLED = 1024  # codes, from where on 1 - rho_c / its limit is taken to fall a
 
 @closed_form
 def critical_shrink_rate(num_codes: Any, step_size: Any) -> Any:
-    """The fastest rate rho at which a uniform cloud on the line may shrink, as exp(-rho t), without losing a code.
+    """The fastest rate rho at which a uniform cloud in one dimension may shrink, as exp(-rho t), without losing a code.
 
     The codes are pushed outwards. Their symmetric steady state, with borders at
     b_k = u_k + sqrt((b_(k-1) - u_k)^2 - 2 (rho / eta) u_k) from the centre on, loses its stability at rho_c, to a
@@ -70,6 +70,8 @@ def shrink_surviving_codes(rate: Any, step_size: Any) -> Any:
 
     About 1.13 (eta / rho)^(1/3). Parameters: rate, float or array, rho > 0 per update; step_size, eta > 0.
 
+    Examples
+    --------
     >>> shrink_surviving_codes([1e-1, 1e-3, 1e-5], step_size=0.1)
     array([ 1,  5, 24])
     """
@@ -89,7 +91,7 @@ def shrink_surviving_codes(rate: Any, step_size: Any) -> Any:
 
 @closed_form
 def uncrowded_codes(rate: Any, step_size: Any) -> Any:
-    """How many codes keep a share of the mass in a uniform cloud on the line that grows as exp(rho t).
+    """How many codes keep a share of the mass in a uniform cloud in one dimension that grows as exp(rho t).
 
     Growth kills no code: the drift pushes towards the centre, where there is always mass. But more than
 
@@ -100,6 +102,8 @@ def uncrowded_codes(rate: Any, step_size: Any) -> Any:
 
     Parameters: rate, float or array, rho > 0 per update; step_size, float or array, eta > 0.
 
+    Examples
+    --------
     >>> round(uncrowded_codes(1e-5, step_size=0.1), 1)
     56.5
     """
@@ -109,13 +113,15 @@ def uncrowded_codes(rate: Any, step_size: Any) -> Any:
 
 @closed_form
 def jump_surviving_codes(num_codes: Any, jump: Any) -> Any:
-    """At least how many codes of the optimal quantizer of a uniform cloud on the line survive when it jumps.
+    """At least how many codes of the optimal quantizer of a uniform cloud in one dimension survive when it jumps.
 
     A jump by d widths leaves behind the codes whose cells are all behind the cloud afterwards. Those that are still
     inside keep winning, and none of them dies when they spread out again: max(1, K - floor(K d)).
 
     Parameters: num_codes, int or array, K >= 1; jump, float or array, d >= 0 in widths of the cloud.
 
+    Examples
+    --------
     >>> jump_surviving_codes(16, [0.0, 0.1, 0.5, 2.0])
     array([16, 15,  8,  1])
     """

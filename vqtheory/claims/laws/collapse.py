@@ -47,7 +47,7 @@ CLOUDS = {
 }
 
 
-def living(stream: Stream, codes: np.ndarray, step: int) -> int:
+def count_alive(stream: Stream, codes: np.ndarray, step: int) -> int:
     """How many codes [K, 1] win at least one of 200 K latents of a step on average."""
     return int(np.sum(shares(stream, codes, step) >= 1 / (200 * len(codes))))
 
@@ -116,7 +116,7 @@ def survivors(
     codes, done, counts = stream.at(0, seed).sample(num_codes), 0, list[int]()
     while len(counts) < 2 or counts[-1] != counts[-2]:
         codes = follow(VQ(step_size), stream, codes, stop - done, seed, batch_size, done).codes
-        counts.append(living(stream, codes, stop))
+        counts.append(count_alive(stream, codes, stop))
         done, stop = stop, 2 * stop
     noisy = surviving_codes(speed, step_size, num_codes=num_codes, batch_size=batch_size, steps=done, **law)
     return Survivors(speed, counts[-1], noisy, surviving_codes(speed, step_size, num_codes=num_codes, **law))

@@ -13,7 +13,7 @@ import numpy as np
 from scipy import stats
 
 from vqtheory.assign import nearest
-from vqtheory.claims.laws.collapse import living, shares
+from vqtheory.claims.laws.collapse import count_alive, shares
 from vqtheory.claims.laws.provenance import DERIVED, SEEN
 from vqtheory.claims.laws.stationary import optimum
 from vqtheory.claims.laws.transients import CENTRED
@@ -55,7 +55,7 @@ def excess(drift: Drift, seed: int, records: int = 12) -> list[float]:
     for record in range(1, records + 1):
         time = int(law.times[record])
         codes = follow(VQ(1.0), stream, codes, time - done, seed, BATCH, done).codes
-        differences.append(living(stream, codes, time) - law.alive[record])
+        differences.append(count_alive(stream, codes, time) - law.alive[record])
         differences.append(carrying(shares(stream, codes, time)) - law.carrying[record])
         done = time
     return differences

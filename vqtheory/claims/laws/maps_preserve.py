@@ -4,7 +4,7 @@ A codebook C = T_theta(C_0) that is trained by gradient descent moves along its 
 Delta C = -eta Theta G with Theta = J J^T and G_k = p_k (c_k - m_k), and rests where J^T G = 0. Where Theta is
 positive definite that is G = 0, a k-means solution. TransVQ with positions is so from width D + 2 on: its last
 norm takes two directions from each code. SimVQ has D (D + 1) parameters, and rests where they cannot be improved.
-Every run here is full-batch descent on a fixed sample of a normal law in the plane: nothing is left to noise.
+Every run here is full-batch descent on a fixed sample of a normal distribution in the plane: nothing is left to noise.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What a step that all codes share is worth against drift, in one dimension.
 
 Let every gradient also move all codes together: Theta = I + beta 1 1^T. In a steady drift of lag a = v / eta,
-Theta G = -a 1 gives every living code G_k = -a / (1 + beta K): the steady states are those of plain vector
+Theta G = -a 1 gives every code that is alive G_k = -a / (1 + beta K): the steady states are those of plain vector
 quantization at a lag 1 + beta K times smaller, and so K codes live up to (1 + beta K) times the speed. That
 turns the law's K^-3 into K^-2. A codebook that moves as a whole only, Theta = 1 1^T, has no speed that kills
 for good; it trails by sqrt(2 a) and uses the codes that still lie in the cloud.
@@ -94,7 +94,7 @@ def used(num_codes: int, beta: float, lag: float, seed: int, step_size: float = 
 def survivors(effort: Effort, seed: int) -> list[float]:
     """Codes in use less the law's, at speeds midway between two thresholds, beta = 1.
 
-    A dead code has no pull of its own, but goes on being shifted: with K' living the factor is 1 + beta K'.
+    A dead code has no pull of its own, but goes on being shifted: with K' codes alive the factor is 1 + beta K'.
     """
     start, runs = (6, 1) if effort == "quick" else (12, 4)
     differences = []

@@ -137,7 +137,7 @@ def of_borders(effort: Effort, seed: int) -> list[float]:
 
 
 def trained(dim: int, curvature: float, seed: int) -> tuple[float, float]:
-    """After 3,000 updates on a standard normal law: the share of 64 codes that win themselves, and of those in use."""
+    """After 3,000 updates on a standard normal distribution: the share of 64 codes that win themselves, and of used ones."""
     random = np.random.default_rng([seed, dim])
     rule = HyperVQ(0.3, curvature, temperature=0.3)
     state, _ = rule.advance(rule.init(random.normal(size=(64, dim))), Batches(random.normal(size=(3000, 64, dim))))

@@ -10,7 +10,7 @@ from itertools import product
 
 import numpy as np
 
-from vqtheory.claims.laws.collapse import living
+from vqtheory.claims.laws.collapse import count_alive
 from vqtheory.claims.laws.provenance import DERIVED, PAPER, SEEN
 from vqtheory.claims.laws.stationary import optimum
 from vqtheory.claims.statement import Effort, Exact, Range, claim
@@ -38,7 +38,7 @@ def keeps_all(num_codes: int, rate: float, seed: int) -> bool:
     """Whether a cloud that shrinks at a rate keeps the optimal quantizer's codes for 20 K^3 / eta updates."""
     stream, steps = Stream(CENTRED, Scaling(-rate)), 20 * num_codes**3
     end = follow(VQ(1.0), stream, optimum(num_codes) - 0.5, steps, seed, batch_size=1024)
-    return living(stream, end.codes, steps) == num_codes
+    return count_alive(stream, end.codes, steps) == num_codes
 
 
 def shrink_threshold(num_codes: int, seed: int) -> float:
@@ -80,7 +80,7 @@ def shrunk(effort: Effort, seed: int) -> list[float]:
         rate = factor * critical_shrink_rate(num_codes, 1.0)
         stream, steps = Stream(CENTRED, Scaling(-rate)), 2 * num_codes**3
         end = follow(VQ(1.0), stream, stream.at(0, seed).sample(num_codes), steps, seed, batch_size)
-        excess.append(living(stream, end.codes, steps) - shrink_surviving_codes(rate, 1.0))
+        excess.append(count_alive(stream, end.codes, steps) - shrink_surviving_codes(rate, 1.0))
     return excess
 
 
@@ -124,7 +124,7 @@ def uncrowded(effort: Effort, seed: int) -> list[float]:
     ratios = []
     for num_codes, factor, i in cases:
         stream, codes, step = grown(num_codes, factor, seed * 100 + i)
-        ratios.append(living(stream, codes, step) / uncrowded_codes(factor * 18 / num_codes**3, 1.0))
+        ratios.append(count_alive(stream, codes, step) / uncrowded_codes(factor * 18 / num_codes**3, 1.0))
     return ratios
 
 
@@ -145,7 +145,7 @@ def jumped(effort: Effort, seed: int) -> list[float]:
         sure, stream = jump_surviving_codes(16, jump), Stream(Uniform(dim=1), Jump(at=0, by=jump))
         motion = mean_motion(VQ(1.0), Uniform(dim=1), optimum(16) - jump, steps, records=1)
         end = follow(VQ(1.0), stream, optimum(16), steps, seed, 64)
-        surplus += [motion.alive[-1].sum() - sure, living(stream, end.codes, steps) - sure]
+        surplus += [motion.alive[-1].sum() - sure, count_alive(stream, end.codes, steps) - sure]
     return surplus
 
 
@@ -157,7 +157,7 @@ def faded(rule: Rule, factor: float, half_life: int, seed: int) -> int:
     """Codes alive ten half-lives after the drift began at `factor` times v_c."""
     stream = Stream(Uniform(dim=1), Fading(factor * critical_speed(CODES, STEP_SIZE), half_life))
     end = follow(rule, stream, stream.at(0, seed).sample(CODES), 10 * half_life, seed, BATCH)
-    return living(stream, end.codes, 10 * half_life)
+    return count_alive(stream, end.codes, 10 * half_life)
 
 
 def seeds(effort: Effort, seed: int) -> list[int]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.integrate import quad
 
-from vqtheory.claims.laws.collapse import living
+from vqtheory.claims.laws.collapse import count_alive
 from vqtheory.claims.laws.provenance import DERIVED, OBSERVED, SEEN
 from vqtheory.claims.laws.stationary import optimum
 from vqtheory.claims.statement import Effort, Exact, Range, Scaling, claim
@@ -108,7 +108,7 @@ def survivors(effort: Effort, seed: int) -> list[float]:
     for batch_size, rate, steps in cases:
         stream = Stream(CENTRED, Growth(-rate))
         end = follow(Transport(VQ(1.0)), stream, stream.at(0, seed).sample(48), steps, seed, batch_size)
-        ratios.append(living(stream, end.codes, steps - 1) / carrying_codes(batch_size, rate))
+        ratios.append(count_alive(stream, end.codes, steps - 1) / carrying_codes(batch_size, rate))
     return ratios
 
 

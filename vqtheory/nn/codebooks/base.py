@@ -13,13 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from vqtheory._base import check
 from vqtheory.nn.ops.presence import mean, wide
 from vqtheory.nn.ops.search import assign
 from vqtheory.protocols import State
 from vqtheory.rules.base import Rule
-
-_LEAST = 1.2e-38  # below it float32 has fewer digits, and no inverse
 
 
 class Mirror:
@@ -170,12 +167,6 @@ class Codebook(Mirror, nn.Module):
     @staticmethod
     def check(owner: str, rule: Any) -> None:
         """Refuses a rule that moves its codes otherwise than a codebook in torch can."""
-
-    @staticmethod
-    def check_temperatures(owner: str, rule: Rule, *temperatures: float) -> None:
-        """Refuses a softmax that is sharper than the numbers of a codebook."""
-        if min(temperatures) < _LEAST:
-            raise check.fail(owner, "rule", f"one with temperatures >= {_LEAST:g}, which float32 can divide by", rule)
 
     def load(self, state: State) -> None:
         """Take over a start of the simulator's rule."""

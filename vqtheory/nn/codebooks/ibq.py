@@ -20,11 +20,6 @@ class IBQCodebook(Codebook, of=rules.IBQ):
     soft = True
     rule: rules.IBQ
 
-    @staticmethod
-    def check(owner: str, rule: rules.IBQ) -> None:
-        """As its temperatures are in float32."""
-        Codebook.check_temperatures(owner, rule, rule.temperature, rule.entropy_temperature)
-
     def assign(self, batch: Batch, codes: Tensor) -> tuple[Tensor, Tensor]:
         if self.rule.similarity == "l2":
             return super().assign(batch, codes)

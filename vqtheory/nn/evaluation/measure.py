@@ -13,7 +13,7 @@ import polars as pl
 from vqtheory._base import check
 from vqtheory.nn.evaluation import report
 from vqtheory.nn.evaluation.metrics import Networks, of_images, reconstructions, similarities, summary
-from vqtheory.nn.evaluation.networks import Network
+from vqtheory.nn.networks import Network
 from vqtheory.nn.training.config import TrainingConfig
 from vqtheory.nn.training.data import Images, load
 from vqtheory.nn.training.provenance import read_images
@@ -37,14 +37,21 @@ class Evaluation:
         The rule, how many codes, and after how many updates.
     table : polars.DataFrame
         metric, value (None where it is not known), note.
-    originals, reconstructions : array, uint8 [n, size, size, 3]
+    originals : array, uint8 [n, size, size, 3]
         Some of the images, equally far apart in the test set.
+    shown : dict of arrays
+        What the model makes of them, by name: "reconstruction", and with VQFR "degraded" and "texture" before it.
     """
 
     about: str
     table: pl.DataFrame
     originals: np.ndarray
-    reconstructions: np.ndarray
+    shown: dict[str, np.ndarray]
+
+    @property
+    def reconstructions(self) -> np.ndarray:
+        """What comes back of `originals`."""
+        return self.shown["reconstruction"]
 
     def __getitem__(self, metric: str) -> float | None:
         """The value of a metric."""
@@ -56,7 +63,8 @@ class Evaluation:
     def plot(self) -> Figure:
         """Images and what comes back of them."""
         title = f"{self.about}: test images come back at {self['psnr']:.1f} dB, with a usage of {self['usage']:.0%}"
-        return report.grid([("original", self.originals), ("reconstruction", self.reconstructions)], title)
+        beside = [f"{name} {self[f'psnr_{name}']:.1f} dB" for name in self.shown if name != "reconstruction"]
+        return report.grid([("original", self.originals), *self.shown.items()], "; ".join([title, *beside]))
 
 
 @dataclass(frozen=True, eq=False)
@@ -179,7 +187,10 @@ def compare(
         differing["updates"] = [run.step for run in trained]
     names = [str(place if isinstance(run, TrainingRun) else run) for place, run in enumerate(runs, 1)]
     columns = {"run": names, "rule": [repr(run.config.rule) for run in trained], **differing}
-    metrics = {name: [each[name] for each in found] for name in found[0].table["metric"]}
+    known = [dict(evaluation.table.select("metric", "value").iter_rows()) for evaluation in found]
+    metrics = {
+        name: [values.get(name) for values in known] for name in dict.fromkeys(name for values in known for name in values)
+    }
     return Comparison(pl.DataFrame(columns | metrics, strict=False), found)
 
 

@@ -13,10 +13,11 @@ from tqdm import tqdm
 from vqtheory import measure
 from vqtheory.nn.branches import selected
 from vqtheory.nn.evaluation.frechet import frechet_distance
-from vqtheory.nn.evaluation.networks import Network
 from vqtheory.nn.foreign import compared
+from vqtheory.nn.networks import Network
 from vqtheory.nn.ops.mode import evaluating
-from vqtheory.nn.training.run import TrainingRun, device
+from vqtheory.nn.ops.processes import device
+from vqtheory.nn.training.run import TrainingRun
 
 _WINDOW = 11  # of SSIM, pixels
 _SCALES = 16 * _WINDOW  # the fifth scale of MS-SSIM is a sixteenth, and has to hold a window
@@ -57,10 +58,12 @@ def of_images(run: TrainingRun, images: np.ndarray, networks: Networks, size: in
 
 
 @torch.no_grad()
-def reconstructions(run: TrainingRun, images: np.ndarray) -> np.ndarray:
-    """Images, uint8 [N, H, W, 3], there and back."""
+def reconstructions(run: TrainingRun, images: np.ndarray) -> dict[str, np.ndarray]:
+    """Images, uint8 [N, H, W, 3], there and back as "reconstruction", and what the model has beside that."""
+    x = _scaled(_tensor(images))
     with evaluating(run.model):
-        return _eight_bit(run.model(_scaled(_tensor(images))).images).permute(0, 2, 3, 1).cpu().numpy()
+        shown = run.model.alternatives(x) | {"reconstruction": run.model(x).images}
+    return {name: _eight_bit(pictures).permute(0, 2, 3, 1).cpu().numpy() for name, pictures in shown.items()}
 
 
 def _tensor(images: np.ndarray) -> Tensor:
@@ -80,6 +83,8 @@ def _of_batch(run: TrainingRun, images: Tensor, networks: Networks) -> dict[str,
     x = _scaled(images)
     output = run.model(x)
     found = _of_latents(run.quantizer, output.latents, output.quantized.indices) | _of_pixels(x, output.images)
+    for name, others in run.model.alternatives(x).items():
+        found |= {f"{metric}_{name}": values for metric, values in _of_pixels(x, others).items()}
     if networks.features is not None:
         pair = images.contiguous(), _eight_bit(output.images)
         found["features"] = torch.stack([networks.features.features(each) for each in pair], dim=1)
@@ -174,12 +179,22 @@ def _fidelity(size: int, found: dict[str, np.ndarray]) -> list[Row]:
         "ssim": (_WINDOW, f"structural similarity {windows}; mean over images"),
         "ms_ssim": (_SCALES, "SSIM over five scales; mean over images"),
     }
-    return [
-        Row(name, float(found[name].mean(dtype=np.float64)), note)
+    rows = [
+        Row(name, _mean(found[name]), note)
         if name in found
         else Row(name, None, f"needs {least} pixels a side; these are {size}")
         for name, (least, note) in notes.items()
     ]
+    beside = [(name, metric) for name in found for metric in notes if name.startswith(f"{metric}_") and name not in notes]
+    return rows + [
+        Row(name, _mean(found[name]), f"{metric} of {name.removeprefix(f'{metric}_')!r} in the picture")
+        for name, metric in beside
+    ]
+
+
+def _mean(values: np.ndarray) -> float:
+    """Over the images."""
+    return float(values.mean(dtype=np.float64))
 
 
 def _judged(found: dict[str, np.ndarray], networks: Networks) -> list[Row]:
@@ -187,8 +202,7 @@ def _judged(found: dict[str, np.ndarray], networks: Networks) -> list[Row]:
     if networks.features is not None:
         rows[0] = _rfid(found["features"].astype(np.float64), networks.features.path.name)
     if networks.lpips is not None:
-        value = float(found["lpips"].mean(dtype=np.float64))
-        rows[1] = Row("lpips", value, f"mean over images of the distance by {networks.lpips.path.name}")
+        rows[1] = Row("lpips", _mean(found["lpips"]), f"mean over images of the distance by {networks.lpips.path.name}")
     return rows
 
 

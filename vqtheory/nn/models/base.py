@@ -7,6 +7,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import mse_loss
 
 from vqtheory import rules
 from vqtheory._base import check
@@ -37,12 +38,15 @@ class Autoencoder(nn.Module):
         Whether it masks latents, so that the codes see a part of what the encoder gives.
     calibrates : bool
         Whether it has to know images before a training.
+    holds_codes : bool
+        Whether its codes stay as they are while it is trained.
     """
 
     layer: ClassVar[type[VectorQuantize]] = VectorQuantize
     rule: ClassVar[rules.Rule] = rules.VQ()
 
     masks: ClassVar[bool] = False
+    holds_codes: ClassVar[bool] = False
     calibrates: bool = False
     quantizer: nn.Module
     encoder: nn.Module
@@ -79,6 +83,14 @@ class Autoencoder(nn.Module):
         """The parameters by which an image becomes what is compared with the codes."""
         yield from self.encoder.parameters()
         yield from (value for name, value in self.quantizer.named_parameters() if "project_in" in name)
+
+    def pixel_loss(self, reconstructions: Tensor, images: Tensor) -> Tensor:
+        """What a training makes small, beside the quantizer's loss."""
+        return mse_loss(reconstructions, images)
+
+    def alternatives(self, images: Tensor) -> dict[str, Tensor]:
+        """Other images that an evaluation measures beside the reconstructions, by their names."""
+        return {}
 
     @torch.no_grad()
     def calibrate(self, images: Tensor) -> None:

@@ -42,6 +42,7 @@ BINS = 32
 _UNKNOWN, _IMAGES = -1.0, 32  # a threshold that no entropy has; images that are looked at together
 PRESETS: dict[str, dict[str, Any]] = {
     "dq-vae": {"channels": (32, 64), "residual_layers": 2, "grains": 2},
+    "dq-vae-triple": {"channels": (32, 64), "residual_layers": 2, "grains": 3},
     "dq-vae-paper": {"channels": (128, 128, 256), "residual_layers": 4, "grains": 2},
 }
 
@@ -99,7 +100,7 @@ class DQVAE(Autoencoder):
         owner = "DQVAE"
         widths, depth, ends = sizes(owner, channels, residual_layers, image_channels)
         self.grains = check.integer(owner, "grains", grains, 2, 3)
-        self.budget = _budget(owner, budget, self.grains)
+        self.budget = grain_shares(owner, budget, self.grains)
         self.gate = check.choice(owner, "gate", gate, GATES)
         self.budget_weight = check.real(owner, "budget_weight", budget_weight, 0)
         self.seed = check.integer(owner, "seed", seed, 0)
@@ -327,14 +328,14 @@ def _hard(scores: Tensor) -> Tensor:
     return hard + (soft - soft.detach())
 
 
-def _budget(owner: str, budget: Any, grains: int) -> tuple[float, ...]:
-    """A share for each grain, the finest first."""
-    given = list(budget) if isinstance(budget, (list, tuple)) else [budget]
-    shares = [check.number(owner, "budget", share, 0, 1) for share in given]
-    if not isinstance(budget, (list, tuple)):
-        shares += [(1 - shares[0]) / 2] * (grains - 2)
-    if len(shares) != grains - 1:
+def grain_shares(owner: str, budget: Any, grains: int) -> tuple[float, ...]:
+    """A budget as a share for each grain, the finest first; `ValueError` for one that no grains can have."""
+    several = isinstance(budget, (list, tuple))
+    parts = [check.number(owner, "budget", share, 0, 1) for share in (budget if several else [budget])]
+    if not several:
+        parts += [(1 - parts[0]) / 2] * (grains - 2)
+    if len(parts) != grains - 1:
         raise check.fail(owner, "budget", f"{grains - 1} shares for {grains} grains", budget)
-    if sum(shares) > 1:
+    if sum(parts) > 1:
         raise check.fail(owner, "budget", "shares that add up to 1 at most", budget)
-    return (*shares, 1 - sum(shares))
+    return (*parts, 1 - sum(parts))

@@ -1,9 +1,11 @@
-"""Sums over all processes of a data-parallel run; without one, nothing to do."""
+"""Sums over all processes of a data-parallel run, where there is nothing to do without one; and each one's device."""
 
 from __future__ import annotations
 
+import os
+
 import torch
-from torch import Tensor, distributed
+from torch import Tensor, distributed, nn
 
 
 def running() -> bool:
@@ -28,6 +30,17 @@ def add_up(*tensors: Tensor) -> None:
             distributed.all_reduce(tensor)
 
 
+def average_gradients(model: nn.Module) -> None:
+    """Over the processes, whose shares of the batch are of one size: what one process has for the whole batch."""
+    if not running():
+        return
+    gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
+    flat = torch.cat([gradient.ravel() for gradient in gradients]) / distributed.get_world_size()
+    add_up(flat)
+    for gradient, mean in zip(gradients, flat.split([gradient.numel() for gradient in gradients]), strict=True):
+        gradient.copy_(mean.view_as(gradient))
+
+
 def largest(tensor: Tensor) -> Tensor:
     """The tensor, its values replaced by the largest of all processes."""
     if running():
@@ -47,3 +60,8 @@ def fullest(count: int, device: torch.device) -> int | None:
     counts[rank()] = count
     add_up(counts)
     return int(counts.argmax()) if bool(counts.any()) else None
+
+
+def device() -> torch.device:
+    """The GPU of this process, or the CPU."""
+    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0))) if torch.cuda.is_available() else torch.device("cpu")

@@ -11,8 +11,10 @@ from vqtheory._base import check
 from vqtheory._base.config import Configured, parse
 from vqtheory.nn.branches import BranchQuantize
 from vqtheory.nn.codebooks import RULES
+from vqtheory.nn.degradation import Degradation
 from vqtheory.nn.estimators import estimator_of, text_of
-from vqtheory.nn.models import MODELS, Autoencoder
+from vqtheory.nn.models import MODELS, VQFR, Autoencoder
+from vqtheory.nn.models.dqvae import DQVAE, GATES, grain_shares
 from vqtheory.nn.quantize import VectorQuantize
 from vqtheory.nn.references import BY_NAME, REFERENCES, Reference
 from vqtheory.nn.transport import check_carried
@@ -34,9 +36,11 @@ _OWN_LAYER = (  # what a quantizer of another package does not have
     "alternate",
     "latents",
 )
+_OF_CODES = (*(name for name in _OWN_LAYER if name != "codebook_dim"), "quantize_from")  # what moves them
 _WHOLE = {"codes": 1, "dim": 1, "size": 1, "steps": 1, "batch_size": 1, "seed": 0, "records": 1, "probe_every": 1}
 _WHOLE |= {"transport_neighbours": 1, "quantize_from": 0, "validation": 0}
 
+_BY_NAME: dict[str, Any] = {**BY_NAME, "Degradation": Degradation}
 _CHOICES = {"model": MODELS, "codebook_optimizer": ("adam", "sgd"), "replace_policy": POLICIES}
 
 
@@ -47,7 +51,7 @@ class TrainingConfig(Configured):
     Parameters
     ----------
     rule : rule or str, optional
-        By default VQ(), and GraphVQ() with VQCT, which takes no other.
+        By default VQ(); GraphVQ() with VQCT, which takes no other; and with VQFR the one of its prior.
         How the codebook moves, as `VectorQuantize` takes it, or its text, e.g. "EMA(decay=0.9)". Or a quantizer of
         vector-quantize-pytorch to compare with, see `vqtheory.nn.references`: "fsq", "lfq", "bsq" or
         "expiring-ema".
@@ -56,8 +60,18 @@ class TrainingConfig(Configured):
         Dimensions of the latents.
     codebook_dim : int, optional
         Dimensions of the codes, where latents are to be projected.
-    model : {"small", "paper", "dq-vae", "dq-vae-paper", "vqct", "vqct-paper"}, default "small"
+    model : {"small", "paper", "dq-vae", "dq-vae-triple", "dq-vae-paper", "vqct", "vqct-paper", "vqfr", "vqfr-paper"},\
+            default "small"
         The autoencoder, see `vqtheory.nn.models`.
+    gate : {"learned", "entropy"}, optional
+        Of DQ-VAE; by default "learned".
+    budget : float or (float, float), optional
+        The share of regions that DQ-VAE codes by its finest grain and, with three grains, by the middle one; by default 0.5.
+    prior : path, optional
+        With VQFR, the folder of stage 1, a training with model="small" (of "vqfr-paper", model="paper"). Rule, codes and
+        dimensions are its own.
+    degradation : Degradation or str, optional
+        With VQFR, how images are made worse, by default ``Degradation()``, see `vqtheory.nn.degradation`.
     data : path, optional
         The images, see `vqtheory.nn.training.data.load`.
     size : int, default 64
@@ -78,6 +92,12 @@ class TrainingConfig(Configured):
         Largest norm of the gradient of all but the codebook, which is never clipped.
     beta : float, default 0.25
         Weight of the commitment loss.
+    perceptual, perceptual_weight : path, optional, and float, default 1
+        A TorchScript network from images [n, 3, H, W] in [-1, 1] to features, one tensor or several, whose mean squared
+        error between reconstructions and images is added to the loss. Loading TorchScript runs its code.
+    adversarial, adversarial_weight : path, optional, and float, default 0.1
+        A TorchScript network from such images to numbers, a discriminator that is trained beside the model, see
+        `vqtheory.nn.training.judges`.
     replace_every : int, optional
         After so many updates each, put codes that were not chosen since on latents: `vqtheory.nn.Replacement`. Optional,
         off by default.
@@ -130,6 +150,10 @@ class TrainingConfig(Configured):
     dim: int = 64
     codebook_dim: int | None = None
     model: str = "small"
+    gate: str | None = None
+    budget: Any = None
+    prior: str | None = None
+    degradation: Degradation | str | None = None
     data: str | None = None
     size: int = 64
     steps: int = 2000
@@ -140,6 +164,10 @@ class TrainingConfig(Configured):
     codebook_lr: Any = None
     clip: float | None = None
     beta: float = 0.25
+    perceptual: str | None = None
+    perceptual_weight: float = 1.0
+    adversarial: str | None = None
+    adversarial_weight: float = 0.1
     replace_every: int | None = None
     replace_policy: str = "random"
     transport: int | None = None
@@ -165,7 +193,7 @@ class TrainingConfig(Configured):
             if getattr(self, name) is not None or name != "clip":
                 self._set(name, check.real(_OWNER, name, getattr(self, name), 0, above=True))
         self._set("codebook_lr", _rate(self.codebook_lr))
-        for name in ("beta", "codebook_weight"):
+        for name in ("beta", "codebook_weight", "perceptual_weight", "adversarial_weight"):
             self._set(name, check.real(_OWNER, name, getattr(self, name), 0))
         self._set("estimator", text_of(estimator_of(_OWNER, self.estimator)))
         for name in ("replace_every", "transport", "transport_images", "freeze_encoder_at"):
@@ -174,14 +202,18 @@ class TrainingConfig(Configured):
         for name, options in _CHOICES.items():
             check.choice(_OWNER, name, getattr(self, name), options)
         self._check_size()
+        self._check_model()
         for name in ("amp", "alternate"):
             if not isinstance(getattr(self, name), bool):
                 raise check.fail(_OWNER, name, "True or False", getattr(self, name))
-        self._set("data", None if self.data is None else str(self.data))
+        for name in ("data", "prior", "perceptual", "adversarial"):
+            value = getattr(self, name)
+            self._set(name, None if value is None else str(check.path(_OWNER, name, value)))
+        self._check_stage()
         if self.rule is None:
             self._set("rule", self._model.rule)
         if isinstance(self.rule, str):
-            self._set("rule", parse(self.rule, more=BY_NAME) if "(" in self.rule else _named(self.rule))
+            self._set("rule", parse(self.rule, more=_BY_NAME) if "(" in self.rule else _named(self.rule))
         self._check_rule()
         if self.quantize_from and self.quantize_from >= self.steps:
             raise check.fail(_OWNER, "quantize_from", f"below steps = {self.steps}", self.quantize_from)
@@ -240,6 +272,40 @@ class TrainingConfig(Configured):
         if self.size % factor:
             raise check.fail(_OWNER, "size", f"a multiple of {factor}, by which the model {self.model!r} divides", self.size)
 
+    def _check_model(self) -> None:
+        if self._model is not DQVAE:
+            self._refuse(f"with model={self.model!r}, which has one grain", ("gate", "budget"))
+        if self.gate is not None:
+            check.choice(_OWNER, "gate", self.gate, GATES)
+        if self.budget is not None:
+            given = tuple(self.budget) if isinstance(self.budget, list) else self.budget
+            grain_shares(_OWNER, given, MODELS[self.model].options["grains"])
+            self._set("budget", given)
+
+    def _check_stage(self) -> None:
+        """What VQFR alone has, and what it has not; and weights of networks that are named."""
+        if self._model is VQFR:
+            if self.prior is None:
+                raise check.fail(_OWNER, "prior", f"the folder of stage 1 with model={self.model!r}", None)
+            self._refuse(f"with model={self.model!r}, whose codes stay as they are", _OF_CODES)
+        else:
+            self._refuse(f"with model={self.model!r}, which is trained in one stage", ("prior", "degradation"))
+        if isinstance(self.degradation, str):
+            self._set("degradation", parse(self.degradation, more=_BY_NAME))
+        if self.degradation is not None:
+            check.instance(_OWNER, "degradation", self.degradation, Degradation, "a Degradation or its text")
+        for name in ("perceptual", "adversarial"):
+            if getattr(self, name) is None:
+                self._refuse(f"without {name}", (f"{name}_weight",))
+
+    @property
+    def model_options(self) -> dict[str, Any]:
+        """What is asked of the model beside its sizes."""
+        options = {
+            name: getattr(self, name) for name in ("gate", "budget", "degradation") if getattr(self, name) is not None
+        }
+        return options | ({"seed": self.seed} if self._model is VQFR else {})
+
     def _window(self, latents: Any) -> tuple[int, int]:
         wanted = f"two steps, start < stop <= steps = {self.steps}"
         if not isinstance(latents, (tuple, list)) or len(latents) != 2:
@@ -258,8 +324,8 @@ class TrainingConfig(Configured):
             raise ValueError(f"Cannot read {source!r} as a configuration: {error.msg}.") from None
         if not isinstance(call, ast.Call) or ast.unparse(call.func) != cls.__name__:
             raise ValueError(f"Cannot read {source!r}: it is not a call of {cls.__name__}.")
-        named = {str(keyword.arg): parse(ast.unparse(keyword.value), more=BY_NAME) for keyword in call.keywords}
-        return cls(*(parse(ast.unparse(argument), more=BY_NAME) for argument in call.args), **named)
+        named = {str(keyword.arg): parse(ast.unparse(keyword.value), more=_BY_NAME) for keyword in call.keywords}
+        return cls(*(parse(ast.unparse(argument), more=_BY_NAME) for argument in call.args), **named)
 
     @property
     def codebook_schedule(self) -> Any:

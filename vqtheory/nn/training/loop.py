@@ -31,10 +31,12 @@ from vqtheory._base.folder import MANIFEST, locked
 from vqtheory._base.randomness import Purpose, generator
 from vqtheory.nn.models import Output
 from vqtheory.nn.ops import processes
+from vqtheory.nn.ops.processes import device
 from vqtheory.nn.training.config import TrainingConfig
 from vqtheory.nn.training.provenance import read_images
 from vqtheory.nn.training.recorder import Recorder, refuse_foreign
-from vqtheory.nn.training.run import TrainingRun, device, parameters, refuse_arrays
+from vqtheory.nn.training.run import TrainingRun, parameters, refuse_arrays
+from vqtheory.nn.training.stages import founded
 
 _SECONDS_BETWEEN_CHECKPOINTS = 5.0
 _CALIBRATION = 512  # images that a model may look at before a training
@@ -84,7 +86,7 @@ def train(
         raise check.fail("train", "latents", "None where no folder is given to `save` them in", config.latents)
     if save is not None:
         refuse_arrays(config)
-    run = TrainingRun.new(config)
+    run = founded(config)
     with _processes() as (rank, _), _owned(save, rank):
         if save is not None and rank == 0:
             _check_new(Path(save), config)
@@ -147,7 +149,7 @@ def _continue(run: TrainingRun, folder: str | Path | None, on_record: Any, progr
     records, saved, tally = config.record_steps(), time.monotonic(), _Tally()
     with tqdm(total=config.steps, initial=run.step, unit=" updates", disable=not progress or rank > 0) as bar:
         while run.step < config.steps:
-            run.quantizer.train(run.step >= config.quantize_from)
+            run.quantizer.train(run.step >= config.quantize_from and not run.model.holds_codes)
             if run.step == config.quantize_from > 0:  # the start at update 0 was on latents that have moved since
                 _start(run, images)
                 _forget(run)
@@ -180,31 +182,24 @@ def _update(run: TrainingRun, images: Tensor, recorder: Recorder) -> tuple[Tenso
     with torch.autocast(images.device.type, torch.bfloat16, enabled=config.amp):
         output = run.model(images, run.displacement(images)) if run.quantizes else run.model.bypass(images)
         reconstruction = mse_loss(output.images, images)
-        loss = reconstruction + output.quantized.loss
+        loss = run.model.pixel_loss(output.images, images) + output.quantized.loss
+        if run.judges is not None:
+            loss = loss + run.judges.loss(images, output.images)
         if codes is not None:
             recorder(run.step, codes, quantizer.project(output.latents).to(codes.dtype))
     for optimizer in run.optimizers:
         optimizer.zero_grad()
     loss.backward()
-    _average_gradients(run.model)
+    processes.average_gradients(run.model)
     if config.clip is not None:
         nn.utils.clip_grad_norm_(parameters(run.model)[0], config.clip)
     for optimizer in run.optimizers:
         optimizer.step()
+    if run.judges is not None:
+        run.judges.learn(images, output.images)
     if run.transport is not None and run.quantizes:
         run.transport.step()
     return loss, reconstruction, output
-
-
-def _average_gradients(model: nn.Module) -> None:
-    """Over the processes, whose shares of the batch are of one size: what one process has for the whole batch."""
-    if not processes.running():
-        return
-    gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
-    flat = torch.cat([gradient.ravel() for gradient in gradients]) / distributed.get_world_size()
-    processes.add_up(flat)
-    for gradient, mean in zip(gradients, flat.split([gradient.numel() for gradient in gradients]), strict=True):
-        gradient.copy_(mean.view_as(gradient))
 
 
 class _Tally:
@@ -261,10 +256,10 @@ def _batch(run: TrainingRun, images: np.ndarray, rank: int = 0, world: int = 1) 
     size = run.config.batch_size
     place = run.step % (len(images) // size)
     rows = _order(run.config.seed, run.epoch, len(images))[place * size : (place + 1) * size]
-    return _pixels(images[rows[rank * size // world : (rank + 1) * size // world]])
+    return pixels(images[rows[rank * size // world : (rank + 1) * size // world]])
 
 
-def _pixels(images: np.ndarray) -> Tensor:
+def pixels(images: np.ndarray) -> Tensor:
     """Images [b, H, W, 3] as [b, 3, H, W] in [-1, 1]."""
     return torch.from_numpy(np.array(images)).to(device()).permute(0, 3, 1, 2).to(torch.get_default_dtype()) / 127.5 - 1
 
@@ -277,14 +272,14 @@ def _look(run: TrainingRun, images: np.ndarray, due: bool) -> None:
     if due or run.step % run.monitor.every == 0:
         processes.add_up(run.monitor.pending)
         probe = np.linspace(0, len(images) - 1, run.config.batch_size).astype(int)  # those next to each other may be alike
-        run.monitor.look(run.step, run.model, _pixels(images[probe]))
+        run.monitor.look(run.step, run.model, pixels(images[probe]))
 
 
 @torch.no_grad()
 def _start(run: TrainingRun, images: np.ndarray) -> None:
     """A matched start takes its codes, and transport its probe, from the first images, in whichever process."""
     if run.step == 0 and run.model.calibrates:
-        run.model.calibrate(_pixels(images[_first(run, len(images), _CALIBRATION)]))
+        run.model.calibrate(pixels(images[_first(run, len(images), _CALIBRATION)]))
     matched = run.config.rule.start == "matched"  # type: ignore[union-attr]  # a text is read when it is given
     if not run.quantizer.started or (run.step > 0 and matched):
         run.quantizer.initialize(_first_latents(run, images))
@@ -292,7 +287,7 @@ def _start(run: TrainingRun, images: np.ndarray) -> None:
         count = run.config.transport_images or run.config.batch_size
         if count > len(images):
             raise check.fail("train", "transport_images", f"at most {len(images)}, the images to train on", count)
-        run.carry(_pixels(images[_first(run, len(images), count)]))
+        run.carry(pixels(images[_first(run, len(images), count)]))
     if run.transport is not None:
         run.transport.step()
 
@@ -314,7 +309,7 @@ def _first_latents(run: TrainingRun, images: np.ndarray) -> Tensor:
     size, parts = run.config.batch_size, []
     order = _first(run, len(images), len(images))
     for start in range(0, len(order), size):
-        latents = run.model.encode(_pixels(images[order[start : start + size]]))
+        latents = run.model.encode(pixels(images[order[start : start + size]]))
         parts.append(run.quantizer.project(latents))
         if sum(map(len, parts)) >= _LATENTS_PER_CODE * run.config.codes:
             break

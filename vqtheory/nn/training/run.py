@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import io
-import os
 import tomllib
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -22,11 +21,13 @@ from vqtheory._base.folder import CONFIG, HISTORY, listed, replace_together, ver
 from vqtheory.diagnosis.recording import Recording
 from vqtheory.nn.models import MODELS, Autoencoder
 from vqtheory.nn.monitor import Monitor
+from vqtheory.nn.ops.processes import device
 from vqtheory.nn.quantize import VectorQuantize
 from vqtheory.nn.references import Reference, ReferenceQuantize
 from vqtheory.nn.replacement import Replacement
 from vqtheory.nn.training import reading
 from vqtheory.nn.training.config import TrainingConfig
+from vqtheory.nn.training.judges import Judges
 from vqtheory.nn.training.provenance import Provenance
 from vqtheory.nn.transport import Transport
 from vqtheory.protocols import Reads
@@ -61,6 +62,7 @@ class TrainingRun:
     before: nn.Module | None = None  # the encoder of the update before, for rules that ask how far latents have moved
     replacement: Replacement | None = None
     transport: Transport | None = None  # once there are images for its probe
+    judges: Judges | None = None
     step: int = 0
     images: Provenance | None = None
     threads: int | None = None
@@ -74,13 +76,15 @@ class TrainingRun:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
             quantizer = _quantizer(config)
-            model = MODELS[config.model].build(quantizer).to(device())
-        before = copy.deepcopy(model.encoder) if config.rule.needs_displacement else None  # type: ignore[union-attr]
+            model = MODELS[config.model].build(quantizer, **config.model_options).to(device())
+        moves = config.rule.needs_displacement and not model.holds_codes  # type: ignore[union-attr]
+        before = copy.deepcopy(model.encoder) if moves else None
         optimizers = _optimizers(config, model)
-        monitor = Monitor(quantizer, config.probe_every, optimizer=optimizers[-1])
+        monitor = Monitor(quantizer, config.probe_every, optimizer=None if model.holds_codes else optimizers[-1])
+        monitor.held = model.holds_codes
         if config.alternate:
             model.quantizer.step_inside(optimizers[-1])  # type: ignore[operator]
-        run, every = cls(config, model, optimizers, monitor, before), config.replace_every
+        run, every = cls(config, model, optimizers, monitor, before, judges=Judges.of(config)), config.replace_every
         if every is not None:
             run.replacement = Replacement(
                 quantizer, run.optimizers[-1], every, seed=config.seed, policy=config.replace_policy
@@ -99,8 +103,9 @@ class TrainingRun:
 
     @property
     def files(self) -> tuple[str, ...]:
-        """The paths of the files that its rule reads."""
-        return self.config.rule.files if isinstance(self.config.rule, Reads) else ()
+        """The paths of the files that its rule reads, and of the networks in its loss."""
+        networks = [path for path in (self.config.perceptual, self.config.adversarial) if path is not None]
+        return (*(self.config.rule.files if isinstance(self.config.rule, Reads) else ()), *networks)
 
     @property
     def epoch(self) -> int:
@@ -210,7 +215,7 @@ class TrainingRun:
         """All that changes in an update."""
         optimizers = {f"optimizer {i}": optimizer for i, optimizer in enumerate(self.optimizers)}
         parts: dict[str, Any] = {"model": self.model, **optimizers, "before": self.before}
-        parts |= {"replacement": self.replacement, "transport": self.transport}
+        parts |= {"replacement": self.replacement, "transport": self.transport, "judges": self.judges}
         return {name: part for name, part in parts.items() if part is not None}
 
 
@@ -243,8 +248,3 @@ def _optimizers(config: TrainingConfig, model: Autoencoder) -> list[torch.optim.
     rest, codebook = parameters(model)
     kind = {"adam": torch.optim.Adam, "sgd": torch.optim.SGD}[config.codebook_optimizer]
     return [torch.optim.Adam(rest, config.lr), *([kind(codebook, lr=config.lr)] if codebook else [])]
-
-
-def device() -> torch.device:
-    """The GPU of this process, or the CPU."""
-    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0))) if torch.cuda.is_available() else torch.device("cpu")

@@ -92,7 +92,7 @@ class HyperVQ(Rule):
         self._keep(
             step_size=schedules.validate(owner, "step_size", self.step_size, 0, above=True),
             curvature=check.number(owner, "curvature", self.curvature, 0, above=True),
-            temperature=check.number(owner, "temperature", self.temperature, 0, above=True),
+            temperature=check.temperature(owner, "temperature", self.temperature),
         )
         check_start(owner, self.start)
 

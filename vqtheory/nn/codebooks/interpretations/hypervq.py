@@ -26,11 +26,6 @@ class HyperVQCodebook(Codebook, of=rules.HyperVQ):
     soft = True
     rule: rules.HyperVQ
 
-    @staticmethod
-    def check(owner: str, rule: rules.HyperVQ) -> None:
-        """As its temperature is in float32."""
-        Codebook.check_temperatures(owner, rule, rule.temperature)
-
     def __init__(self, rule: rules.HyperVQ, num_codes: int, dim: int) -> None:
         super().__init__(rule, num_codes, dim)
         self.offsets = nn.Parameter(torch.zeros(num_codes))

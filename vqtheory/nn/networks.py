@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vqtheory.nn.training.run import device
+from vqtheory.nn.ops.processes import device
 
 
 class Network:
-    """A TorchScript file, on the GPU if there is one; what is wrong with it is told with its name."""
+    """A TorchScript file, on the GPU if there is one; what is wrong with it is said with its name."""
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
