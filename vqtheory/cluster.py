@@ -220,9 +220,9 @@ class OnlineKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMix
             raise check.fail(owner, "rule", requirement, self.rule)
 
     def _data(self, X: Any, reset: bool = False) -> np.ndarray:
-        """Samples as the kernels read them: in order, and writable, for which they are compiled."""
-        X = validate_data(self, X, reset=reset, dtype=[np.float64, np.float32], order="C")
-        return np.require(X, requirements=["C", "W"])
+        """Samples as the kernels read them: float32 or float64, in order, and writable, for which they are compiled."""
+        X = validate_data(self, X, reset=reset)
+        return np.require(X, X.dtype if X.dtype == np.float32 else np.float64, ["C", "W"])
 
     def _compared(self, X: np.ndarray) -> np.ndarray:
         """Samples where the rule compares them with its codes."""
