@@ -40,7 +40,8 @@ _CALL = 2**22  # numbers that are copied for one call of `advance`
 class OnlineKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, BaseEstimator):
     """K-means on samples that come one batch after the other, by any rule of `vqtheory.rules`.
 
-    By default the rule is MacQueen's: the code c_k nearest to a sample x goes towards it,
+    By default the rule is MacQueen's, as in the `partial_fit` of scikit-learn's MiniBatchKMeans: the code c_k nearest to a
+    sample x goes towards it,
 
         c_k <- c_k + (x - c_k) / n_k,
 
@@ -168,9 +169,9 @@ class OnlineKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMix
         weight = _weights(sample_weight, len(X))
         if first:
             self._random = check_random_state(self.random_state)
-        met = X if sample_weight is None else X[_drawn(weight, self._random)]
-        state = self._start(met, self._random) if first else self.state_
-        state = self._advanced(state, met[None].astype(state.codes.dtype, copy=False))
+        state = self._start(X, weight, self._random) if first else self.state_
+        batch = X if sample_weight is None else X[_drawn(weight, self._random)]
+        state = self._advanced(state, batch[None].astype(state.codes.dtype, copy=False))
         return self._keep(state, *self._sorted_in(X, weight, state))
 
     def predict(self, X: Any) -> np.ndarray:
@@ -230,24 +231,25 @@ class OnlineKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMix
 
     def _run(self, X: np.ndarray, weight: np.ndarray, random: np.random.RandomState) -> _Outcome:
         """Passes over the data from one start, until the inertia hardly falls."""
-        last = np.inf
-        state = self._start(X[random.permutation(_drawn(weight, random))], random)
+        state, last = self._start(X, weight, random), np.inf
         for passes in range(1, self.max_iter + 1):
             for batches in _cut(X, random.permutation(_drawn(weight, random)), self.batch_size):
                 state = self._advanced(state, batches)
-            labels, inertia = self._sorted_in(X, weight, state)
-            if self.tol is not None and inertia >= (1 - self.tol) * last:
+            outcome = _Outcome(passes, state, *self._sorted_in(X, weight, state))
+            if self.tol is not None and outcome.inertia >= (1 - self.tol) * last:
                 break
-            last = inertia
-        return _Outcome(passes, state, labels, inertia)
+            last = outcome.inertia
+        return outcome
 
-    def _start(self, X: np.ndarray, random: np.random.RandomState) -> State:
-        """The state of the rule at its first codes, chosen among the first of these samples."""
-        codes = self._first_codes(X[: max(20 * self.n_clusters, 3 * self.batch_size)], random).astype(X.dtype)
+    def _start(self, X: np.ndarray, weight: np.ndarray, random: np.random.RandomState) -> State:
+        """The state of the rule at its first codes."""
+        rows = random.permutation(_drawn(weight, random))[: max(20 * self.n_clusters, 3 * self.batch_size)]
+        codes = self._first_codes(X[rows], random).astype(X.dtype)
         owner = f"{type(self._rule).__name__}.init"
         return held_state(owner, self._rule.init(codes, int(random.randint(2**31 - 1))), codes.shape)
 
     def _first_codes(self, X: np.ndarray, random: np.random.RandomState) -> np.ndarray:
+        """Codes [K, D] as given, or chosen among these samples, which are in random order."""
         owner = type(self).__name__
         if not isinstance(self.init, str):
             codes = check.matrix(owner, "init", self.init, columns=X.shape[1])
@@ -258,7 +260,7 @@ class OnlineKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMix
             requirement = f"at most the number of samples to start from, n_samples={len(X)}"
             raise check.fail(owner, "n_clusters", requirement, self.n_clusters)
         if self.init == "random":
-            return X[random.permutation(len(X))[: self.n_clusters]]
+            return X[: self.n_clusters]
         return kmeans_plusplus(X, self.n_clusters, random_state=random)[0]
 
     def _advanced(self, state: State, batches: np.ndarray) -> State:
