@@ -34,3 +34,23 @@ FIGURES = (
     "models_table",
     "benchmarks",
 )
+FAST = (  # of --fast: first what is drawn from bundled tables, then what simulations of a few seconds give
+    "faces",
+    "faces_reconstructions",
+    "faces_sizes",
+    "faces_ablation",
+    "faces_prediction",
+    "faces_table",
+    "benchmarks",
+    "toy",
+    "toy_usage",
+    "toy_animation",
+    "shrinking",
+    "hysteresis",
+    "survivors",
+    "dimensions",
+    "potential",
+    "bias",
+    "capture",
+    "claims",
+)

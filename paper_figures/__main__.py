@@ -8,13 +8,16 @@ from typing import Annotated
 
 import matplotlib
 
-from paper_figures import FIGURES
+from paper_figures import FAST, FIGURES
 from paper_figures.style import RC, save
 from simulations import command
 from simulations.tables import RESULTS, table
 
 PROGRAM = "python -m paper_figures"
-NAMES = f"Which figures: {', '.join(FIGURES)}. By default all of these."
+NAMES = (
+    f"Which figures: {', '.join(FIGURES)}. By default all of these; with --fast all but the slowest, "
+    f"{', '.join(name for name in FIGURES if name not in FAST)}."
+)
 
 
 def main(
@@ -25,13 +28,13 @@ def main(
     """Draw figures from the tables of the simulations, which are run first where they are missing.
 
     Args:
-        fast: From smaller simulations, to see that it works.
+        fast: From smaller simulations, to see that it works; most figures, those of bundled tables first.
         results: The folder of the tables; the pictures go to a folder named figures beside them.
     """
     matplotlib.use("Agg")
     matplotlib.rcParams.update(RC)  # type: ignore[arg-type]
     folder = results / ("fast" if fast else "full") / "figures"
-    for name in command.known(PROGRAM, names, FIGURES) or FIGURES:
+    for name in command.known(PROGRAM, names, FIGURES) or (FAST if fast else FIGURES):
         figure = importlib.import_module(f"paper_figures.{name}")
         save(folder / f"{name}{figure.SUFFIX}", figure.draw(table(figure.TABLE, fast, results)))
     print(f"The pictures are in {folder.resolve()}")

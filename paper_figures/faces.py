@@ -34,7 +34,7 @@ def draw(table: pl.DataFrame) -> Callable[[Path], None]:
     used.set(xscale="log", xticks=TICKS, xticklabels=[f"{tick:,}" for tick in TICKS])
     used.minorticks_off()
     used.set_title(
-        "By name: VQ and EMA lose their codes, transport loses none, NSVQ and TransVQ regain them", loc="left", fontsize=9
+        "By their defaults VQ and EMA lose codes, transport none; NSVQ and TransVQ regain them", loc="left", fontsize=8
     )
     draw_pictures(right.subplots(len(SHOWN) + 1, 1), table)
     return lambda path: figure.savefig(path)

@@ -10,6 +10,7 @@ import polars as pl
 import tyro
 from tqdm import tqdm
 
+from simulations import command
 from simulations.tables import DATA
 from vqtheory.claims import Interval, Range, Verdict, all_claims, in_order, verify
 from vqtheory.claims.table import keep
@@ -17,18 +18,20 @@ from vqtheory.claims.table import keep
 PATH = DATA / "claims.parquet"
 
 
-def main(keys: tyro.conf.Positional[tuple[str, ...]] = (), /) -> None:
+def main(keys: tyro.conf.Positional[tuple[str, ...]] = (), /, scheduler: command.Scheduler = None) -> None:
     """Measure claims at full effort, on an idle machine in twenty minutes or so, and keep their verdicts.
 
     Args:
         keys: Which claims; all of them by default.
+        scheduler: The address of a Dask scheduler, to measure on its workers, such as tcp://host:8786.
     """
     verdicts = kept() if PATH.is_file() else {}
-    try:
-        for verdict in tqdm(verify(keys, "full"), total=len(keys) or len(all_claims()), unit=" claims"):
-            verdicts[verdict.claim.key] = verdict
-    finally:
-        keep(PATH, in_order(verdicts.values()))
+    with command.workers(scheduler) as backend:
+        try:
+            for verdict in tqdm(verify(keys, "full", backend=backend), total=len(keys) or len(all_claims()), unit=" claims"):
+                verdicts[verdict.claim.key] = verdict
+        finally:
+            keep(PATH, in_order(verdicts.values()))
 
 
 def kept() -> dict[str, Verdict]:

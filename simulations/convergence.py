@@ -43,7 +43,7 @@ import polars as pl
 from scipy import linalg
 
 import vqtheory as vq
-from simulations.lineup import LINEUP, in_order
+from simulations.lineup import LINEUP, ordered
 from simulations.tables import run_all
 from vqtheory.protocols import Rule
 from vqtheory.reference.density import Density
@@ -74,9 +74,9 @@ def run(fast: bool = False) -> pl.DataFrame:
     """The table, one row per distribution, rule, seed and record."""
     updates, restarts = (UPDATES_FAST, RESTARTS_FAST) if fast else (UPDATES, RESTARTS)
     tasks = [
-        (name, rule, seed, updates, restarts)
+        (name, rule, seed, updates, restarts, follower)
         for name in DISTRIBUTIONS
-        for rule in in_order(rules(name))
+        for rule, follower in ordered(rules(name))
         for seed in range(seeds_of(name, rule, fast))
     ]
     return run_all(simulate, sorted(tasks, key=lambda task: not is_slow(task[1])), "convergence")  # the longest first
@@ -92,9 +92,8 @@ def is_slow(rule: str) -> bool:
     return LINEUP[rule].family == "TransVQ"
 
 
-def simulate(name: str, rule: str, seed: int, updates: int, restarts: int) -> list[dict]:
+def simulate(name: str, rule: str, seed: int, updates: int, restarts: int, follower: Rule) -> list[dict]:
     """The records of one rule under one distribution, at log-spaced updates."""
-    follower = rules(name)[rule]
     source = DENSITIES[name] if name in DENSITIES else Latents(windows())
     truth = truth_of(name, projects(follower), restarts)
     rows = []

@@ -36,7 +36,7 @@ import numpy as np
 import polars as pl
 
 import vqtheory as vq
-from simulations.lineup import in_order
+from simulations.lineup import ordered
 from simulations.tables import run_all
 from vqtheory.protocols import Rule
 from vqtheory.rules import (
@@ -71,14 +71,16 @@ def run(fast: bool = False) -> pl.DataFrame:
     brighter, fainter = (BRIGHTER_FAST, FAINTER_FAST) if fast else (BRIGHTER, FAINTER)
     drifts = [*product(["brighter"], brighter), *product(["fainter"], fainter)]
     steps, seeds = (STEPS_FAST, SEEDS_FAST) if fast else (STEPS, SEEDS)
-    tasks = [(*drift, rule, seed, steps) for drift, rule, seed in product(drifts, in_order(rules(steps)), range(seeds))]
+    followers = ordered(rules(steps))
+    tasks = [
+        (*drift, rule, seed, steps, follower) for drift, (rule, follower), seed in product(drifts, followers, range(seeds))
+    ]
     return run_all(simulate, tasks, "drift")
 
 
-def simulate(drift: str, speed: float, rule: str, seed: int, steps: int) -> list[dict]:
+def simulate(drift: str, speed: float, rule: str, seed: int, steps: int, follower: Rule) -> list[dict]:
     """The records of one run."""
     stream = Stream(Patches(), motion(drift, speed, steps))
-    follower = rules(steps)[rule]
     rows = []
 
     def on_record(step: int, codes: np.ndarray, row: dict) -> None:

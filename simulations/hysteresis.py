@@ -16,7 +16,7 @@ import numpy as np
 import polars as pl
 
 import vqtheory as vq
-from simulations.lineup import in_order
+from simulations.lineup import ordered
 from simulations.tables import run_all
 from vqtheory.claims.laws.collapse import count_alive
 from vqtheory.claims.laws.stationary import optimum
@@ -61,22 +61,23 @@ def rules(period: int) -> dict[str, VQ | NSVQ]:
 def run(fast: bool = False) -> pl.DataFrame:
     """The table."""
     period, seeds = (PERIOD_FAST, SEEDS_FAST) if fast else (PERIOD, SEEDS)
-    return run_all(simulate, product(in_order(rules(period)), [None, *range(seeds)], [period]), "hysteresis")
+    runs = product(ordered(rules(period)), [None, *range(seeds)])
+    return run_all(simulate, [(rule, seed, period, follower) for (rule, follower), seed in runs], "hysteresis")
 
 
-def simulate(name: str, seed: int | None, period: int) -> list[dict]:
+def simulate(name: str, seed: int | None, period: int, follower: VQ | NSVQ) -> list[dict]:
     """The records of one run, or of the mean motion if there is no seed."""
-    alive = by_mean_motion(name, period) if seed is None else by_samples(name, seed, period)
+    alive = by_mean_motion(follower, period) if seed is None else by_samples(follower, seed, period)
     return [
         {"rule": name, "run": seed, "time": step / period, "speed": speed(step, period), "alive": count}
         for step, count in alive
     ]
 
 
-def by_mean_motion(name: str, period: int) -> list[tuple[float, int]]:
+def by_mean_motion(rule: VQ | NSVQ, period: int) -> list[tuple[float, int]]:
     """Update and codes alive, by the mean-field equations."""
     motion = mean_motion(
-        rules(period)[name],
+        rule,
         Uniform(dim=1),
         optimum(CODES),
         (1 + REST) * period,
@@ -86,7 +87,7 @@ def by_mean_motion(name: str, period: int) -> list[tuple[float, int]]:
     return [(float(time), int(np.sum(alive))) for time, alive in zip(motion.times, motion.alive, strict=True)]
 
 
-def by_samples(name: str, seed: int, period: int) -> list[tuple[float, int]]:
+def by_samples(rule: VQ | NSVQ, seed: int, period: int) -> list[tuple[float, int]]:
     """Update and codes alive, in a run."""
     stream, alive = Stream(Uniform(dim=1), Swell(period)), list[tuple[float, int]]()
 
@@ -94,7 +95,7 @@ def by_samples(name: str, seed: int, period: int) -> list[tuple[float, int]]:
         alive.append((step, count_alive(stream, codes, step)))
 
     vq.simulate(
-        rules(period)[name], stream, codes=optimum(CODES), steps=int((1 + REST) * period), batch_size=BATCH,
+        rule, stream, codes=optimum(CODES), steps=int((1 + REST) * period), batch_size=BATCH,
         seed=seed, records=RECORDS, progress=False, on_record=on_record,
     )  # fmt: skip
     return alive

@@ -7,10 +7,12 @@ experiment needs its hyperparameters there and one line here.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple, TypeVar
 
 from vqtheory._base import check
+
+Setting = TypeVar("Setting")
 
 
 class Entry(NamedTuple):
@@ -65,3 +67,8 @@ def in_order(labels: Iterable[str]) -> list[str]:
     """Each label once, in the order above; `ValueError` for a label that has no line there."""
     known = {check.choice("the line-up", "label", label, LINEUP) for label in labels}
     return [label for label in LINEUP if label in known]
+
+
+def ordered(settings: Mapping[str, Setting]) -> list[tuple[str, Setting]]:
+    """Labels and what an experiment has for them, in the order above."""
+    return [(label, settings[label]) for label in in_order(settings)]

@@ -109,16 +109,16 @@ def run(fast: bool = False) -> pl.DataFrame:
     """One row per rule, number of codes and speed."""
     codes, points = (CODES_FAST, POINTS_FAST) if fast else (CODES, POINTS)
     tasks = [
-        (rule, num_codes, float(10**exponent))
+        (rule, num_codes, float(10**exponent), CASES[rule])
         for rule, num_codes in product(in_order(CASES), codes)
         for exponent in np.linspace(*CASES[rule].speeds, points)
     ]
     return run_all(simulate, tasks, "phase")
 
 
-def simulate(rule: str, num_codes: int, speed: float) -> list[dict]:
+def simulate(rule: str, num_codes: int, speed: float, case: Case) -> list[dict]:
     """The end of one run."""
-    case, slowest = CASES[rule], boundary(rule, np.array([num_codes]))[0]
+    slowest = speed_by_law(case, np.array([num_codes]))[0]
     drifting = math.ceil(WIDTHS / max(speed, 0.5 * slowest if np.isfinite(slowest) else 0))
     steps = drifting + case.recovery
     stream = Stream(Uniform(dim=1), Translation(speed, limit=speed * drifting))
@@ -128,5 +128,9 @@ def simulate(rule: str, num_codes: int, speed: float) -> list[dict]:
 
 def boundary(rule: str, num_codes: np.ndarray) -> np.ndarray:
     """The predicted speed up to which all codes stay alive; nan where there is no law."""
-    law = CASES[rule].law
-    return np.full(num_codes.shape, np.nan) if law is None else law(num_codes)
+    return speed_by_law(CASES[rule], num_codes)
+
+
+def speed_by_law(case: Case, num_codes: np.ndarray) -> np.ndarray:
+    """The same of a case."""
+    return np.full(num_codes.shape, np.nan) if case.law is None else case.law(num_codes)

@@ -13,6 +13,7 @@ import polars as pl
 from simulations.lineup import in_order
 from simulations.tables import run_all
 from simulations.toy import DRIFTING, POINTS, RATE, drifts, follow, rules
+from vqtheory.protocols import Rule
 from vqtheory.streams import Latents, Stream
 
 LOG_FACTOR = RATE * DRIFTING  # the toy's
@@ -24,13 +25,19 @@ SEEDS, SEEDS_FAST = 5, 1
 def run(fast: bool = False) -> pl.DataFrame:
     """One row per rule, rate and seed: codes alive and distortion over the best Lloyd at the end."""
     rates, seeds = (RATES_FAST, SEEDS_FAST) if fast else (RATES, SEEDS)
-    return run_all(simulate, product(in_order(rules(STEP_SIZE)), rates, range(seeds)), "shrinking")
+    runs = product(in_order(rules(STEP_SIZE)), rates, range(seeds))
+    return run_all(simulate, [(*run, rules(STEP_SIZE, *lengths(run[1]))[run[0]]) for run in runs], "shrinking")
 
 
-def simulate(rule: str, rate: float, seed: int) -> list[dict]:
-    """The end of one run."""
+def lengths(rate: float) -> tuple[int, int]:
+    """Updates of the drift, and of the run."""
     drifting = math.ceil(LOG_FACTOR / rate)
-    steps = 3 * drifting
+    return drifting, 3 * drifting
+
+
+def simulate(rule: str, rate: float, seed: int, follower: Rule) -> list[dict]:
+    """The end of one run."""
+    drifting, steps = lengths(rate)
     stream = Stream(Latents(POINTS), drifts(drifting, rate)["shrinking"])
-    last = follow(rules(STEP_SIZE, drifting, steps)[rule], stream, steps, seed, records=1)[-1]
+    last = follow(follower, stream, steps, seed, records=1)[-1]
     return [{"rule": rule, "rate": rate, "seed": seed, "alive": last["alive"], "ratio": last["ratio"]}]

@@ -44,16 +44,16 @@ RULES: dict[str, MapRule] = {  # each with a step that its kernel's largest eige
 def run(fast: bool = False) -> pl.DataFrame:
     """The table, with nulls where a row is of the other kind."""
     seeds, updates = (SEEDS_FAST, UPDATES_FAST) if fast else (SEEDS, UPDATES)
-    return run_all(simulate, product(in_order(RULES), range(seeds), [updates]), "tangent")
+    return run_all(simulate, [(*run, RULES[run[0]]) for run in product(in_order(RULES), range(seeds), [updates])], "tangent")
 
 
-def simulate(name: str, seed: int, updates: int) -> list[dict]:
+def simulate(name: str, seed: int, updates: int, follower: MapRule) -> list[dict]:
     """The spectrum at the start of one run, and its residuals."""
     points = np.random.default_rng(seed).normal(size=(POINTS, 2))
     task = {"rule": name, "seed": seed}
-    rows = [task | row for row in spectrum(RULES[name], points, seed)]
+    rows = [task | row for row in spectrum(follower, points, seed)]
     nothing = dict.fromkeys(["rank", "eigenvalue", *GAINS])
-    return rows + [task | nothing | row for row in descend(RULES[name], points, seed, updates)]
+    return rows + [task | nothing | row for row in descend(follower, points, seed, updates)]
 
 
 def spectrum(rule: MapRule, points: np.ndarray, seed: int) -> list[dict]:

@@ -66,15 +66,15 @@ def rules(step_size: float, drifting: int = DRIFTING, steps: int = STEPS) -> dic
 def run(fast: bool = False) -> pl.DataFrame:
     """The table, one row per rule, drift, step size, seed and record."""
     seeds, records = (SEEDS_FAST, RECORDS_FAST) if fast else (SEEDS, RECORDS)
-    tasks = product(in_order(rules(1.0)), drifts(), STEP_SIZES, range(seeds), [records])
-    return run_all(simulate, tasks, "toy")
+    runs = product(in_order(rules(1.0)), drifts(), STEP_SIZES, range(seeds), [records])
+    return run_all(simulate, [(*run, rules(run[2])[run[0]]) for run in runs], "toy")
 
 
-def simulate(rule: str, drift: str, step_size: float, seed: int, records: int) -> list[dict]:
+def simulate(rule: str, drift: str, step_size: float, seed: int, records: int, follower: Rule) -> list[dict]:
     """The records of one run; the codes themselves for the first seed, which is the one that is drawn."""
     stream = Stream(Latents(POINTS), drifts()[drift])
     task = {"rule": rule, "drift": drift, "step_size": step_size, "seed": seed}
-    return [task | row for row in follow(rules(step_size)[rule], stream, STEPS, seed, records, keep_codes=seed == 0)]
+    return [task | row for row in follow(follower, stream, STEPS, seed, records, keep_codes=seed == 0)]
 
 
 def follow(rule: Rule, stream: Stream, steps: int, seed: int, records: int, keep_codes: bool = False) -> list[dict]:

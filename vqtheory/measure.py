@@ -17,6 +17,8 @@ from vqtheory.protocols import Batches, Rule, State
 def usage(hits: np.ndarray) -> float:
     """Fraction of the codes chosen at least once, from the hits [K] of a window.
 
+    Examples
+    --------
     >>> usage([3, 0, 1, 0])
     0.5
     """
@@ -29,6 +31,8 @@ def perplexity(hits: np.ndarray) -> float:
     It weighs how evenly codes are used, and equals K only where all cells have equal mass, which
     is not where the distortion is least: the optimum gives more codes to the tails.
 
+    Examples
+    --------
     >>> perplexity([5, 5, 0, 0])
     2.0
     """
@@ -44,6 +48,8 @@ def carrying(hits: np.ndarray, share: float = 0.99) -> int:
 
     What is left of a codebook by mass: a code in a thin tail counts as used, however seldom it is chosen.
 
+    Examples
+    --------
     >>> carrying([50, 1, 0, 49]), carrying([50, 1, 0, 49], share=1.0)
     (2, 3)
     """
@@ -66,6 +72,8 @@ def _checked(owner: str, hits: Any) -> np.ndarray:
 def distinct(codes: np.ndarray) -> int:
     """Number of distinct codes: codes that merged to the same bits count once.
 
+    Examples
+    --------
     >>> distinct([[0.0], [1.0], [0.0]])
     2
     """
@@ -128,6 +136,8 @@ def _sums(values: np.ndarray, found: Cells) -> np.ndarray:
 def distortion(latents: Any, codes: Any) -> float:
     """Mean squared distance of latents [N, D] to their codes [K, D].
 
+    Examples
+    --------
     >>> distortion([[0.0], [2.0]], [[1.0]])
     1.0
     """
@@ -141,6 +151,8 @@ def residual(latents: Any, codes: Any, unbiased: bool = False) -> float:
     law, the sample's own noise adds about distortion * K / N; `unbiased` takes that off, and the
     figure can then fall below 0 by the noise that is left.
 
+    Examples
+    --------
     >>> residual([[0.0], [2.0]], [[1.5]])
     0.25
     """
@@ -152,6 +164,8 @@ def lag(latents: Any, codes: Any, direction: Any) -> float:
 
     Under a steady drift of speed v, plain VQ with all K codes alive has K v / eta.
 
+    Examples
+    --------
     >>> lag([[1.0], [2.0]], [[1.0]], direction=[1.0])
     0.5
     """
@@ -161,6 +175,8 @@ def lag(latents: Any, codes: Any, direction: Any) -> float:
 def dead(latents: Any, codes: Any) -> np.ndarray:
     """Which codes no latent chooses, bool [K]; take 200 K latents or more of the law in question.
 
+    Examples
+    --------
     >>> dead([[0.0], [0.2]], [[0.1], [5.0]])
     array([False,  True])
     """
@@ -173,6 +189,8 @@ def idempotence(rule: Rule, state: State) -> float:
     1 where latents go to the nearest of distinct codes. Less where they are compared otherwise: then a code that is decoded
     and encoded again may come back as another one.
 
+    Examples
+    --------
     >>> from vqtheory.rules import IBQ
     >>> rule = IBQ()  # by the dot product, for which the second code is more alike to the first one than itself
     >>> idempotence(rule, rule.init(np.array([[1.0, 0.0], [3.0, 0.0]])))

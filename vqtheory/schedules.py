@@ -29,6 +29,8 @@ class _Schedule(Configured):
 class constant(_Schedule):
     """The same `value` at every step.
 
+    Examples
+    --------
     >>> constant(0.1)(7)
     0.1
     """
@@ -49,6 +51,8 @@ class harmonic(_Schedule):
     With `delay` above 1 the steps begin to fall only after about that many updates: a rate
     c / t with c = start * delay large enough to converge, and a first step that is not too large.
 
+    Examples
+    --------
     >>> harmonic(1.0)(3)
     0.25
     """
@@ -68,6 +72,8 @@ class harmonic(_Schedule):
 class exponential(_Schedule):
     """``start`` until step `begin`, then halved every `half_life` steps.
 
+    Examples
+    --------
     >>> exponential(1.0, half_life=10, begin=5)(15)
     0.5
     """
@@ -94,6 +100,8 @@ def _fraction(t: Any, steps: int) -> Any:
 class linear(_Schedule):
     """From `start` to `end` along a straight line in `steps` steps, then `end`.
 
+    Examples
+    --------
     >>> linear(1.0, 0.0, steps=4)(1)
     0.75
     """
@@ -115,6 +123,8 @@ class linear(_Schedule):
 class cosine(_Schedule):
     """From `start` to `end` along half a cosine in `steps` steps, then `end`.
 
+    Examples
+    --------
     >>> round(float(cosine(1.0, 0.0, steps=4)(2)), 12)
     0.5
     """

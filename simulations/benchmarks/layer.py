@@ -16,12 +16,17 @@ from vqtheory.rules import (
     CVQ,
     EMA,
     FSCL,
+    FVQ,
+    GRITVQ,
+    IBQ,
     NSVQ,
     SOM,
     VQ,
     Affine,
     Conscience,
     EntropyVQ,
+    GraphVQ,
+    HyperVQ,
     NeuralGas,
     Reestimate,
     Rule,
@@ -77,7 +82,7 @@ def prepared(case: str, num_latents: int, num_codes: int) -> Pass:
     return CASES[case](torch.randn(1, num_latents, DIM), num_codes)
 
 
-def ours(rule: Rule) -> Callable[[Tensor, int], Pass]:
+def ours(rule: Rule, estimator: str = "straight-through") -> Callable[[Tensor, int], Pass]:
     """`VectorQuantize` in training; the codes start at fresh latents."""
 
     def prepare(latents: Tensor, num_codes: int) -> Pass:
@@ -85,7 +90,7 @@ def ours(rule: Rule) -> Callable[[Tensor, int], Pass]:
 
         from vqtheory.nn import VectorQuantize
 
-        layer, z = VectorQuantize(DIM, num_codes, rule), latents.requires_grad_()
+        layer, z = VectorQuantize(DIM, num_codes, rule, estimator=estimator), latents.requires_grad_()
         layer.initialize(torch.randn(num_codes, DIM))
         moved = torch.zeros_like(latents) if rule.needs_displacement else None
 
@@ -161,6 +166,13 @@ CASES: dict[str, Callable[[Tensor, int], Pass]] = {
     "VQ in a frame": ours(Affine(VQ())),
     "VQ with Wasserstein's pull": ours(Wasserstein(VQ())),
     "VQ re-estimated": ours(Reestimate(VQ(), reservoir=65_536)),
+    "FVQ": ours(FVQ()),
+    "GraphVQ": ours(GraphVQ()),
+    "IBQ": ours(IBQ()),
+    "IBQ by distance": ours(IBQ(similarity="l2")),
+    "GRITVQ": ours(GRITVQ()),
+    "HyperVQ": ours(HyperVQ()),
+    **{f"VQ by {name}": ours(VQ(), name) for name in ("rotation", "diveq", "space-filling-diveq", "gumbel")},
     "dense NSVQ": dense_nsvq,
     "dense VQ": dense_vq,
     "lucidrains EMA": lucidrains,

@@ -145,7 +145,7 @@ def test_a_claim_of_your_own_is_verified_and_appears_in_the_table():
 
 
 def test_what_has_been_judged_is_shown_and_kept_when_the_command_is_stopped(monkeypatch, tmp_path, capsys):
-    def stopped(keys, effort, seed):
+    def stopped(keys, effort, seed, backend):
         yield claim_of(Exact(worst=True), Range(0.0, 1.0), [2.0], strength="tolerance", resolution=None).verify()
         raise KeyboardInterrupt
 

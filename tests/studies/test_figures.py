@@ -279,6 +279,14 @@ def test_the_spectra_have_as_many_eigenvalues_as_the_rules_can_move_coordinates(
     assert [line.split(" | ")[0][2:] for line in written.splitlines()[2:]] == in_order(numbers)
 
 
+def test_the_fast_figures_are_few_and_begin_with_bundled_tables():
+    assert set(paper_figures.FAST) < set(paper_figures.FIGURES)
+    assert len(paper_figures.FAST) == len(set(paper_figures.FAST)) <= 20
+    bundled = [importlib.import_module(f"paper_figures.{name}").TABLE in STUDIES for name in paper_figures.FAST]
+    assert bundled == [*sorted(bundled[:-1], reverse=True), True]
+    assert paper_figures.FAST[-1] == "claims"
+
+
 def test_every_figure_has_a_table_that_is_bundled_or_can_be_made():
     for name in paper_figures.FIGURES:
         table = importlib.import_module(f"paper_figures.{name}").TABLE

@@ -198,8 +198,8 @@ class TestKept:
 def test_kernels_are_compiled_before_the_processes_start(monkeypatch):
     """Once for each kind of rule, its options, stream and dtype, by a run of one update."""
     seen = []
-    monkeypatch.setattr("vqtheory.sweeps.runner.simulate", lambda **call: seen.append((repr(call["rule"]), call["steps"])))
-    from vqtheory.sweeps.runner import _warm_up, simulate
+    monkeypatch.setattr("vqtheory.sweeps.running.simulate", lambda **call: seen.append((repr(call["rule"]), call["steps"])))
+    from vqtheory.sweeps.running import _warm_up, simulate
 
     rules = [VQ(0.1), VQ(0.2), VQ(clock="wins"), NSVQ(form="softmax"), NSVQ()]
     _warm_up(simulate, [{"rule": rule, "stream": STREAM, "codes": 4, "steps": 9} for rule in rules], None)

@@ -22,6 +22,8 @@ def _mixed(bits: Any) -> Any:
 def uniform(key: Any, step: Any, index: Any) -> Any:
     """Numbers in [0, 1) of integers >= 0, or of integer arrays or tensors; the key and the index are below 2^32.
 
+    Examples
+    --------
     >>> uniform(7, 0, 0) == uniform(7, 0, 0), uniform(7, 0, 0) == uniform(7, 1, 0)
     (True, False)
     """

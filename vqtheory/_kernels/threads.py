@@ -19,6 +19,8 @@ _allowed = ContextVar("_allowed", default=1)
 def threads(number: int) -> Iterator[None]:
     """Let `advance` and `nearest` spread the samples of large batches over `number` threads.
 
+    Examples
+    --------
     >>> with threads(2):
     ...     pass  # rule.advance(state, batches)
     """

@@ -9,12 +9,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import cache
-
-from joblib import Parallel, delayed
+from typing import TYPE_CHECKING
 
 from vqtheory._base import check
 from vqtheory.claims.laws import LAWS
 from vqtheory.claims.statement import Claim, Effort, Exact, Interval, Limit, Range, Scaling, Verdict, claim
+from vqtheory.sweeps import Backend
+from vqtheory.sweeps.places import check_sent, place_of
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+_PARAMETERS = ("keys", "keys")  # that what is sent comes from
 
 __all__ = [
     "Claim",
@@ -38,19 +44,27 @@ def all_claims() -> dict[str, Claim]:
     return {claim.key: claim for law in LAWS for claim in law.CLAIMS}
 
 
-def verify(keys: Iterable[str | Claim] = (), effort: Effort = "quick", seed: int = 0) -> Iterator[Verdict]:
-    """Verdicts of the claims with these keys, all by default, as they come in, on all cores.
+def verify(
+    keys: Iterable[str | Claim] = (),
+    effort: Effort = "quick",
+    seed: int = 0,
+    backend: Backend | Client | str | None = None,
+) -> Iterator[Verdict]:
+    """Verdicts of the claims with these keys, all by default, as they come in, on all cores or where `backend` says.
 
-    A claim of your own stands for itself in place of a key. Raises `ValueError` for a key that is not known.
+    A claim of your own stands for itself in place of a key. `backend` is as in `sweep`: a Dask client, or the address of a
+    scheduler. Raises `ValueError` for a key that is not known, and for a cluster that `sweep` would refuse.
     """
     check.choice("verify", "effort", effort, ["quick", "full"])
     groups: dict[str, list[Claim]] = {}
     for one in [_claim_of(key) for key in keys] or all_claims().values():
         groups.setdefault(one.runs or one.key, []).append(one)
-    tasks = [delayed(_verify)(name, claims, effort, seed) for name, claims in groups.items()]
-    for name, verdicts in Parallel(n_jobs=-1, return_as="generator_unordered")(tasks):
-        for one, verdict in zip(groups[name], verdicts, strict=True):
-            yield replace(verdict, claim=one)  # the one that was asked for, not the copy from the other process
+    tasks = [(name, claims, effort, seed) for name, claims in groups.items()]
+    with place_of("verify", backend) as place:
+        check_sent("verify", place, _verify, [{one.key: one for one in claims} for claims in groups.values()], _PARAMETERS)
+        for name, verdicts in place.map(_verify, tasks):
+            for one, verdict in zip(groups[name], verdicts, strict=True):
+                yield replace(verdict, claim=one)  # the one that was asked for, not the copy from the other process
 
 
 def in_order(verdicts: Iterable[Verdict]) -> list[Verdict]:

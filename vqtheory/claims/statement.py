@@ -153,6 +153,8 @@ class Claim:
 def claim(**fields: Any) -> Callable[[Experiment], Claim]:
     """Decorator: turns an experiment into the `Claim` that it measures; the fields are those of `Claim`.
 
+    Examples
+    --------
     >>> @claim(
     ...     key="mean-of-uniform", statement="The mean of uniform numbers (over 1/2)", source="derived here", law="mine",
     ...     strength="law", predict=1.0, resolution=0.1,
@@ -182,6 +184,8 @@ def judge(predicted: Prediction, interval: Interval, resolution: float | None = 
 
     With `every` the interval spans single replicates, each of which must be as predicted.
 
+    Examples
+    --------
     >>> judge(1.0, Interval(0.9, 1.05), resolution=0.2), judge(1.0, Interval(1.1, 1.2), resolution=0.2)
     ('holds', 'refuted')
     >>> judge(1.0, Interval(0.0, 2.0), resolution=0.2), judge(Range(0.0, 1.0), Interval(0.9, 1.1))

@@ -28,6 +28,8 @@ PREAMBLE = (
 def summary(judged: Iterable[tuple[Strength, Outcome]]) -> str:
     """How many claims of each strength came to what.
 
+    Examples
+    --------
     >>> summary([("law", "holds"), ("description", "undecided"), ("law", "holds")])
     '2 laws hold, 1 description is undecided'
     """

@@ -10,6 +10,8 @@ def threshold(withstands: Callable[[float], bool], low: float, high: float, halv
 
     The ends are not tried: a result next to one of them says that the threshold lies there or beyond.
 
+    Examples
+    --------
     >>> threshold(lambda speed: speed < 0.3, 0.0, 1.0, halvings=3)
     0.3125
     """

@@ -22,6 +22,7 @@ def verify(
     effort: Literal["quick", "full"] = "quick",
     seed: int = 0,
     save: Annotated[Path | None, option("FILE.md")] = None,
+    scheduler: Annotated[str | None, option("ADDRESS")] = None,
 ) -> None:
     """Measure what the theory claims, and judge it. Exit status 1 if a claim is refuted, or undecided at full effort.
 
@@ -33,6 +34,7 @@ def verify(
         effort: How much evidence: quick takes a minute or two, full much longer.
         seed: Of all experiments.
         save: Keep the verdicts as a page; or as a table, .csv or .parquet.
+        scheduler: Of a Dask cluster, to measure on its workers. Needs dask: pip install "vqtheory[cluster]".
     """
     from tqdm import tqdm
 
@@ -45,7 +47,7 @@ def verify(
         say("\n".join(f"{one.key} ({one.strength}): {one.statement}" for one in claims.all_claims().values()))
         return
     total = len(keys) or len(claims.all_claims())
-    judged, stopped = _until_stopped(tqdm(claims.verify(keys, effort, seed), total=total, unit=" claims"))
+    judged, stopped = _until_stopped(tqdm(claims.verify(keys, effort, seed, scheduler), total=total, unit=" claims"))
     verdicts = claims.in_order(judged)
     if verdicts:
         say(table(verdicts))

@@ -115,6 +115,8 @@ def start_on(quantizer: nn.Module, latents: Tensor, seed: int = 0) -> None:
     start by itself on its first batch, as with `kmeans_init` of vector-quantize-pytorch, does so no more. In a run of
     several processes all have to call it, and get the same codes.
 
+    Examples
+    --------
     >>> quantizer = nn.Module()
     >>> quantizer.embedding = nn.Embedding(4, 2)
     >>> start_on(quantizer, torch.ones(1, 9, 2))

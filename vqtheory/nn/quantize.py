@@ -399,6 +399,8 @@ class VectorQuantize(nn.Module):
 def step_size(*, lr: float | None = None, eta: float | None = None, dim: int, weight: float = 1.0) -> float:
     """The simulator's step size of SGD with a learning rate, or the other way round: eta = 2 lr weight / D.
 
+    Examples
+    --------
     >>> step_size(lr=0.1, dim=4), step_size(eta=0.05, dim=4)
     (0.05, 0.1)
     """

@@ -40,8 +40,8 @@ class Replacement:
     Parameters
     ----------
     quantizer : Module
-        `VectorQuantize` with codes of its own, so of any rule but the map rules, in a `TamingQuantizer` or torch's wrappers
-        too; or a quantizer of vector-quantize-pytorch, diffusers or taming-transformers, as for `Monitor`.
+        `VectorQuantize` with codes of its own (not of a map rule, nor of HyperVQ), in a `TamingQuantizer` or a wrapper of
+        torch too; or a quantizer of vector-quantize-pytorch, diffusers or taming-transformers, as for `Monitor`.
     optimizer : torch.optim.Optimizer
         The one of the codes. With EMA, which needs none, the one of the model.
     every : int, default 100

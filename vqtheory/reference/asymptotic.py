@@ -108,6 +108,8 @@ def cell_moment(dim: int) -> float:
     Beyond that G_D is not known, and this is the lower of `cell_moment_bounds`; the best
     known lattices lie 2 % above it (0.076603 for D = 4, 0.071682 for D = 8).
 
+    Examples
+    --------
     >>> [round(cell_moment(dim), 5) for dim in (1, 2, 3, 4)]
     [0.08333, 0.08019, 0.07854, 0.07503]
     """
@@ -123,6 +125,8 @@ def cell_moment_bounds(dim: int) -> tuple[float, float]:
 
     Both tend to 1/(2 pi e) as D -> infinity.
 
+    Examples
+    --------
     >>> [round(bound, 5) for bound in cell_moment_bounds(8)]
     [0.07045, 0.07982]
     """

@@ -47,7 +47,8 @@ class Affine(Framed):
     Parameters
     ----------
     rule : rule
-        Any rule but the map rules, those that pass displacements on, and those that compare latents elsewhere.
+        Any rule with codes of its own (not a map rule, nor HyperVQ), but those that pass displacements on or compare
+        latents elsewhere.
     per : {"scalar", "dimension", "covariance"}, default "dimension"
         What of the spread the frame has: one number, one for each dimension, or all of it.
     decay : float, default 0.99

@@ -140,6 +140,8 @@ def transport_map(before: np.ndarray, after: np.ndarray, rounding: float = 0.0) 
     """The symmetric map that takes one covariance [D, D] to another; the identity where the first has no more than rounding,
     and altogether where the other has less directions.
 
+    Examples
+    --------
     >>> transport_map(np.diag([1.0, 4.0]), np.diag([9.0, 4.0]))
     array([[3., 0.],
            [0., 1.]])

@@ -38,7 +38,7 @@ class Reestimate(Wrapper):
     Parameters
     ----------
     rule : rule
-        Any rule but the map rules, whose codes are the output of a map.
+        Any rule with codes of its own: not a map rule, nor HyperVQ, whose codes are made of other numbers.
     every : int, default 2000
         E, updates from one re-estimation to the next.
     until : int, default 30_000

@@ -52,7 +52,7 @@ class Replacement(Wrapper):
     Parameters
     ----------
     rule : rule
-        Any rule but the map rules, whose codes are the output of a map.
+        Any rule with codes of its own: not a map rule, nor HyperVQ, whose codes are made of other numbers.
     every : int, default 100
         Updates from one replacement to the next; with "oldest" the updates without a win after which a code is replaced.
     least : int, default 1

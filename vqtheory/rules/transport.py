@@ -47,7 +47,7 @@ class Transport(Wrapper):
     Parameters
     ----------
     rule : rule
-        Any rule but the map rules, whose codes are the output of a map, and those that pass displacements on themselves.
+        Any rule with codes of its own (not a map rule, nor HyperVQ), but those that pass displacements on themselves.
     neighbours : int, default 1
         Over how many of the nearest latents the move is averaged, at most B. With 1 a code keeps its distance from the
         latent that carries it; with more, what latents do by themselves is averaged out.

@@ -35,7 +35,8 @@ class Wasserstein(Framed):
     Parameters
     ----------
     rule : rule
-        Any rule but the map rules, those that pass displacements on, and those that compare latents elsewhere.
+        Any rule with codes of its own (not a map rule, nor HyperVQ), but those that pass displacements on or compare
+        latents elsewhere.
     pull : float, default 0.1
         w, in (0, 1]. SGD with rate lr on gamma' times the squared distance is w = 2 lr gamma' / K.
     decay : float, default 0.99

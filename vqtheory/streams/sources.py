@@ -16,6 +16,8 @@ from vqtheory.streams.base import Source
 class Uniform(Source):
     """Uniform on the unit cube [0, 1]^dim.
 
+    Examples
+    --------
     >>> Uniform(dim=2).mean
     array([0.5, 0.5])
     """
@@ -45,6 +47,8 @@ class Uniform(Source):
 class Gaussian(Source):
     """The standard normal distribution N(0, I) in R^dim.
 
+    Examples
+    --------
     >>> Gaussian(dim=3).density(np.zeros((1, 3))) == (2 * np.pi) ** -1.5
     array([ True])
     """

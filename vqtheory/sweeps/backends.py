@@ -6,16 +6,18 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, NoReturn, Protocol
+from typing import Any, NoReturn, Protocol, runtime_checkable
 
 from joblib import Parallel, delayed
 from joblib.externals.loky.process_executor import TerminatedWorkerError
+from joblib.parallel import get_active_backend
 
 
+@runtime_checkable
 class Backend(Protocol):
     """Calls a function on tasks, wherever that is done."""
 
@@ -24,11 +26,12 @@ class Backend(Protocol):
         """Whether the calls are made in processes that would each compile for themselves what is not in the cache."""
 
     def map(
-        self, function: Callable[..., Any], tasks: Sequence[tuple], killed: Callable[..., Any] | None = None
+        self, function: Callable[..., Any], tasks: Iterable[tuple], killed: Callable[..., Any] | None = None
     ) -> Iterator[Any]:
         """The results of ``function(*task)``, in any order, as they come in.
 
-        That of a task whose process is killed is ``killed(*task)``.
+        The result of a task whose process is killed is ``killed(*task)``. A task is taken from the iterable when there is
+        room for it, and not before: from then on other sweeps leave its point to this one.
         """
 
 
@@ -36,6 +39,8 @@ class Backend(Protocol):
 class ThisProcess:
     """One call after the other, here.
 
+    Examples
+    --------
     >>> list(ThisProcess().map(pow, [(2, 3), (3, 2)]))
     [8, 9]
     """
@@ -43,7 +48,7 @@ class ThisProcess:
     compiles_apart = False
 
     def map(
-        self, function: Callable[..., Any], tasks: Sequence[tuple], killed: Callable[..., Any] | None = None
+        self, function: Callable[..., Any], tasks: Iterable[tuple], killed: Callable[..., Any] | None = None
     ) -> Iterator[Any]:
         """The results, in order."""
         return (function(*task) for task in tasks)
@@ -63,28 +68,47 @@ class Joblib:
     compiles_apart = True
 
     def map(
-        self, function: Callable[..., Any], tasks: Sequence[tuple], killed: Callable[..., Any] | None = None
+        self, function: Callable[..., Any], tasks: Iterable[tuple], killed: Callable[..., Any] | None = None
     ) -> Iterator[Any]:
-        """The results, as they come in. Where a process is killed, the tasks that are left are tried again, each alone."""
-        left = dict(enumerate(tasks))
-        try:
-            for index, result in self._run(function, left):
-                del left[index]
-                yield result
-        except TerminatedWorkerError:
-            for index, task in list(left.items()):
-                try:
-                    [(_, result)] = self._run(function, {index: task})
-                except TerminatedWorkerError:
-                    if killed is None:
-                        raise
-                    result = killed(*task)
-                yield result
+        """The results, as they come in. Where a process is killed, the tasks that had begun are tried again, each alone."""
+        numbered, begun = enumerate(tasks), dict[int, tuple]()
+        ended = False
+        while not ended:
+            try:
+                for index, result in self._run(function, _noted(numbered, begun)):
+                    del begun[index]
+                    yield result
+                ended = True
+            except TerminatedWorkerError:
+                pass
+            for index in list(begun):
+                yield self._alone(function, begun.pop(index), killed)
 
-    def _run(self, function: Callable[..., Any], tasks: dict[int, tuple]) -> Iterable[tuple[int, Any]]:
-        calls = (delayed(_watched)(os.getpid(), function, index, task) for index, task in list(tasks.items()))
+    @property
+    def sends(self) -> bool:
+        """Whether functions and arguments are pickled on their way, as they are not to threads."""
+        return not getattr(get_active_backend()[0], "uses_threads", False)  # as joblib asks, too
+
+    def _alone(self, function: Callable[..., Any], task: tuple, killed: Callable[..., Any] | None) -> Any:
+        try:
+            [(_, result)] = self._run(function, [(0, task)])
+        except TerminatedWorkerError:
+            if killed is None:
+                raise
+            return killed(*task)
+        return result
+
+    def _run(self, function: Callable[..., Any], tasks: Iterable[tuple[int, tuple]]) -> Iterable[tuple[int, Any]]:
+        calls = (delayed(_watched)(os.getpid(), function, index, task) for index, task in tasks)
         # arrays are copied to the processes: joblib's shared ones are read-only, which numba compiles for anew
         return Parallel(n_jobs=self.jobs, return_as="generator_unordered", max_nbytes=None)(calls)
+
+
+def _noted(tasks: Iterable[tuple[int, tuple]], begun: dict[int, tuple]) -> Iterator[tuple[int, tuple]]:
+    """The tasks, each noted as begun when it is taken."""
+    for index, task in tasks:
+        begun[index] = task
+        yield index, task
 
 
 def _watched(parent: int, function: Callable[..., Any], index: int, task: tuple) -> tuple[int, Any]:

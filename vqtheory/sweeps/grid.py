@@ -37,6 +37,7 @@ class Outcome(NamedTuple):
 
     rows: list[dict[str, Any]]
     error: str | None
+    cpu: str | None = None  # the type of CPU that it was run on, where that is known
 
 
 def points_of(function: Callable[..., Any], grid: Any, seeds: Any, folder: Path | None) -> list[Point]:
@@ -57,7 +58,7 @@ def _check_arguments(function: Callable[..., Any], call: dict[str, Any]) -> None
     try:
         inspect.signature(function).bind(**call)
     except TypeError as error:
-        raise ValueError(f"The 'grid' parameter of sweep does not fit {_name(function)}: {error}.") from None
+        raise ValueError(f"The 'grid' parameter of sweep does not fit {name_of(function)}: {error}.") from None
 
 
 def _named(call: dict[str, Any]) -> dict[str, Any]:
@@ -83,46 +84,55 @@ def plain(value: Any) -> Any:
 def _path(folder: Path | None, named: dict[str, Any]) -> Path | None:
     if folder is None:
         return None
-    content = json.dumps(named)
-    if _ADDRESS.search(content):
+    if _ADDRESS.search(content := json.dumps(named)):
         raise ValueError(
             "The 'grid' parameter of sweep must have a text of its own for everything in it, if there is a folder: "
             f"give it a __repr__ that names its parameters. Got {content}."
         )
-    return folder / f"{hashlib.sha256(content.encode()).hexdigest()[:24]}.json"
+    return path_of_point(folder, named)
 
 
-def finished(about: dict[str, str], point: Point) -> Outcome | None:
-    """The outcome of a point that was finished before; a file that is damaged is named, and its point done again."""
+def path_of_point(folder: Path, named: dict[str, Any]) -> Path:
+    """Where a point is kept, by its arguments as columns hold them."""
+    return folder / f"{hashlib.sha256(json.dumps(named).encode()).hexdigest()[:24]}.json"
+
+
+def finished(about: dict[str, str], point: Point, quiet: bool = False) -> Outcome | None:
+    """The outcome of a point that was finished before; a file that is damaged is named, and its point done again.
+
+    `ValueError` for a point of another function; not if `quiet`, which says nothing.
+    """
     if point.path is None or not point.path.is_file():
         return None
     try:
         content = json.loads(point.path.read_bytes())
         digest = content.pop("sha256")
-        rows, by, named = content["rows"], content["about"], content["point"]
+        rows, by, named, cpu = content["rows"], content["about"], content["point"], content.get("cpu")
         other = by["function"]
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, FileNotFoundError):
         digest, content = "", {}
     if digest != _digest(content):
-        tqdm.write(f"{point.path} is damaged or of an earlier version: its point is done again.", file=sys.stderr)
+        if not quiet:
+            tqdm.write(f"{point.path} is damaged or of an earlier version: its point is done again.", file=sys.stderr)
         return None
-    if other != about["function"]:
+    if other != about["function"] and not quiet:
         raise ValueError(
             f"The 'folder' parameter of sweep must be a folder of {about['function']}. "
             f"{point.path.parent} holds points of {other}."
         )
-    return Outcome(rows, None) if by == about and named == point.named else None
+    return Outcome(rows, None, cpu) if by == about and named == point.named else None
 
 
 def clear(folder: Path) -> None:
     """Remove half-written files of processes that are gone."""
     for path in folder.glob("*.json.*.new"):
         process = path.name.split(".")[-2]
-        if process.isdigit() and not _is_alive(int(process)):
+        if process.isdigit() and not is_alive(int(process)):
             path.unlink(missing_ok=True)
 
 
-def _is_alive(process: int) -> bool:
+def is_alive(process: int) -> bool:
+    """Whether a process of this host is there."""
     try:
         os.kill(process, 0)
     except ProcessLookupError:
@@ -142,10 +152,11 @@ def provenance(function: Callable[..., Any]) -> dict[str, str]:
         source = Path(inspect.getfile(function)).read_bytes()
     except (TypeError, OSError):  # an object that can be called; a session at a prompt
         source = b""
-    return {"function": _name(function), "file": hashlib.sha256(source).hexdigest()[:16], "vqtheory": version("vqtheory")}
+    return {"function": name_of(function), "file": hashlib.sha256(source).hexdigest()[:16], "vqtheory": version("vqtheory")}
 
 
-def _name(function: Callable[..., Any]) -> str:
+def name_of(function: Callable[..., Any]) -> str:
+    """The name of a function with its module."""
     return f"{getattr(function, '__module__', '')}.{getattr(function, '__qualname__', type(function).__qualname__)}"
 
 

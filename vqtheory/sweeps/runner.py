@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tqdm import tqdm
-
 from vqtheory._base import check
-from vqtheory.simulation.run import Run, simulate
+from vqtheory.sweeps.backends import Backend
+from vqtheory.sweeps.grid import Outcome, Point, points_of, provenance
+from vqtheory.sweeps.places import check_sent, place_of
+from vqtheory.sweeps.running import cpus, run
 
 if TYPE_CHECKING:
     import polars as pl
-from vqtheory.sweeps.backends import Backend, Joblib, ThisProcess, stoppable
-from vqtheory.sweeps.grid import Outcome, Point, clear, finished, keep, plain, points_of, provenance
+    from distributed import Client
 
 
 def sweep(
@@ -28,7 +24,8 @@ def sweep(
     seeds: int | Iterable[int] | None = 1,
     folder: str | Path | None = None,
     jobs: int = -1,
-    backend: Backend | None = None,
+    backend: Backend | Client | str | None = None,
+    shard: tuple[int, int] | None = None,
     warm: Callable[[], Any] | None = None,
     progress: bool = True,
 ) -> pl.DataFrame:
@@ -49,15 +46,24 @@ def sweep(
         Where finished points are kept, one file each. A sweep that is run again with the same folder, after
         a kill or with a larger grid, calls the function only at the points that are not there. Points that were
         finished by another version of this package, or before a change of the file that holds the function,
-        are done again; changes elsewhere are not noticed, and a reason to delete the folder.
+        are done again; changes elsewhere are not noticed, and a reason to delete the folder. Sweeps that run at the same
+        time with one folder, on one host or on several, divide the points among them: a point that one is at is left to
+        it, unless its process is gone or has not said for two minutes that it is at work.
     jobs : int, default -1
         Processes; -1 for as many as there are cores, 1 for this process.
-    backend : Backend, optional
-        Where the points run: `vqtheory.sweeps.ThisProcess()`, `vqtheory.sweeps.Joblib(jobs)`, or an object of yours with
-        the same two members. By default `jobs` decides.
+    backend : Backend, dask.distributed.Client or str, optional
+        Where the points run: on a Dask cluster, given by a client or by the address of its scheduler
+        (``pip install "vqtheory[cluster]"``); `vqtheory.sweeps.ThisProcess()`, `vqtheory.sweeps.Joblib(jobs)`, or an
+        object of yours with the same two members. By default `jobs` decides. The workers of a cluster need this version
+        of the package, of Python, NumPy, SciPy and numba, and no file system of ours: results travel back and are
+        written here. A worker that dies costs the points that it was at, which go to another.
+    shard : (int, int), optional
+        ``(i, n)``: only the points i, i + n, i + 2 n, ..., as job i of an array of n jobs. The same call without it
+        gives the whole table, from the folder that the jobs have shared, or from their folders copied into one.
     warm : callable, optional
         Called once in this process before the others start, to fill numba's cache on disk, which they
-        would otherwise each compile for themselves. For `simulate` this is done without it.
+        would otherwise each compile for themselves. For `simulate` this is done without it. On a cluster each worker
+        compiles once, with its first point.
     progress : bool, default True
         Show a progress bar if the sweep takes more than two seconds.
 
@@ -67,12 +73,18 @@ def sweep(
         One row per point, or as many as it returned, in the order of the grid: the configuration (rules
         and streams as their text), the seed, what was returned, and `error`, null where there was none. A
         point that fails is reported as it does, does not stop the others, and is tried again next time.
+        If the points were run on CPUs of more than one type, which is also a warning, a column `host_cpu` before
+        `error` says where each was: only between CPUs of one type are the bits the same.
 
     Raises
     ------
     ValueError
         For a configuration that the function does not take, a folder of another function, and, with a
-        folder, a configuration that has no text of its own by which it could be found again.
+        folder, a configuration that has no text of its own by which it could be found again; for a function or a
+        configuration that cannot be pickled, where it must be; for a scheduler that does not answer, and workers that
+        have other versions or cannot import the function.
+    ConnectionError
+        If the scheduler is gone in the middle. With a folder the sweep goes on from there the next time.
 
     Examples
     --------
@@ -89,101 +101,37 @@ def sweep(
     """
     if not callable(function):
         raise check.fail("sweep", "function", "a function", function)
-    points = points_of(function, grid, seeds, None if folder is None else Path(folder))
-    by = provenance(function)
-    if folder is not None:
-        clear(Path(folder))
-    outcomes = [finished(by, point) for point in points]
-    left = [i for i, outcome in enumerate(outcomes) if outcome is None]
-    place = backend or (ThisProcess() if jobs == 1 else Joblib(jobs))
-    if len(left) > 1 and place.compiles_apart:
-        _warm_up(function, [points[i].arguments for i in left], warm)
-    running = place.map(_call, [(i, function, points[i], by) for i in left], _killed)
-    with (
-        stoppable(),
-        tqdm(total=len(points), initial=len(points) - len(left), unit=" points", delay=2, disable=not progress) as bar,
-    ):
-        for i, outcome in running:
-            outcomes[i] = outcome
-            bar.update()
-            if outcome.error is not None:
-                tqdm.write(f"A point failed: {_spoken(points[i])}: {outcome.error}", file=sys.stderr)
-    return _table(points, [outcome for outcome in outcomes if outcome is not None])
+    first, every = (0, 1) if shard is None else _shard(shard)
+    points = points_of(function, grid, seeds, None if folder is None else Path(folder))[first::every]
+    with place_of("sweep", backend, jobs) as place:
+        check_sent("sweep", place, function, [point.arguments for point in points], ("function", "grid"))
+        outcomes = run(function, points, provenance(function), place, warm, {"disable": not progress})
+    return _table(points, outcomes)
 
 
-def _killed(index: int, *task: Any) -> tuple[int, Outcome]:
-    """What becomes of a point whose process ends in the middle of it."""
-    return index, Outcome([], "its process was killed, for want of memory or from outside")
-
-
-def _call(index: int, function: Callable[..., Any], point: Point, by: dict[str, str]) -> tuple[int, Outcome]:
-    """Run a point, in whichever process, and keep what comes of it."""
-    options = {"progress": False} if function is simulate else {}
+def _shard(shard: Any) -> tuple[int, int]:
+    """Which of how many parts; `ValueError` for anything else."""
     try:
-        rows = json.loads(json.dumps(_rows(function(**options | point.arguments)), default=plain))
-        _check_names(point, rows)
-    except (Exception, SystemExit) as error:
-        return index, Outcome([], f"{type(error).__name__}: {error}")
-    if point.path is not None:
-        keep(point.path, {"about": by, "point": point.named, "rows": rows})
-    return index, Outcome(rows, None)
-
-
-def _rows(result: Any) -> list[dict[str, Any]]:
-    if isinstance(result, Run):
-        window = {"status": result.status, "used": int(result.used.sum()), "usage": result.usage}
-        return [result.row | window]
-    rows = [result] if isinstance(result, Mapping) else result
-    if not isinstance(rows, (list, tuple)) or not all(isinstance(row, Mapping) for row in rows):
-        raise TypeError(f"the function must return a dictionary, a list of dictionaries or a Run. Got {result!r}")
-    return [dict(row) for row in rows]
-
-
-def _check_names(point: Point, rows: list[dict[str, Any]]) -> None:
-    """That no column of the result stands in the place of a parameter's."""
-    for row in rows:
-        taken = [name for name in row if name in point.named and row[name] != point.named[name]]
-        if taken or "error" in row:
-            raise ValueError(f"the function must not return {(taken or ['error'])[0]!r}, the name of another column")
-
-
-def _warm_up(function: Callable[..., Any], calls: list[dict[str, Any]], warm: Callable[[], Any] | None) -> None:
-    """Compile, once, what the processes are going to need."""
-    if warm is not None:
-        warm()
-    if function is not simulate:
-        return
-    for call in {_kernels_of(call): call for call in calls}.values():
-        with suppress(Exception):  # the point itself will fail, and be reported
-            simulate(**call | {"steps": 1, "records": 1, "save": None, "progress": False, "on_record": None})
-
-
-def _kernels_of(call: dict[str, Any]) -> tuple:
-    """What decides which kernels a run compiles: its kinds of rule and stream, the rule's options, the dtype."""
-    rule, stream = call["rule"], call["stream"]
-    options = [value for value in _fields(rule).values() if isinstance(value, (str, bool))]
-    return type(rule), *options, type(stream), type(_fields(stream).get("source")), str(call.get("dtype"))
-
-
-def _fields(value: Any) -> dict[str, Any]:
-    """The fields of a dataclass; none of anything else."""
-    return {field.name: getattr(value, field.name) for field in fields(value)} if is_dataclass(value) else {}
-
-
-def _spoken(point: Point) -> str:
-    return ", ".join(f"{name}={value}" for name, value in point.named.items())
+        index, number = (check.integer("sweep", "shard", value, 0) for value in shard)
+    except (TypeError, ValueError):
+        index, number = 0, 0
+    if index >= number:
+        raise check.fail("sweep", "shard", "two ints (i, n) with 0 <= i < n: part i of n", shard)
+    return index, number
 
 
 def _table(points: list[Point], outcomes: list[Outcome]) -> pl.DataFrame:
     """One row after the other, with all columns that there are."""
     import polars as pl
 
-    rows = [row for point, outcome in zip(points, outcomes, strict=True) for row in _with_names(point, outcome)]
+    mixed = len(cpus(outcomes)) > 1
+    rows = [row for point, outcome in zip(points, outcomes, strict=True) for row in _with_names(point, outcome, mixed)]
     names = {name: None for row in rows for name in row if name != "error"}
     filled = [{name: row.get(name) for name in [*names, "error"]} for row in rows]
     return pl.DataFrame(filled, infer_schema_length=None, schema_overrides={"error": pl.String} if rows else None)
 
 
-def _with_names(point: Point, outcome: Outcome) -> Iterator[dict[str, Any]]:
+def _with_names(point: Point, outcome: Outcome, mixed: bool) -> Iterator[dict[str, Any]]:
+    host = {"host_cpu": outcome.cpu} if mixed else {}
     for row in outcome.rows if outcome.error is None else [{}]:
-        yield point.named | row | {"error": outcome.error}
+        yield point.named | row | host | {"error": outcome.error}

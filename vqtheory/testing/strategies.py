@@ -110,6 +110,8 @@ def latents(
 def schedules(low: float = 0.0, high: float = 1.0) -> st.SearchStrategy[Any]:
     """Hyperparameters that lie in (low, high] at every step: numbers, and schedules of every kind.
 
+    Examples
+    --------
     >>> from hypothesis import given, settings
     >>> from vqtheory.rules import VQ
     >>> @settings(database=None)

@@ -158,6 +158,8 @@ def adam_surviving_codes(speed: Any, step_size: Any, batch_size: Any, num_codes:
     About (3 lr sqrt(N) / v)^(2/3). Parameters: speed, float or array, v > 0 per coordinate and update; step_size, lr;
     batch_size, N; num_codes, codes at the start, up to 16,384 and so many by default. Raises `ValueError` for others.
 
+    Examples
+    --------
     >>> adam_surviving_codes([1e-6, 1e-5, 5e-5], step_size=1e-4, batch_size=1024)
     array([449,  94,  27])
     """
@@ -176,6 +178,8 @@ def weight_decay_speed(step_size: Any, weight_decay: Any, distance: Any) -> Any:
     origin; put it into `critical_speed`, with the same eta, or `adam_critical_speed` to see what survives. Exact for
     decoupled decay. Parameters: floats or arrays >= 0; `ValueError` for others.
 
+    Examples
+    --------
     >>> weight_decay_speed(step_size=1e-3, weight_decay=0.01, distance=0.6)
     6e-06
     """

@@ -179,6 +179,8 @@ def shared_shift_gain(beta: Any, num_codes: Any) -> Any:
     Exact in the fluid limit. With v_c ~ K^-3 for plain VQ a shared shift makes that K^-2; it does not
     make drift harmless. Broadcasts.
 
+    Examples
+    --------
     >>> shared_shift_gain(0.1, [10, 100]).tolist()
     [2.0, 11.0]
     """
@@ -198,6 +200,8 @@ def rigid_lag(speed: Any, step_size: Any, width: Any = 1.0) -> Any:
     A code is in use where there are still samples: 1 - lag / width of them, see `rigid_usage`. Exact in
     the fluid limit up to a part of order 1/K. A kernel beta 1 1^T has step size beta eta. Broadcasts.
 
+    Examples
+    --------
     >>> rigid_lag([0.005, 0.02, 1.0], step_size=1.0).round(12).tolist()
     [0.1, 0.2, 1.5]
     """
@@ -209,6 +213,8 @@ def rigid_lag(speed: Any, step_size: Any, width: Any = 1.0) -> Any:
 def rigid_usage(speed: Any, step_size: Any, width: Any = 1.0) -> Any:
     """Fraction of the codes of a rigid codebook that are in use during a steady drift: max(0, 1 - lag / width).
 
+    Examples
+    --------
     >>> float(rigid_usage(0.02, step_size=1.0))
     0.8
     """

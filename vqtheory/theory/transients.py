@@ -70,6 +70,8 @@ def shrink_surviving_codes(rate: Any, step_size: Any) -> Any:
 
     About 1.13 (eta / rho)^(1/3). Parameters: rate, float or array, rho > 0 per update; step_size, eta > 0.
 
+    Examples
+    --------
     >>> shrink_surviving_codes([1e-1, 1e-3, 1e-5], step_size=0.1)
     array([ 1,  5, 24])
     """
@@ -100,6 +102,8 @@ def uncrowded_codes(rate: Any, step_size: Any) -> Any:
 
     Parameters: rate, float or array, rho > 0 per update; step_size, float or array, eta > 0.
 
+    Examples
+    --------
     >>> round(uncrowded_codes(1e-5, step_size=0.1), 1)
     56.5
     """
@@ -116,6 +120,8 @@ def jump_surviving_codes(num_codes: Any, jump: Any) -> Any:
 
     Parameters: num_codes, int or array, K >= 1; jump, float or array, d >= 0 in widths of the cloud.
 
+    Examples
+    --------
     >>> jump_surviving_codes(16, [0.0, 0.1, 0.5, 2.0])
     array([16, 15,  8,  1])
     """

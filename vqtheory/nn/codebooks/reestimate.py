@@ -74,11 +74,11 @@ class ReestimateCodebook(WrappedCodebook, of=Reestimate):
         """Codes from the reservoir, which is emptied."""
         latents = self.reservoir[: int(self.seen)].cpu().numpy()
         codes = clustered(latents, len(self.weight), self._key, step) if processes.rank() == 0 else None
-        found = torch.tensor(codes is not None, device=self.weight.device)
+        enough = torch.tensor(codes is not None, device=self.weight.device)
         placed = self.weight.data.clone() if codes is None else torch.from_numpy(codes).to(self.weight)
-        processes.share(found, 0)
+        processes.share(enough, 0)
         processes.share(placed, 0)
-        if not bool(found):
+        if not bool(enough):
             return
         self.place(torch.arange(len(placed), device=placed.device), placed)
         self.reservoir.zero_()

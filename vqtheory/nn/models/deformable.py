@@ -24,6 +24,8 @@ GROUPS = 4  # of channels that are moved together
 class Deformable(nn.Conv2d):
     """A 3x3 convolution whose taps have offsets and modulations.
 
+    Examples
+    --------
     >>> layer = Deformable(8, 6)
     >>> x = torch.rand(2, 8, 5, 7)
     >>> y = layer(x, torch.zeros(2, layer.groups_moved, TAPS, 2, 5, 7), torch.ones(2, layer.groups_moved, TAPS, 5, 7))
