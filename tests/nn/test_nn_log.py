@@ -71,8 +71,6 @@ def test_a_log_changes_nothing_of_what_is_seen():
 
 @pytest.mark.parametrize("log", [print, "run", Run, {}], ids=str)
 def test_what_keeps_no_numbers_is_refused(log):
-    sentence = (
-        r"The 'log' parameter of Monitor must be a run with log\(dict, step=\), as of trackio or wandb"
-    )
+    sentence = r"The 'log' parameter of Monitor must be a run with log\(dict, step=\), as of trackio or wandb"
     with pytest.raises(ValueError, match=sentence):
         Monitor(VectorQuantize(dim=2, codebook_size=4), log=log)
