@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from vqtheory._base import check
 from vqtheory.diagnosis.recording import Recording, counted, joined, seen
+from vqtheory.nn import integrations
 from vqtheory.nn.batches import copied, tensors
 from vqtheory.nn.foreign import check_heads, compared, finder, indices_in, package_of, quantizers_in, rule_of, width_of
 from vqtheory.nn.ops import processes
@@ -65,6 +66,9 @@ class Monitor(Optimized):
     transport : Transport, optional
         Of the same quantizer. Its probe then is the monitor's, and its pass of an update is not made twice:
         ``monitor.step()`` stands after ``transport.step()``, and needs no images.
+    log : object, optional
+        Is given the row of `table` at each probe, under names such as "model.quantize/used": a run with
+        ``log(dict, step=)``, as of trackio or wandb, or TensorBoard's SummaryWriter. Between probes it costs nothing.
 
     Raises
     ------
@@ -106,11 +110,13 @@ class Monitor(Optimized):
         codebook: Callable[[], Tensor] | None = None,
         codebook_weight: float | None = None,
         transport: Transport | None = None,
+        log: Any = None,
     ) -> None:
         self.quantizer, self._given = quantizer_of(quantizer), quantizer
         if transport is not None and transport.quantizer is not self.quantizer:
             raise check.fail("Monitor", "transport", "the one of the same quantizer", type(transport.quantizer).__name__)
         self.transport = transport
+        self._log = None if log is None else integrations.scalar_log("Monitor", log)
         self.every = check.integer("Monitor", "every", every)
         self.optimizer = optimizer_of(optimizer)
         self.codebook_weight = weight_of(self.quantizer) if codebook_weight is None else codebook_weight
@@ -187,6 +193,8 @@ class Monitor(Optimized):
         self._first_codes = self._first_codes if self._records else self._last_codes
         self._records.append(record | {"steps": step, "rates": self._rate(codes.shape[1])})
         self.pending, self._counted = torch.zeros_like(self.pending), False
+        if self._log is not None:
+            self._log(self._scalars(), step)
         if len(self._records) > 2 * _RECORDS:
             self._thin()
 
@@ -213,6 +221,13 @@ class Monitor(Optimized):
     def table(self) -> pl.DataFrame:
         """One row per probe: step, used, usage, perplexity, speed, moved, spread, dimension, distortion."""
         return self.recording.table
+
+    def _scalars(self) -> dict[str, float]:
+        """The last row of `table` by name; what is not known yet is left out."""
+        last = self._records[-2:]  # from one probe to the next there is a speed
+        row = joined(last, [record["steps"] for record in last], codes=self._last_codes).table.row(-1, named=True)
+        place = self._place or "codebook"  # with a transport no model is seen
+        return {f"{place}/{name}": float(row[name]) for name in row if name != "step" and row[name] is not None}
 
     def restore(self, recording: Recording) -> None:
         """Go on from a recording as if it had been this monitor's, with the same inputs as a probe."""
