@@ -357,6 +357,28 @@ def test_a_monitor_of_a_model_sees_the_levels_of_another_package_s_stack():
         monitor["model.1.layer.1"]
 
 
+def test_a_probe_that_one_quantizer_cannot_use_is_of_no_use_to_the_others():
+    """Latents of two probes are not compared: no encoder moves here."""
+
+    class Two(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.one, self.other = VectorQuantize(2, 4), VectorQuantize(2, 4)
+
+        def forward(self, x, y):
+            self.one(x)
+            self.other(y)
+
+    model = Two()
+    monitor = Monitor(model, every=1)
+    for shift, scale in ((0.0, torch.nan), (10.0, 1.0), (20.0, 1.0)):
+        batch = latents(1, 50, 2) + shift
+        model(batch, batch)
+        monitor.step(model, batch, batch * scale)
+    assert monitor.table["step"].to_list() == [2, 3, 2, 3]
+    assert monitor.table["speed"].drop_nulls().to_list() == [0.0, 0.0]
+
+
 class TestTupleUsage:
     def test_counts(self):
         indices = torch.tensor([[[0, 1], [0, 2]], [[0, 1], [3, 1]], [[1, -1], [-1, -1]]])
