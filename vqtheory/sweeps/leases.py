@@ -56,9 +56,11 @@ class Leases:
         return True
 
     def give_back(self, point: Path) -> None:
-        """Let go of a point that is finished, or has failed."""
-        self._held.discard(lease_of(point))
-        lease_of(point).unlink(missing_ok=True)
+        """Let go of a point that is finished, or has failed; a lease that is not ours stays."""
+        lease = lease_of(point)
+        if lease in self._held:
+            self._held.discard(lease)
+            lease.unlink(missing_ok=True)
 
     def _is_stale(self, lease: Path) -> bool:
         try:
