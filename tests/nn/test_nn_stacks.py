@@ -388,7 +388,9 @@ class TestTupleUsage:
         assert found.perplexity == pytest.approx(2**1.5)
         assert found.levels == pytest.approx((4 / 3**0.75, 4 / 3**0.75))
 
-    @pytest.mark.parametrize("indices", [[1], torch.zeros(3, 2), torch.full((3, 2), -1)])
+    @pytest.mark.parametrize(
+        "indices", [[1], torch.zeros(3, 2), torch.zeros(3, 2, dtype=torch.bool), torch.full((3, 2), -1)]
+    )
     def test_refused(self, indices):
         with pytest.raises(ValueError, match="tuple_usage"):
             tuple_usage(indices)
@@ -428,6 +430,7 @@ REFUSED = [
     (lambda: ResidualQuantize(4, 8, 3, shared=True, beams=2), "1 with a codebook that levels share"),
     (lambda: GroupedQuantize(4, 8, 3), "'groups' parameter of GroupedQuantize must be a divisor of the 4 dimensions. Got 3"),
     (lambda: GroupedQuantize(4, 8, 2, levels=0), "'levels' parameter of GroupedQuantize must be an int >= 1. Got 0"),
+    (lambda: GroupedQuantize(4, 8, 2, levels="2"), "'levels' parameter of GroupedQuantize must be an int >= 1. Got '2'"),
     (
         lambda: MultiHeadQuantize(4, 8, 3),
         "'heads' parameter of MultiHeadQuantize must be a divisor of the 4 dimensions. Got 3",
@@ -443,7 +446,16 @@ REFUSED = [
     (lambda: GROUPS.decode(torch.zeros(5, 1, dtype=torch.int64)), "of all 2 groups"),
     (lambda: SCALES(latents(2, 4, 3, 3)), r"must be maps of \(4, 4\). Got \(3, 3\)"),
     (lambda: SCALES.decode([torch.zeros(2, 1, 1, dtype=torch.int64)] * 3), "of 1 to 2 sizes. Got '3 of them'"),
-    (lambda: SCALES.decode([torch.zeros(2, 2, 2, dtype=torch.int64)]), r"must be integers \[b, 1, 1\]. Got \(2, 2, 2\)"),
+    (
+        lambda: SCALES.decode([torch.zeros(2, 2, 2, dtype=torch.int64)]),
+        r"must be integers \[b, 1, 1\]. Got torch.int64 \(2, 2, 2\)",
+    ),
+    (lambda: SCALES.decode([torch.zeros(2, 1, 1, dtype=torch.bool)]), r"must be integers \[b, 1, 1\]. Got torch.bool"),
+    (
+        lambda: SCALES.decode([torch.zeros(n, size, size, dtype=torch.int64) for n, size in ((2, 1), (3, 4))]),
+        r"must be of as many maps at each size. Got \[2, 3\]",
+    ),
+    (lambda: STACK.decode(torch.tensor([[-2, 3]])), "at level 0 must be in -1 .. 7. Got -2"),
 ]
 
 

@@ -98,7 +98,8 @@ class GroupedQuantize(Stack):
         self.shared, self.has_levels = check.flag(self.owner, "shared", shared), levels is not None
         options: dict[str, Any] = {"start": start, "codebook_weight": codebook_weight}
         options |= {"commitment_weight": commitment_weight, "beta_on_codebook": beta_on_codebook}
-        width, depth = self.codebook_dim // self.groups, 1 if levels is None else levels
+        width = self.codebook_dim // self.groups
+        depth = 1 if levels is None else check.integer(self.owner, "levels", levels)
         for group in range(1 if self.shared else self.groups):
             seed = self.seed + group * depth
             chain = chain_of(self.owner, width, codebook_size, depth, rule, shared_levels, seed=seed, **options)
