@@ -129,6 +129,12 @@ class TestModel:
         assert torch.equal(made.restore(x, 0.0), plain)
         assert not torch.allclose(made.restore(x, 1.0), plain, atol=1e-3)
 
+    def test_bad_input(self):
+        with pytest.raises(ValueError, match=r"must be a tensor \[b, channels, H, W\]. Got \(3, 16, 16\)"):
+            model().restore(rand(3, 16, 16))
+        with pytest.raises(ValueError, match="'degradation' parameter of VQFR must be a Degradation or None"):
+            model(degradation="blur")
+
     def test_fidelity_weighs_what_is_added(self):
         made, x = model().eval(), rand(1, 3, 16, 16)
         none, half, full = (torch.atanh(made.restore(x, rho)) for rho in (0.0, 0.5, 1.0))
@@ -369,3 +375,20 @@ class TestRestore:
             restore(stage_2[0], picture(8, 8), fidelity=1.5)
         with pytest.raises(ValueError, match="The image of restore must be uint8"):
             restore(stage_2[0], np.zeros((8, 8)))
+
+    @pytest.mark.parametrize(
+        ("change", "sentence"),
+        [
+            ({"paths": "a.png"}, "'paths' parameter of restore must be a sequence of paths. Got 'a.png'"),
+            ({"paths": [None]}, "'paths' parameter of restore must be a sequence of paths. Got None"),
+            ({"out": "{file}"}, "'out' parameter of restore must be a folder, and no file is one"),
+            ({"run": 3}, "'run' parameter of restore must be a TrainingRun or the folder of one. Got 3"),
+        ],
+    )
+    def test_what_is_no_list_of_files_or_no_folder(self, stage_2, tmp_path, change, sentence):
+        (tmp_path / "file").write_text("here")
+        arguments = {"run": stage_2[0], "paths": [], "out": tmp_path} | change
+        if arguments["out"] == "{file}":
+            arguments["out"] = tmp_path / "file"
+        with pytest.raises(ValueError, match=sentence):
+            restoration.restore_files(**arguments)
