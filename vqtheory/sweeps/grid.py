@@ -6,6 +6,7 @@ import hashlib
 import inspect
 import json
 import os
+import platform
 import re
 import sys
 from collections.abc import Callable, Mapping
@@ -97,7 +98,7 @@ def path_of_point(folder: Path, named: dict[str, Any]) -> Path:
     return folder / f"{hashlib.sha256(json.dumps(named).encode()).hexdigest()[:24]}.json"
 
 
-def finished(about: dict[str, str], point: Point, quiet: bool = False) -> Outcome | None:
+def finished(by: dict[str, str], point: Point, quiet: bool = False) -> Outcome | None:
     """The outcome of a point that was finished before; a file that is damaged is named, and its point done again.
 
     `ValueError` for a point of another function; not if `quiet`, which says nothing.
@@ -107,27 +108,27 @@ def finished(about: dict[str, str], point: Point, quiet: bool = False) -> Outcom
     try:
         content = json.loads(point.path.read_bytes())
         digest = content.pop("sha256")
-        rows, by, named, cpu = content["rows"], content["about"], content["point"], content.get("cpu")
-        other = by["function"]
+        rows, made_by, named, cpu = content["rows"], content["about"], content["point"], content.get("cpu")
+        other = made_by["function"]
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, FileNotFoundError):
         digest, content = "", {}
     if digest != _digest(content):
         if not quiet:
             tqdm.write(f"{point.path} is damaged or of an earlier version: its point is done again.", file=sys.stderr)
         return None
-    if other != about["function"] and not quiet:
+    if other != by["function"] and not quiet:
         raise ValueError(
-            f"The 'folder' parameter of sweep must be a folder of {about['function']}. "
+            f"The 'folder' parameter of sweep must be a folder of {by['function']}. "
             f"{point.path.parent} holds points of {other}."
         )
-    return Outcome(rows, None, cpu) if by == about and named == point.named else None
+    return Outcome(rows, None, cpu) if made_by == by and named == point.named else None
 
 
 def clear(folder: Path) -> None:
-    """Remove half-written files of processes that are gone."""
+    """Remove half-written files of processes of this host that are gone; of other hosts' processes nothing is known."""
     for path in folder.glob("*.json.*.new"):
-        process = path.name.split(".")[-2]
-        if process.isdigit() and not is_alive(int(process)):
+        host, _, process = path.name.partition(".json.")[2].removesuffix(".new").rpartition(".")
+        if host == platform.node() and process.isdigit() and not is_alive(int(process)):
             path.unlink(missing_ok=True)
 
 
@@ -163,7 +164,7 @@ def name_of(function: Callable[..., Any]) -> str:
 def keep(path: Path, content: dict[str, Any]) -> None:
     """Write a file whole or not at all, whoever is killed."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f"{path.name}.{os.getpid()}.new")
+    beside = path.with_name(f"{path.name}.{platform.node()}.{os.getpid()}.new")
     try:
         write_whole(beside, json.dumps(content | {"sha256": _digest(content)}).encode())
         beside.replace(path)
