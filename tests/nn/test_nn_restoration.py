@@ -209,6 +209,8 @@ def networks(tmp_path_factory):
         torch.jit.trace(network, rand(1, 3, 16, 16)).save(files[name])
     files["frozen"] = str(folder / "frozen.pt")
     torch.jit.freeze(torch.jit.trace(parts[1].eval(), rand(1, 3, 16, 16))).save(files["frozen"])
+    files["held"] = str(folder / "held.pt")
+    torch.jit.trace(parts[1].requires_grad_(False), rand(1, 3, 16, 16)).save(files["held"])
     return files
 
 
@@ -308,11 +310,12 @@ class TestTraining:
             ({"perceptual": "nowhere.pt"}, "There is no file 'nowhere.pt'"),
             ({"perceptual": "{text}"}, "Cannot read .* as TorchScript, which torch.jit.save writes"),
             ({"adversarial": "{frozen}"}, "must have parameters that can be trained, as a discriminator"),
+            ({"adversarial": "{held}"}, "must have parameters that can be trained, as a discriminator"),
         ],
     )
     def test_bad_input(self, options, stage_1, stage_2, networks, tmp_path, chosen, message):
         (tmp_path / "text.pt").write_text("no network")
-        places = {"stage1": stage_1[1], "stage2": stage_2[1], "text": tmp_path / "text.pt", "frozen": networks["frozen"]}
+        places = networks | {"stage1": stage_1[1], "stage2": stage_2[1], "text": tmp_path / "text.pt"}
         named = {name: value.format(**places) if isinstance(value, str) else value for name, value in chosen.items()}
         with pytest.raises((ValueError, FileNotFoundError), match=message):
             train(steps=1, **named, **options)
