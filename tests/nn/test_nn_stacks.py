@@ -12,6 +12,8 @@ torch = pytest.importorskip("torch")
 
 from torch.utils.checkpoint import checkpoint  # noqa: E402
 
+import vqtheory  # noqa: E402
+from vqtheory.diagnosis import calls  # noqa: E402
 from vqtheory.diagnosis.diagnosis import diagnose  # noqa: E402
 from vqtheory.nn import (  # noqa: E402
     GroupedQuantize,
@@ -355,6 +357,25 @@ def test_a_monitor_of_a_model_sees_the_levels_of_another_package_s_stack():
         diagnose(monitor)
     with pytest.raises(ValueError, match=r"did you mean 'model.1.layers.1'"):
         monitor["model.1.layer.1"]
+
+
+@pytest.mark.parametrize(("kind", "name"), [("residual", "chains.0.levels.1"), ("grouped", "chains.1.levels.0")])
+def test_lines_of_a_diagnosis_run_for_a_level(kind, name):
+    stack = ResidualQuantize(4, 8, 2) if kind == "residual" else GroupedQuantize(4, 8, 2)
+    model, images = torch.nn.Sequential(torch.nn.Linear(6, 4), stack), latents(64, 6)
+    monitor = Monitor(model, every=1)
+    model(images)
+    monitor.step(model, images)
+    recording = monitor[f"model.1.{name}"].recording
+    number = monitor.names.index(f"model.1.{name}")
+    scope = {"vqtheory": vqtheory, "model": model, "images": images}
+    exec(calls.transport(recording, EMA()), scope)
+    assert torch.equal(scope["transport"].latents(), stack.inputs(model[0](images))[number])
+    exec(calls.start(recording), scope)
+    exec(calls.layer(recording, EMA()), scope)
+    assert stack.levels[number].rule == EMA()
+    model(images)
+    assert torch.equal(stack.eval().decode(stack(model[0](images)).indices), stack(model[0](images)).quantized)
 
 
 def test_a_probe_that_one_quantizer_cannot_use_is_of_no_use_to_the_others():
