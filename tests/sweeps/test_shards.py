@@ -93,6 +93,17 @@ class TestLeases:
         assert not lease_of(point).exists()
         assert not other.take(point)  # of a sweep that has ended
 
+    def test_a_lease_taken_while_the_sweep_ends_does_not_stay(self, tmp_path, monkeypatch):
+        point, here, create = tmp_path / "point.json", Leases(), leases._create
+
+        def create_late(lease):
+            here.__exit__(None, None, None)
+            return create(lease)
+
+        monkeypatch.setattr(leases, "_create", create_late)
+        assert not here.take(point)
+        assert not lease_of(point).exists()
+
     def test_a_lease_that_is_not_ours_stays(self, tmp_path):
         point = tmp_path / "point.json"
         self.held_by(point, "another-host", 1)

@@ -51,6 +51,9 @@ class Leases:
         except OSError:  # of a full disk, or a folder that others may not write to
             return True
         self._held.add(lease)
+        if self._ended.is_set():  # just now: a backend's thread may ask while the sweep ends
+            self.give_back(point)
+            return False
         if self._thread.ident is None:
             self._thread.start()
         return True
