@@ -368,7 +368,9 @@ class TestRestore:
             assert sentence in errors
         assert "'images' parameter of restore must be one image file or more" in call("--out", "out")[2]
         before = (tmp_path / "b.png").read_bytes()
-        assert call("b.png", "--out", ".")[0] == 2
+        status, _, errors = call("b.png", "--out", ".")
+        assert status == 2
+        assert errors.endswith("1 of 1 pictures were left out.\n")
         assert (tmp_path / "b.png").read_bytes() == before
 
     def test_of_another_model(self, stage_1, stage_2):
