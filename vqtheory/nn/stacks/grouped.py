@@ -129,8 +129,8 @@ class GroupedQuantize(Stack):
     def _start(self, x: Tensor, keep: Tensor, places: torch.Size) -> None:
         x = fill(x, keep)
         parts = [self._flat(x, keep)] if self.shared else [(part, keep) for part in x.chunk(self.groups, dim=1)]
-        for chain, (part, kept) in zip(self.chains, parts, strict=True):
-            chain.start(part, kept, places, again=True)  # type: ignore[operator]
+        for chain, (part, mask) in zip(self.chains, parts, strict=True):
+            chain.start(part, mask, places, again=True)  # type: ignore[operator]
 
     def _inputs(self, x: Tensor, keep: Tensor, places: torch.Size) -> list[Tensor]:
         if self.shared:

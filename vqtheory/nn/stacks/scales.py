@@ -36,7 +36,7 @@ class Pyramid(Chain):
             maps = nn.functional.interpolate(maps, tuple(places[1:]), mode="bicubic", align_corners=False)
         return maps.movedim(1, -1).reshape(-1, codes.shape[1])
 
-    def _kept(self, keep: Tensor | None, depths: Tensor | None, i: int, places: torch.Size) -> Tensor:
+    def _mask(self, keep: Tensor | None, depths: Tensor | None, i: int, places: torch.Size) -> Tensor:
         assert keep is not None
         rows = keep if depths is None else keep & (depths > i)
         height, width = self.scales[i]
@@ -143,8 +143,8 @@ class MultiScaleQuantize(Stack):
                 got = f"{part.dtype} {tuple(part.shape)}" if isinstance(part, Tensor) else type(part).__name__
                 raise ValueError(f"The indices of {self.owner} must be integers [b, {size[0]}, {size[1]}]. Got {got}.")
         if len({len(part) for part in indices}) > 1:
-            got = [len(part) for part in indices]
-            raise ValueError(f"The indices of {self.owner} must be of as many maps at each size. Got {got}.")
+            numbers = [len(part) for part in indices]
+            raise ValueError(f"The indices of {self.owner} must be of as many maps at each size. Got {numbers}.")
         columns = [part.reshape(-1).long() for part in indices]
         check_sizes(self.owner, columns, [self._chain.level(i).codebook_size for i in range(self.depth)])
         return columns, torch.Size([len(indices[0]), *self.scales[-1]])
