@@ -244,7 +244,8 @@ class OnlineKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMix
     def _start(self, X: np.ndarray, weight: np.ndarray, random: np.random.RandomState) -> State:
         """The state of the rule at its first codes."""
         rows = random.permutation(_drawn(weight, random))
-        if isinstance(self.init, str) and self.init == "random":
+        is_random = isinstance(self.init, str) and self.init == "random"
+        if is_random or len(np.unique(rows)) < self.n_clusters:
             rows = _distinct(np.concatenate([rows, np.flatnonzero(weight)]))
         rows = rows[: max(20 * self.n_clusters, 3 * self.batch_size)]
         codes = self._first_codes(X[rows], random).astype(X.dtype)
