@@ -30,8 +30,8 @@ class Backend(Protocol):
     ) -> Iterator[Any]:
         """The results of ``function(*task)``, in any order, as they come in.
 
-        The result of a task whose process is killed is ``killed(*task)``. A task is taken from the iterable when there is
-        room for it, and not before: from then on other sweeps leave its point to this one.
+        The result of a task whose process is killed is ``killed(*task)``. A task is taken from the iterable only when it
+        can be queued: from then on other sweeps leave its point to this one.
         """
 
 

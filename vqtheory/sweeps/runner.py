@@ -47,8 +47,8 @@ def sweep(
         a kill or with a larger grid, calls the function only at the points that are not there. Points that were
         finished by another version of this package, or before a change of the file that holds the function,
         are done again; changes elsewhere are not noticed, and a reason to delete the folder. Sweeps that run at the same
-        time with one folder, on one host or on several, divide the points among them: a point that one is at is left to
-        it, unless its process is gone or has not said for two minutes that it is at work.
+        time with one folder, on one host or on several, divide the points among them: no other takes a point that one is
+        working on, unless that process has ended or has not renewed its lease on the point for two minutes.
     jobs : int, default -1
         Processes; -1 for as many as there are cores, 1 for this process.
     backend : Backend, dask.distributed.Client or str, optional
@@ -56,7 +56,7 @@ def sweep(
         (``pip install "vqtheory[cluster]"``); `vqtheory.sweeps.ThisProcess()`, `vqtheory.sweeps.Joblib(jobs)`, or an
         object of yours with the same two members. By default `jobs` decides. The workers of a cluster need this version
         of the package, of Python, NumPy, SciPy and numba, and no file system of ours: results travel back and are
-        written here. A worker that dies costs the points that it was at, which go to another.
+        written here. The points of a worker that dies are run again by another.
     shard : (int, int), optional
         ``(i, n)``: only the points i, i + n, i + 2 n, ..., as job i of an array of n jobs. The same call without it
         gives the whole table, from the folder that the jobs have shared, or from their folders copied into one.
