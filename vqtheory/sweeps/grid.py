@@ -9,7 +9,7 @@ import os
 import platform
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from importlib.metadata import version
 from itertools import product
 from pathlib import Path
@@ -43,16 +43,36 @@ class Outcome(NamedTuple):
 
 def points_of(function: Callable[..., Any], grid: Any, seeds: Any, folder: Path | None) -> list[Point]:
     """All points, in order."""
-    if isinstance(grid, Mapping):
-        configurations = [dict(zip(grid, values, strict=True)) for values in product(*grid.values())]
-    else:
-        configurations = [dict(one) for one in grid]
+    configurations = _configurations(grid)
     if seeds is not None:
-        numbers = range(check.integer("sweep", "seeds", seeds)) if isinstance(seeds, (int, np.integer)) else list(seeds)
-        configurations = [one | {"seed": int(seed)} for one in configurations for seed in numbers]
+        numbers = _numbers(seeds)
+        configurations = [one | {"seed": seed} for one in configurations for seed in numbers]
     for one in configurations:
         _check_arguments(function, one)
     return [Point(one, named, _path(folder, named)) for one in configurations for named in [_named(one)]]
+
+
+def _configurations(grid: Any) -> list[dict[str, Any]]:
+    """All combinations of a mapping's values, or the mappings of a list."""
+    if isinstance(grid, Mapping):
+        for name, values in grid.items():
+            if isinstance(values, str) or not isinstance(values, Iterable):
+                raise check.fail("sweep", "grid", f"a mapping of names to sequences, {name!r} too", values)
+        return [dict(zip(grid, values, strict=True)) for values in product(*grid.values())]
+    configurations = list(grid) if isinstance(grid, Iterable) else [grid]
+    for one in configurations:
+        if not isinstance(one, Mapping):
+            raise check.fail("sweep", "grid", "a mapping of names to sequences, or a list of mappings", one)
+    return [dict(one) for one in configurations]
+
+
+def _numbers(seeds: Any) -> list[int]:
+    """The seeds, of which there are so many, or these."""
+    if isinstance(seeds, (int, np.integer)):
+        return list(range(check.integer("sweep", "seeds", seeds)))
+    if isinstance(seeds, str) or not isinstance(seeds, Iterable):
+        raise check.fail("sweep", "seeds", "an int, a sequence of ints, or None", seeds)
+    return [check.integer("sweep", "seeds", seed, 0) for seed in seeds]
 
 
 def _check_arguments(function: Callable[..., Any], call: dict[str, Any]) -> None:

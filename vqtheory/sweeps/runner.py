@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -79,10 +80,10 @@ def sweep(
     Raises
     ------
     ValueError
-        For a configuration that the function does not take, a folder of another function, and, with a
-        folder, a configuration that has no text of its own by which it could be found again; for a function or a
-        configuration that cannot be pickled, where it must be; for a scheduler that does not answer, and workers that
-        have other versions or cannot import the function.
+        For a grid, seeds, jobs or a folder that are none; for a configuration that the function does not take, a folder of
+        another function, and, with a folder, a configuration that has no text of its own by which it could be found
+        again; for a function or a configuration that cannot be pickled, where it must be; for a scheduler that does not
+        answer, and workers that have other versions or cannot import the function.
     ConnectionError
         If the scheduler is gone in the middle. With a folder the sweep goes on from there the next time.
 
@@ -102,7 +103,10 @@ def sweep(
     if not callable(function):
         raise check.fail("sweep", "function", "a function", function)
     first, every = (0, 1) if shard is None else _shard(shard)
-    points = points_of(function, grid, seeds, None if folder is None else Path(folder))[first::every]
+    if isinstance(jobs, bool) or not isinstance(jobs, Integral) or jobs == 0:
+        raise check.fail("sweep", "jobs", "a number of processes, or -1 for as many as there are cores", jobs)
+    parts = None if folder is None else check.path("sweep", "folder", folder)
+    points = points_of(function, grid, seeds, parts)[first::every]
     with place_of("sweep", backend, jobs) as place:
         check_sent("sweep", place, function, [point.arguments for point in points], ("function", "grid"))
         outcomes = run(function, points, provenance(function), place, warm, {"disable": not progress})
