@@ -17,6 +17,7 @@ import numpy as np
 SQUARABLE = 1e150  # lengths up to here have squares that a float can hold
 LARGEST_INT = 2**64 - 1  # of any size or seed
 _NO_NUMBERS = (bool, np.bool_, str, bytes, bytearray, np.ma.MaskedArray, np.complexfloating)  # although float() takes them
+_MANY = 60  # names, more than which are not listed
 _EXACT = 2**53  # beyond, not every whole number is a float
 
 
@@ -136,6 +137,9 @@ def nearest(name: str, known: Iterable[str]) -> str:
     """The known names, and the one that was probably meant."""
     names = sorted(known)
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    if len(names) > _MANY:
+        likely = close or difflib.get_close_matches(name, names, n=3, cutoff=0.0)
+        return f"of {len(names)}; did you mean {' or '.join(map(repr, likely))}?"
     return f"known: {', '.join(names)}" + (f"; did you mean {close[0]!r}?" if close else "")
 
 

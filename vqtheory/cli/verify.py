@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
+from vqtheory._base import check
 from vqtheory.cli.options import option, say
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def verify(
-    keys: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="[CLAIM ...]")] = (),
+    keys: Annotated[tuple[str, ...], tyro.conf.Positional, option("[CLAIM ...]", "all of them")] = (),
     /,
     *,
     list: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
@@ -46,6 +47,8 @@ def verify(
     if list:
         say("\n".join(f"{one.key} ({one.strength}): {one.statement}" for one in claims.all_claims().values()))
         return
+    for key in keys:  # before there is a bar
+        check.choice("verify", "CLAIM", key, claims.all_claims())
     total = len(keys) or len(claims.all_claims())
     judged, stopped = _until_stopped(tqdm(claims.verify(keys, effort, seed, scheduler), total=total, unit=" claims"))
     verdicts = claims.in_order(judged)

@@ -26,6 +26,8 @@ def layer(recording: Recording, rule: Rule, num_codes: int | None = None) -> str
         sizes += f", codebook_dim={recording.codes.shape[1]}"
     kind = "stacks.Level" if _level(recording) else "VectorQuantize"
     made = f"vqtheory.nn.{kind}({sizes}, rule={_named(rule)})"
+    if recording.package == LUCIDRAINS:
+        made += "  # returns four values: quantized, indices, loss, info"
     wraps = recording.package in (DIFFUSERS, TAMING, ADAPTER)
     return f"{_place(recording)} = {f'vqtheory.nn.TamingQuantizer({made})' if wraps else made}"
 

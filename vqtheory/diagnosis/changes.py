@@ -91,17 +91,19 @@ def _of_any(recording: Recording) -> Iterator[Change]:
 def _of_known(recording: Recording, own: Rule) -> Iterator[Change]:
     """The same rule with a knob turned, carried, helped, or from another start."""
     num_codes, has_rows, started = len(recording.codes), bool(declared(own, "places")), _started_on_latents(recording)
+    is_elsewhere = any(isinstance(cause, DistantStart) for cause in causes_in(recording))
     if has_rows and not declared(own, "needs_displacement") and not isinstance(own, rules.Transport):
         carried = rules.Transport(own)
-        yield Change(
-            "Transport: codes that ride on the encoder", calls.transport(recording, carried), carried, num_codes, started
-        )
+        name, call = "Transport: codes that ride on the encoder", calls.transport(recording, carried)
+        restarts = is_elsewhere and not started  # a code away from the latents is carried without ever being chosen
+        if restarts:
+            name, call = "a start on latents, and Transport", f"{calls.start(recording)}; {call}"
+        yield Change(name, call, carried, num_codes, started or restarts)
     if has_rows and recording.package != calls.SIMULATION:
         name = f"dead codes replaced every {_REPLACED_EVERY} updates"
         call = calls.replacement(recording, _REPLACED_EVERY)
         yield Change(name, call, own, num_codes, started, _REPLACED_EVERY)
     yield from _of_knobs(recording, own)
-    is_elsewhere = any(isinstance(cause, DistantStart) for cause in causes_in(recording))
     if is_elsewhere and has_rows and not started:
         yield Change("a start on latents", calls.start(recording), own, num_codes, from_latents=True)
     fewer = _fewer(recording)

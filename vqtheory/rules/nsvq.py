@@ -51,7 +51,6 @@ from vqtheory.rules.base import Rule, check_start, uniform_start, with_rows
 
 _STRENGTH = {"normalised": 1e-3, "gaussian": 0.5, "softmax": 0.01, "propagate": 1.0}
 _OWN = {"step_size": 0.05, "bandwidth": 1.0}  # of the published forms
-_DECAY = 0.9
 
 
 @dataclass(frozen=True, repr=False)
@@ -99,7 +98,7 @@ class NSVQ(Rule):
     strength: float | None = None
     form: Any = None
     start: str = "matched"
-    decay: float = _DECAY
+    decay: float = 0.9
 
     key: ClassVar[str] = "nsvq"
     equivariances: ClassVar[frozenset[str]] = frozenset({"translation", "rotation", "scaling", "permutation"})
@@ -125,7 +124,7 @@ class NSVQ(Rule):
             raise check.fail("NSVQ", "decay", "a number >= 0 and < 1", self.decay)
 
     def _check_steps(self) -> None:
-        if self.decay != _DECAY:
+        if self.decay != type(self).decay:
             raise check.fail("NSVQ", "decay", f"left out with form={self.form!r}, which keeps no averages", self.decay)
         for name, own in _OWN.items():
             value = getattr(self, name)

@@ -18,6 +18,7 @@ from vqtheory.testing._trial import Trial, each
 
 EQUIVARIANCES = ("translation", "rotation", "scaling", "permutation")
 _LIMIT = re.compile(r"k-means as (\w+) -> 0")
+_LONG = 30  # updates after which a rule that waits has moved what it waited for
 
 
 def problem_with_declarations(rule: Rule) -> str:
@@ -37,11 +38,16 @@ def problem_with_declarations(rule: Rule) -> str:
 
 
 def unselected(trial: Trial) -> None:
-    """moves_unselected = False: a code that wins nothing stays as it is, to the bit."""
+    """moves_unselected = False: a code that wins nothing stays as it is, to the bit, over one update and over many."""
     codes = trial.codes()
     before = trial.start(codes, trial.seed())
-    after, found = trial.advance(before, trial.batches(codes))
-    for k in np.flatnonzero(np.asarray(found["hits"]) == 0):
+    batches = trial.batches(codes)
+    if trial.draw(st.booleans()):  # a rule may wait before it moves a code
+        moved = batches.displacement
+        longer = None if moved is None else np.repeat(moved, _LONG, axis=0)
+        batches = trial.keep(Batches(np.repeat(batches.x, _LONG, axis=0), longer))
+    after, counts = trial.advance(before, batches)
+    for k in np.flatnonzero(np.asarray(counts["hits"]) == 0):
         trial.require(
             np.array_equal(after.codes[k], before.codes[k]),
             f"Code {k} won nothing and went from {before.codes[k].tolist()} to {after.codes[k].tolist()}, "

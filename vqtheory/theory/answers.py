@@ -225,8 +225,13 @@ def adam(num_codes: int, speed: float, step_size: float, batch_size: int, width:
         mobility = mobility_of("predict", TrainedVQ(step_size), dim, batch_size)
         critical, survivors = _in_a_ball(num_codes, speed, mobility, width, dim)
         needed = larger_step(step_size * speed / critical, most, too_long)
-        if mobility.most is not None and speed > mobility.most:
-            return no_prediction("Adam moves no coordinate by more than its rate, and the drift is too near to that.")
+        if speed >= step_size * math.sqrt(dim):
+            survivors = 1  # in whatever direction it goes, some coordinate is faster than the rate
+        elif mobility.most is not None and speed > mobility.most:
+            return no_prediction(
+                f"Adam moves no coordinate by more than its rate, {step_size:g}, and the drift is near that: how many codes "
+                "survive depends on its direction; above the rate along one coordinate, one. Simulate it: TrainedVQ."
+            )
         return _of_ball("adam", num_codes, speed, dim, critical, survivors, needed)
     critical = adam_critical_speed(num_codes, step_size, batch_size)
     survivors = 1 if speed >= step_size else adam_surviving_codes(speed, step_size, batch_size, num_codes)
