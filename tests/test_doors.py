@@ -217,7 +217,7 @@ ROWS = {
     "streams.Fading": {"speed": 0.1, "half_life": 10.0, "direction": None},
     "streams.Gaussian": {"dim": 2},
     "streams.Jump": {"at": 1, "by": 0.5},
-    "streams.Latents": {"data": LATENTS},
+    "streams.Latents": {"data": LATENTS, "block": None},
     "streams.Mixture": {"means": CODES, "scale": 0.1, "weights": None},
     "streams.Oscillation": {"amplitude": 0.1, "period": 10.0, "direction": None},
     "streams.Patches": {"photograph": None, "size": 2, "colour": False},
