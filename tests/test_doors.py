@@ -204,6 +204,7 @@ ROWS = {
     "reference.zador": {"density_norm": 1.0, "num_codes": 2, "dim": 2, "moment": None},
     "assign.nearest": {"latents": LATENTS, "codes": CODES},
     "assign.threads": {"number": 1},
+    "streams.Batched": {"iterable": [LATENTS, LATENTS], "dim": 2},
     "streams.ClosedLoop": {
         "source": streams.Uniform(dim=2),
         "latent_dim": 2,

@@ -19,6 +19,17 @@ class Diverged(ValueError):
     """A closed loop whose encoder has run away; `simulate` ends the run there and says so."""
 
 
+class Ended(ValueError):
+    """A stream that has no further latents; `simulate` ends the run there and says so.
+
+    `steps` is how many of the updates that were asked for it still has latents for.
+    """
+
+    def __init__(self, message: str, steps: int = 0) -> None:
+        super().__init__(message)
+        self.steps = steps
+
+
 class Batches(NamedTuple):
     """Latents for T updates of the codebook, from B samples each.
 
@@ -108,6 +119,14 @@ class Located(Protocol):
 
     def at(self, t: int, seed: int = ...) -> Snapshot:
         """Where they are at step t."""
+
+
+@runtime_checkable
+class Begins(Protocol):
+    """A stream that says which latents a run may begin on."""
+
+    def first(self, size: int) -> np.ndarray:
+        """Latents [N, D], `size` of them or more where there are so many; the updates of the run meet them too."""
 
 
 @runtime_checkable

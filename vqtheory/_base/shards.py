@@ -47,6 +47,26 @@ def is_numeric(path: str) -> bool:
     return bool(kinds) and (nested or all(kind.is_numeric() for kind in kinds))
 
 
+def load_rows(path: str) -> np.ndarray:
+    """The numbers of a .npy, .npz, .parquet or .csv file."""
+    import polars as pl
+
+    if path.lower().endswith(".parquet"):
+        return Table(path)[:]
+    if not path.lower().endswith(".csv"):
+        return load_array(path)
+    _stamp(path)
+    try:
+        table = pl.read_csv(path, glob=False)
+    except (Exception, pl.exceptions.PanicException) as error:  # polars panics at some damage
+        raise ValueError(f"Cannot read {path!r} as a table: {error}") from None
+    if not all(kind.is_numeric() for kind in table.dtypes):
+        raise ValueError(
+            f"Cannot read {path!r} as latents: it must have numeric columns. Its columns are {dict(table.schema)}."
+        )
+    return table.to_numpy()
+
+
 class Table:
     """The numbers of a parquet file as an array [rows, columns] that stays on disk until a slice is asked for.
 
