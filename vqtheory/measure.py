@@ -1,17 +1,19 @@
 """How well a codebook does: usage, perplexity, distortion, residual, lag, dead codes.
 
-Distortions are mean squared Euclidean distances, summed over the dimensions.
+Distortions are mean squared Euclidean distances, summed over the dimensions. Latents are arrays [N, D], or
+`vqtheory.streams.Latents`, which are read block by block and may be more than memory holds; results are the same to
+rounding.
 """
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple, Self, overload
 
 import numpy as np
 
 from vqtheory._base import check
 from vqtheory._kernels.cells import find_all
-from vqtheory.protocols import Batches, Rule, State
+from vqtheory.protocols import Batches, Blocks, Rule, State
 
 
 def usage(hits: np.ndarray) -> float:
@@ -113,15 +115,82 @@ class Cells(NamedTuple):
 
     def lag(self, direction: np.ndarray) -> float:
         """Mean of (x - c_q(x)) . e, see `lag`."""
-        axis = check.vector("lag", "direction", direction, self.codes.shape[1])
-        if not axis.any():
-            raise check.fail("lag", "direction", "a vector that is not 0", direction)
+        axis = _direction(direction, self.codes.shape[1])
         return float(np.mean(self.error @ axis) / np.linalg.norm(axis))
 
 
-def cells(latents: Any, codes: Any) -> Cells:
-    """Sort latents [N, D] into the cells of codes [K, D]; all other measures come from this."""
+class CellSums(NamedTuple):
+    """Sums over the cells of a codebook of latents that are not kept: all that the measures need."""
+
+    hits: np.ndarray  # int64 [K]
+    pull: np.ndarray  # float64 [K, D], sum of x - c_k over a cell
+    squares: np.ndarray  # float64 [K], sum of |x - c_k|^2 over a cell
+    codes: np.ndarray  # float [K, D]
+
+    @classmethod
+    def of(cls, latents: Blocks, codes: np.ndarray) -> Self:
+        """Of latents that are read block by block."""
+        num_codes, dim = codes.shape
+        sums = cls(np.zeros(num_codes, np.int64), np.zeros((num_codes, dim)), np.zeros(num_codes), codes)
+        for block in latents.blocks():
+            part = cells(block, codes)
+            sums.hits[:] += part.hits
+            sums.pull[:] += _sums(part.error, part)
+            sums.squares[:] += np.bincount(part.assignment, np.sum(part.error**2, axis=1), num_codes)
+        return sums
+
+    @property
+    def centroids(self) -> np.ndarray:
+        """Means of the cells, float64 [K, D]; the code itself where the cell is empty."""
+        return self.codes + self.pull / np.maximum(self.hits, 1)[:, None]
+
+    @property
+    def distortion(self) -> float:
+        """Mean |x - c_q(x)|^2."""
+        return float(self.squares.sum() / self.hits.sum())
+
+    def residual(self, unbiased: bool = False) -> float:
+        """R(C) = sum_k p_k |m_k - c_k|^2, see `residual`."""
+        unbiased, several = check.flag("residual", "unbiased", unbiased), self.hits > 1
+        own = np.sum(self.pull**2, axis=1) / np.maximum(self.hits, 1)
+        noise = np.sum((self.squares - own)[several] / (self.hits[several] - 1)) if unbiased else 0.0
+        return float((own.sum() - noise) / self.hits.sum())
+
+    def lag(self, direction: np.ndarray) -> float:
+        """Mean of (x - c_q(x)) . e, see `lag`."""
+        axis = _direction(direction, self.codes.shape[1])
+        return float(self.pull.sum(axis=0) @ axis / self.hits.sum() / np.linalg.norm(axis))
+
+
+def _direction(direction: Any, dim: int) -> np.ndarray:
+    axis = check.vector("lag", "direction", direction, dim)
+    if not axis.any():
+        raise check.fail("lag", "direction", "a vector that is not 0", direction)
+    return axis
+
+
+@overload
+def cells(latents: Blocks, codes: Any) -> CellSums: ...
+@overload
+def cells(latents: Any, codes: Any) -> Cells: ...
+def cells(latents: Any, codes: Any) -> Cells | CellSums:
+    """Sort latents [N, D] into the cells of codes [K, D]; all other measures come from this.
+
+    `vqtheory.streams.Latents` are read block by block, and of them sums over the cells alone are kept.
+
+    Examples
+    --------
+    >>> from vqtheory.streams import Latents
+    >>> cells(Latents([[0.0], [2.0], [5.0]]), [[1.0], [4.0]]).hits
+    array([2, 1])
+    """
     codes = check.matrix("cells", "codes", codes)
+    if isinstance(latents, Blocks):
+        if latents.dim != codes.shape[1]:
+            raise ValueError(
+                f"The 'latents' parameter of cells has {latents.dim} dimensions, and the codes have {codes.shape[1]}."
+            )
+        return CellSums.of(latents, codes)
     latents = check.matrix("cells", "latents", latents, columns=codes.shape[1]).astype(codes.dtype, copy=False)
     assignment, _ = find_all(latents, codes)
     return Cells.of(assignment, latents, codes)

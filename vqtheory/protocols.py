@@ -8,6 +8,7 @@ where it says nothing, is in `vqtheory.rules.Rule`; the same for a snapshot is i
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
@@ -119,6 +120,22 @@ class Located(Protocol):
 
     def at(self, t: int, seed: int = ...) -> Snapshot:
         """Where they are at step t."""
+
+
+@runtime_checkable
+class Blocks(Protocol):
+    """Latents [N, D] that are read block by block, and may be more than memory holds."""
+
+    @property
+    def dim(self) -> int:
+        """D, the dimension of the latents."""
+
+    @property
+    def num_rows(self) -> int:
+        """N, how many there are."""
+
+    def blocks(self) -> Iterator[np.ndarray]:
+        """All latents in their order, [n, D] at a time; anew with each call."""
 
 
 @runtime_checkable

@@ -235,7 +235,7 @@ class Frames:
     """
 
     def __init__(self, paths: Sequence[str]) -> None:
-        self._parts = [Shard(path) for path in paths]
+        self.paths, self._parts = list(paths), [Shard(path) for path in paths]
         self._single = self._parts[0].ndim == 2 and (len(paths) > 1 or paths[0].lower().endswith(".parquet"))
         _agree(self._parts, "frames", whole=self._single)
         lengths = [1 if self._single or part.ndim == 0 else part.shape[0] for part in self._parts]

@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from vqtheory._base.shards import Frames
+
 
 class Motion(NamedTuple):
     """How a probe of latents moves: per update of the T - 1 times between, and its shape at the T times."""
@@ -21,23 +23,29 @@ class Motion(NamedTuple):
     dimension: np.ndarray  # [T], (sum of variances)^2 / sum of their squares, on principal axes
 
 
-def motion_of(latents: np.ndarray, steps: np.ndarray) -> Motion:
+def motion_of(latents: np.ndarray | Frames, steps: np.ndarray) -> Motion:
     """How latents [T, N, D] of the same samples have moved at these steps."""
-    means, every = latents.mean(axis=1), np.diff(steps)
-    covariances = [(x - mean).T @ (x - mean) / len(x) for x, mean in zip(latents, means, strict=True)]
+    every, before, own = np.diff(steps), None, []
+    means, covariances = np.empty((len(steps), latents.shape[2])), []
+    for i in range(len(steps)):  # one by one: a recording may be larger than memory
+        x = np.asarray(latents[i], np.float64)
+        means[i] = x.mean(axis=0)
+        covariances.append((x - means[i]).T @ (x - means[i]) / len(x))
+        if before is not None:
+            own.append(np.sqrt(np.mean(np.sum((x - before) ** 2, axis=1))))
+        before = x
     variances = np.array([np.linalg.eigvalsh(covariance)[::-1] for covariance in covariances]).clip(0)
     total, squares = variances.sum(axis=1), np.sum(variances**2, axis=1)
     moves = np.diff(means, axis=0)
     distance = np.linalg.norm(moves, axis=1)
     direction = moves / np.where(distance > 0, distance, 1)[:, None]
-    own = np.sqrt(np.mean(np.sum(np.diff(latents, axis=0) ** 2, axis=2), axis=1))
     start, end = (_length(direction, part) for part in (covariances[:-1], covariances[1:]))
     left = (distance - (end - start) / 2) / np.where(start > 0, start, 1)
     spread = np.sqrt(total)
     grown = np.diff(np.log(np.maximum(spread, np.finfo(float).tiny)))
     return Motion(
         speed=distance / every,
-        moved=own / every,
+        moved=np.array(own) / every,
         growth=grown / every,
         left=np.where(start > 0, left, distance > 0).clip(0, 1),
         length=end,
