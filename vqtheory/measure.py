@@ -96,8 +96,8 @@ class Cells(NamedTuple):
         """Of latents [N, D] that go to codes [K, D] by this assignment [N], whatever it is."""
         error = latents.astype(np.float64) - codes[assignment]
         hits = np.bincount(assignment, minlength=len(codes))
-        empty = cls(hits, codes.astype(np.float64), error, assignment, codes)
-        return empty._replace(centroids=codes + _sums(error, empty) / np.maximum(hits, 1)[:, None])
+        centroids = codes + _sums(error, assignment, len(codes)) / np.maximum(hits, 1)[:, None]
+        return cls(hits, centroids, error, assignment, codes)
 
     @property
     def distortion(self) -> float:
@@ -109,7 +109,8 @@ class Cells(NamedTuple):
         unbiased, offset = check.flag("residual", "unbiased", unbiased), self.centroids - self.codes
         total = np.sum(self.hits * np.sum(offset**2, axis=1))
         if unbiased:  # the spread of a mean of n samples is their variance over n
-            scatter = _sums(np.sum((self.error - offset[self.assignment]) ** 2, axis=1)[:, None], self)[:, 0]
+            squares = np.sum((self.error - offset[self.assignment]) ** 2, axis=1)
+            scatter = np.bincount(self.assignment, squares, len(self.codes))
             total -= np.sum(scatter[self.hits > 1] / (self.hits[self.hits > 1] - 1))
         return float(total / len(self.error))
 
@@ -133,10 +134,12 @@ class CellSums(NamedTuple):
         num_codes, dim = codes.shape
         sums = cls(np.zeros(num_codes, np.int64), np.zeros((num_codes, dim)), np.zeros(num_codes), codes)
         for block in latents.blocks():
-            part = cells(block, codes)
-            sums.hits[:] += part.hits
-            sums.pull[:] += _sums(part.error, part)
-            sums.squares[:] += np.bincount(part.assignment, np.sum(part.error**2, axis=1), num_codes)
+            x = check.matrix("cells", "latents", block, columns=dim).astype(codes.dtype, copy=False)
+            assignment, _ = find_all(x, codes)
+            error = x.astype(np.float64) - codes[assignment]
+            sums.hits[:] += np.bincount(assignment, minlength=num_codes)
+            sums.pull[:] += _sums(error, assignment, num_codes)
+            sums.squares[:] += np.bincount(assignment, np.sum(error**2, axis=1), num_codes)
         return sums
 
     @property
@@ -196,9 +199,9 @@ def cells(latents: Any, codes: Any) -> Cells | CellSums:
     return Cells.of(assignment, latents, codes)
 
 
-def _sums(values: np.ndarray, found: Cells) -> np.ndarray:
+def _sums(values: np.ndarray, assignment: np.ndarray, num_codes: int) -> np.ndarray:
     """Sums of values [N, D] over the cells, [K, D]."""
-    columns = [np.bincount(found.assignment, weights=column, minlength=len(found.codes)) for column in values.T]
+    columns = [np.bincount(assignment, weights=column, minlength=num_codes) for column in values.T]
     return np.stack(columns, axis=1)
 
 
