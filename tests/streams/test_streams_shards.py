@@ -91,10 +91,14 @@ def test_fresh_latents_of_blocks_are_as_likely_as_any_other():
 
 
 def test_a_run_on_shards_goes_on_to_the_same_bits(folder, tmp_path):
-    stream = Stream(Latents(folder, block=16))
-    whole = vq.simulate(vq.rules.VQ(0.05), stream, codes=4, steps=200, progress=False)
-    vq.simulate(vq.rules.VQ(0.05), stream, codes=4, steps=90, save=tmp_path / "run", progress=False)
+    stream, options = Stream(Latents(folder, block=16)), {"codes": 4, "batch_size": 8, "records": 2, "progress": False}
+    whole = vq.simulate(vq.rules.VQ(0.05), stream, steps=200, **options)
+    vq.simulate(vq.rules.VQ(0.05), stream, steps=90, save=tmp_path / "run", **options)
     assert np.array_equal(vq.resume(tmp_path / "run", steps=200, progress=False).codes, whole.codes)
+    np.save(folder / "4.npy", ROWS[60:])
+    with pytest.raises(ValueError, match=r"has read 4 files so far, and now there are 5"):
+        vq.resume(tmp_path / "run", steps=300, progress=False)
+    (folder / "4.npy").unlink()
     np.save(folder / "3.npy", ROWS[60:] + 1)
     with pytest.raises(ValueError, match=r"3.npy is not the file that the run has read so far"):
         vq.resume(tmp_path / "run", steps=300, progress=False)

@@ -17,7 +17,7 @@ import numpy as np
 from vqtheory._base.files import load_array, num_rows, parquet_schema
 
 KINDS = (".npy", ".parquet")
-_READ = 2**19  # numbers of a block that is read to be summed, 4 MiB in float64
+_BLOCK, _AHEAD = 2**19, 4  # numbers of a block that is measured, 4 MiB in float64, and blocks that are read at once
 _NEAR = 4  # frames at hand
 
 
@@ -126,9 +126,7 @@ class Shard:
     def read(self, rows: slice | int) -> np.ndarray:
         """These rows; a mapped file's are still on disk."""
         self.check()
-        values = self._array[rows]
-        self.check()
-        return values
+        return self._array[rows]
 
     def check(self) -> None:
         """Refuse a file that has changed: a shorter one would end the process where it is mapped."""
@@ -194,6 +192,7 @@ class Rows:
             if low < high:
                 piece = values[first + low - start : first + high - start]
                 piece[:] = part.read(slice(low, high))
+                part.check()
                 self._check_finite(piece, part, low)
         return values if self.unit == 1 else np.divide(values, self.unit, out=values)
 
@@ -208,9 +207,10 @@ class Rows:
 
     def blocks(self) -> Iterator[np.ndarray]:
         """All rows in their order, a few MiB at a time; where they are cut depends on D alone."""
-        length = max(1, _READ // self.dim)
-        for start in range(0, len(self), length):
-            yield self.read(start, min(start + length, len(self)))
+        length = max(1, _BLOCK // self.dim)
+        for start in range(0, len(self), _AHEAD * length):
+            values = self.read(start, min(start + _AHEAD * length, len(self)))
+            yield from (values[first : first + length] for first in range(0, len(values), length))
 
     def mean(self) -> np.ndarray:
         """The mean [D]."""
