@@ -77,7 +77,8 @@ def test_the_bits_do_not_depend_on_chunks_on_the_cache_or_on_where_the_rows_are(
         for start in (290, 0, 157):  # back and forth, over the end of a pass
             assert np.array_equal(stream.draw(start, 10, 4, seed=1).x, whole[start : start + 10])
         assert np.array_equal(stream.source.mean, streams[0].source.mean)
-    runs = [vq.simulate(vq.rules.VQ(0.05), stream, codes=4, steps=200, records=4, progress=False) for stream in streams]
+    options = {"codes": 4, "steps": 100, "batch_size": 8, "records": 2, "progress": False}
+    runs = [vq.simulate(vq.rules.VQ(0.05), stream, **options) for stream in streams]
     assert all(run.history.equals(runs[0].history) and np.array_equal(run.codes, runs[0].codes) for run in runs)
 
 
