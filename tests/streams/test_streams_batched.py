@@ -7,6 +7,7 @@ import polars as pl
 import pytest
 
 import vqtheory as vq
+from vqtheory.protocols import Ended
 from vqtheory.streams import Batched, Recorded
 
 ROWS = np.random.default_rng(0).normal(size=(130, 2))
@@ -87,6 +88,19 @@ def test_an_iterable_that_ends_early_ends_the_run_there(tmp_path):
     assert np.array_equal(further.codes, rounds(Batched(DAYS * 2, dim=2), 32).codes)
     with pytest.raises(ValueError, match="'iterable' parameter of Batched must have latents to begin with. It has none."):
         rounds(Batched([], dim=2), 100)
+
+
+def test_a_stream_of_ones_own_may_end_too():
+    class Short:
+        dim = 2
+
+        def draw(self, start, steps, batch_size, seed, dtype=np.float64):
+            if start + steps > 13:
+                raise Ended("The disk is full.")
+            return vq.Batches(np.resize(ROWS, (steps, batch_size, 2)).astype(dtype))
+
+    with pytest.warns(UserWarning, match="The disk is full. The run ends after update 13 of 100."):
+        assert rounds(Short(), 100).step == 13
 
 
 @pytest.mark.parametrize(

@@ -62,9 +62,9 @@ def _advance_chunk(run: AnyRecord, most: int) -> AnyRecord:
         except Diverged:
             return replace(run, status="diverged")
         except Ended as end:
-            if not 0 < end.steps < steps:
+            if steps == 1:
                 raise
-            steps = end.steps
+            steps = end.steps if 0 < end.steps < steps else steps // 2
             continue
         state, info = held_answer(config.rule, config.rule.advance(run.state, batches), run.codes)
         if _finite(state.codes):
