@@ -23,6 +23,7 @@ FIGURES = (
     "capture",
     "rotation",
     "transfer",
+    "stacks",
     "claims",
     "faces",
     "faces_reconstructions",

@@ -22,11 +22,13 @@ SETTINGS = {
     "VQ with Adam": f", rate {ADAM_RATE:g}, {ADAM_BATCH} latents",
     "VQ with transport": rf", $\eta$ = {RATE:g}",
     "NSVQ": ", after the drift",
-    "NSVQ gaussian": rf", $\eta$ = {RATE:g}, bandwidth {BANDWIDTH:g}, after the drift",
+    "NSVQ gaussian": f", width {BANDWIDTH:g}, after the drift",
     "TransVQ": f", Adam, rate {MAP_RATE:g}",
     "FVQ": f", Adam, rate {MAP_RATE:g}",
     "GraphVQ": f", Adam, rate {MAP_RATE:g}",
     "SimVQ": f", Adam, rate {MAP_RATE:g}",
+    "NeuralGas": ", after the drift",
+    "SOM": ", after the drift",
 }
 
 
@@ -42,7 +44,7 @@ def draw(table: pl.DataFrame) -> Callable[[Path], None]:
         axes.set_axis_off()
     for axes in grid[:, 0]:
         axes.set_ylabel("codes")
-    for axes in grid[-1]:
+    for axes in [*grid[-1], *grid[-2, len(rules) % COLUMNS or COLUMNS :]]:
         axes.set_xlabel("speed of the drift, widths per update")
     figure.colorbar(mesh, ax=grid, label="share of the codes that are alive", shrink=0.7)
     figure.suptitle(

@@ -5,6 +5,7 @@ Run them from the checkout: ``python -m simulations``, or one: ``python -m simul
 
 STUDIES = {  # whose tables are bundled, in paper_figures/data: they take hours, data of your own, or an idle machine
     "faces": "python -m simulations faces",
+    "stacks_faces": "python -m simulations.stacks_faces",
     "benchmarks": "python -m simulations.benchmarks",
     "claims": "python -m simulations.claims",
 }
@@ -24,4 +25,5 @@ EXPERIMENTS = (
     "capture",
     "rotation",
     "transfer",
+    "stacks",
 )

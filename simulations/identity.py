@@ -1,8 +1,8 @@
 """What a row was made by: a digest of a function's code and of every setting and helper that the code names.
 
-A row of other code or settings must not be taken for a row of these. What differs in nothing that matters, as in a
-docstring, may be told apart: the row is made again. Code outside of the experiments is told apart by the versions of
-packages, and `vqtheory` by all of its source.
+A row of other code or settings must not be taken for a row of these. A difference that does not matter, such as one in a
+docstring, may count as one: the row is made again. Code outside of the experiments is known by the versions of packages,
+and `vqtheory` by all of its source.
 """
 
 from __future__ import annotations

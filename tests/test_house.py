@@ -12,7 +12,7 @@ FLOORS = (
     ("simulation",),
     ("sweeps", "theory"),
     ("diagnosis",),
-    ("claims", "testing", "nn"),
+    ("claims", "cluster", "testing", "nn"),
     ("cli",),
     ("simulations",),
     ("paper_figures",),

@@ -1,5 +1,6 @@
 from . import assign as assign
 from . import claims as claims
+from . import cluster as cluster
 from . import measure as measure
 from . import nn as nn
 from . import reference as reference

@@ -13,7 +13,14 @@ import vqtheory as vq
 pytest.importorskip("mkdocstrings")
 
 ROOT = Path(__file__).parents[2]
-ROOMS = {"rules": vq.rules, "streams": vq.streams, "theory": vq.theory, "claims": vq.claims, "testing": vq.testing}
+ROOMS = {
+    "rules": vq.rules,
+    "streams": vq.streams,
+    "theory": vq.theory,
+    "claims": vq.claims,
+    "cluster": vq.cluster,
+    "testing": vq.testing,
+}
 
 
 @pytest.fixture(scope="module")

@@ -43,6 +43,7 @@ TINY: dict[str, dict[str, Any]] = {  # what is different in a module of simulati
     "bias": {"COMPUTED": [0.05, 0.1, 0.2], "SIMULATED": (("gaussian", 0.2),)},
     "rotation": {},
     "transfer": {"LATENTS": {"clusters": in_clusters}, "SPEEDS": (0.0,)},
+    "stacks": {"CODES": 64, "LEVELS": 3, "STEPS": 120, "RECORDS": 4, "FRESH": 2048, "PROBE": 512, "BATCH": 64},
     "capture": {"CODES": (4,), "BANDWIDTHS_FAST": (0.2, 0.3)},
     "claims": {"verify": lambda effort: verify(CLAIMS, effort)},
 }

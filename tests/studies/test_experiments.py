@@ -107,3 +107,19 @@ def test_gaussian_features_have_the_spectrum_of_the_structured_ones():
     np.testing.assert_allclose(other.T @ other, features.T @ features, atol=1e-12)
     assert np.abs(other.mean(axis=0)).max() < 1e-12
     assert np.linalg.norm(other - features) > 0.5 * np.linalg.norm(features)
+
+
+def test_a_drift_empties_a_stack_from_the_top_and_steps_too_wide_from_the_bottom(tables):
+    """And the replay of each level alone says which."""
+    table = tables["stacks"].filter(step=tables["stacks"]["step"].max())
+    drifting, still = table.filter(drift="translating"), table.filter(drift="stationary")
+    for rule in ("EMA", "VQ with Adam"):
+        for column in ("used", "replayed"):
+            assert drifting.filter(rule=rule).sort(column)["level"][0] == 0
+        speeds = drifting.filter(rule=rule)["speed"]
+        assert speeds[0] > 2 * speeds[1] > 2 * speeds[2]
+    assert still.filter(rule="EMA")["used"].min() > 0.9 * 64
+    assert drifting.filter(rule="EMA, first level carried")["used"].min() > 0.9 * 64
+    wide = still.filter(rule="VQ with Adam, ten times the rate")
+    for column in ("used", "replayed"):
+        assert wide.sort(column)["level"][0] == 2

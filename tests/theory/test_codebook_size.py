@@ -95,3 +95,14 @@ REFUSED = [
 def test_bad_input_gets_one_clear_sentence(call, sentence, cloud):
     with pytest.raises(ValueError, match=sentence):
         call(cloud[0])
+
+
+@pytest.mark.parametrize(
+    "end", [lambda x, random: 0.6 * x, lambda x, random: random.permutation(x)], ids=["small", "swapped"]
+)
+def test_heavy_tails_of_which_a_few_latents_carry_all_codes_have_an_answer(end):
+    """Too few to say how sure it is, so that there is none in numbers."""
+    random = np.random.default_rng(0)
+    x = random.standard_normal((1024, 8)) * np.exp(0.7 * random.standard_normal((1024, 1)))
+    sizes = which_codebook(np.stack([x, end(x, random)]), 64, every=20).sizes
+    assert not sizes[0].codes > 2

@@ -43,6 +43,25 @@ def finder(owner: str, quantizer: Any, otherwise: str = "") -> Callable[[], Tens
     raise check.fail(owner, "quantizer", f"a module with a codebook [K, D]{otherwise}", type(quantizer).__name__)
 
 
+def quantizers_in(module: Any) -> dict[str, nn.Module]:
+    """The quantizers in a module by their names, the outermost of each branch; of a quantizer itself the name is ""."""
+    found: dict[str, nn.Module] = {}
+    for name, part in module.named_modules() if isinstance(module, nn.Module) else ():
+        inside = any(outer == "" or name.startswith(f"{outer}.") for outer in found)
+        if not inside and _is_quantizer(part):
+            found[name] = part
+    return found
+
+
+def _is_quantizer(part: nn.Module) -> bool:
+    """Ours, or a class that calls itself one and has a codebook [K, D]; an embedding of words does not."""
+    if not isinstance(part, VectorQuantize | ReferenceQuantize) and "quantiz" not in type(part).__name__.lower():
+        return False
+    codes: list[Any] = [getattr(part, name, None) for name in ("codebook", "embedding", "embed")]
+    weights = [getattr(value, "weight", value) for value in codes]
+    return any(isinstance(weight, Tensor) and weight.ndim == 2 for weight in weights)
+
+
 def width_of(quantizer: Any, codes: Tensor) -> int:
     """Dimensions of the latents, before the quantizer's own projection."""
     if isinstance(quantizer, VectorQuantize | ReferenceQuantize):

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,15 +11,15 @@ from torch import Tensor, nn
 
 from vqtheory._base import check
 from vqtheory.diagnosis.recording import Recording, counted, joined, seen
+from vqtheory.nn import integrations
 from vqtheory.nn.batches import copied, tensors
-from vqtheory.nn.foreign import check_heads, compared, finder, indices_in, is_codes, package_of, rule_of, width_of
+from vqtheory.nn.foreign import check_heads, compared, finder, indices_in, package_of, quantizers_in, rule_of, width_of
 from vqtheory.nn.ops import processes
 from vqtheory.nn.ops.hooks import Hook
 from vqtheory.nn.ops.mode import repeated, undisturbed
-from vqtheory.nn.quantize import VectorQuantize, step_size
+from vqtheory.nn.optimized import Optimized, weight_of
 from vqtheory.nn.wrappers import model_of, optimizer_of, quantizer_of
 from vqtheory.protocols import Rule
-from vqtheory.rules.base import descends
 
 if TYPE_CHECKING:
     import polars as pl
@@ -29,11 +28,9 @@ if TYPE_CHECKING:
 
 _RECORDS = 64  # of more than twice as many every other one is dropped
 _SAMPLES = 1024  # of the probe's latents
-_HELD = "codes that stay as they are"  # in place of an optimizer
-_ADAM = (torch.optim.Adam, torch.optim.AdamW, torch.optim.NAdam, torch.optim.RAdam)
 
 
-class Monitor:
+class Monitor(Optimized):
     """Watches a quantizer in anyone's training loop: drift, spread, usage and hit shares, for `vqtheory.diagnose`.
 
     ::
@@ -48,10 +45,13 @@ class Monitor:
     `VectorQuantize`, `TamingQuantizer`, or one of vector-quantize-pytorch, diffusers and taming-transformers. Where it
     returns none the nearest codes after the pass are counted. Of several processes it watches its own.
 
+    Of a model, or any module with quantizers in it, all are watched, by one pass of the probe: a `ModelMonitor`, whose
+    table has a column `layer`.
+
     Parameters
     ----------
     quantizer : Module
-        A part of the model that is passed to `step`.
+        A part of the model that is passed to `step`, or the model itself.
     every : int, default 50
         Updates from one probe to the next; twice as many each time that 128 have been taken, and every other one of
         them is dropped, so that a recording is never longer.
@@ -66,6 +66,9 @@ class Monitor:
     transport : Transport, optional
         Of the same quantizer. Its probe then is the monitor's, and its pass of an update is not made twice:
         ``monitor.step()`` stands after ``transport.step()``, and needs no images.
+    log : object, optional
+        Is given the row of `table` at each probe, under names such as "model.quantize/used": a run with
+        ``log(dict, step=)``, as of trackio or wandb, or TensorBoard's SummaryWriter. Between probes it costs nothing.
 
     Raises
     ------
@@ -75,6 +78,7 @@ class Monitor:
 
     Examples
     --------
+    >>> from vqtheory.nn import VectorQuantize
     >>> layer = VectorQuantize(dim=2, codebook_size=4)
     >>> encoder = nn.Linear(3, 2)
     >>> model, optimizer = nn.Sequential(encoder, layer), torch.optim.SGD(layer.parameters(), lr=0.1)
@@ -89,6 +93,13 @@ class Monitor:
     [None, 0.5, 0.5]
     """
 
+    def __new__(cls, quantizer: nn.Module | None = None, *arguments: Any, **options: Any) -> Any:
+        """A `ModelMonitor` where the module is no quantizer and has quantizers in it."""
+        several = {} if "codebook" in options else quantizers_in(quantizer_of(quantizer))
+        if "" in several or not several:
+            return super().__new__(cls)
+        return ModelMonitor(several, *arguments, **options)
+
     def __init__(
         self,
         quantizer: nn.Module,
@@ -99,14 +110,16 @@ class Monitor:
         codebook: Callable[[], Tensor] | None = None,
         codebook_weight: float | None = None,
         transport: Transport | None = None,
+        log: Any = None,
     ) -> None:
         self.quantizer, self._given = quantizer_of(quantizer), quantizer
         if transport is not None and transport.quantizer is not self.quantizer:
             raise check.fail("Monitor", "transport", "the one of the same quantizer", type(transport.quantizer).__name__)
         self.transport = transport
+        self._log = None if log is None else integrations.scalar_log("Monitor", log)
         self.every = check.integer("Monitor", "every", every)
         self.optimizer = optimizer_of(optimizer)
-        self.codebook_weight = _weight(self.quantizer) if codebook_weight is None else codebook_weight
+        self.codebook_weight = weight_of(self.quantizer) if codebook_weight is None else codebook_weight
         self.updates, self.batch_size = 0, 0
         self.held = False  # whether nothing moves the codes, of which no law has anything to say
         check_heads("Monitor", self.quantizer)
@@ -153,14 +166,23 @@ class Monitor:
 
         A step that is not above the one before is left out, and so is a probe with values that are not finite.
         """
+        if self._check_counted(step):
+            self._record(step, self._seen_by(model, inputs, options))
+
+    def _check_counted(self, step: int) -> bool:
+        """Whether there is something to record after `step` updates."""
         if self._records and self._records[-1]["steps"] >= step:
-            return
+            return False
         if self._records and self.quantizer.training and not self._counted:
             raise ValueError(
                 "No pass of the quantizer in training was counted since the probe before. Make the Monitor before "
                 "torch.compile, and call its step after each update."
             )
-        latents, codes = self._seen_by(model, inputs, options), self._codes().float().cpu().numpy().copy()
+        return True
+
+    def _record(self, step: int, latents: Tensor) -> None:
+        """Keep what the probe's latents [n, D] and the codes are after `step` updates."""
+        codes = self._codes().float().cpu().numpy().copy()
         rows = latents[:: -(-len(latents) // _SAMPLES)].float().cpu().numpy().copy()
         if not (np.isfinite(rows).all() and np.isfinite(codes).all()):
             return
@@ -171,6 +193,8 @@ class Monitor:
         self._first_codes = self._first_codes if self._records else self._last_codes
         self._records.append(record | {"steps": step, "rates": self._rate(codes.shape[1])})
         self.pending, self._counted = torch.zeros_like(self.pending), False
+        if self._log is not None:
+            self._log(self._scalars(), step)
         if len(self._records) > 2 * _RECORDS:
             self._thin()
 
@@ -178,19 +202,7 @@ class Monitor:
         """Latents of the probe, [n, D]; no random number of the training is drawn."""
         if self.transport is not None:
             return self.transport.latents()
-        check.instance("Monitor.step", "model", model, nn.Module, "the model that the quantizer is a part of")
-        model, (inputs, options) = model_of(model), copied((inputs, options))
-        self._place = self._place or _name(model, self._given)
-        self._caught, self._looking = None, True
-        try:
-            with undisturbed([model], self.pending.device):
-                model(*inputs, **options)
-        finally:
-            self._looking = False
-        if self._caught is None:
-            raise ValueError("The quantizer of Monitor must be part of the model. It was not called.")
-        rows, self._caught = self._caught, None
-        return rows
+        return _probed([self], model, inputs, options)[0]
 
     @property
     def recording(self) -> Recording:
@@ -209,6 +221,13 @@ class Monitor:
     def table(self) -> pl.DataFrame:
         """One row per probe: step, used, usage, perplexity, speed, moved, spread, dimension, distortion."""
         return self.recording.table
+
+    def _scalars(self) -> dict[str, float]:
+        """The last row of `table` by name; what is not known yet is left out."""
+        last = self._records[-2:]  # from one probe to the next there is a speed
+        row = joined(last, [record["steps"] for record in last], codes=self._last_codes).table.row(-1, named=True)
+        place = self._place or "codebook"  # with a transport no model is seen
+        return {f"{place}/{name}": float(row[name]) for name in row if name != "step" and row[name] is not None}
 
     def restore(self, recording: Recording) -> None:
         """Go on from a recording as if it had been this monitor's, with the same inputs as a probe."""
@@ -238,25 +257,6 @@ class Monitor:
         before, after = self._records[-2:]
         moved = (after["latents"].astype(np.float64) - before["latents"]) / (after["steps"] - before["steps"])
         return float(np.sqrt(np.mean(moved**2, axis=0)).max()), float(np.sqrt(after["distortions"] / moved.shape[1]))
-
-    def _warn(self) -> None:
-        """Once, where latents outrun Adam's steps on the codes, and nothing else carries these along."""
-        if self._warned or len(self._records) < 2 or self._kind() != "adam" or self.rule is None or not descends(self.rule):
-            return
-        before, after = self._records[-2:]
-        elapsed, rate = after["steps"] - before["steps"], after["rates"]
-        latents = np.abs(after["latents"].mean(axis=0) - before["latents"].mean(axis=0)) / elapsed
-        codes = np.abs(after["code_means"] - before["code_means"]) / elapsed
-        i = int(latents.argmax())
-        if latents[i] <= rate or codes[i] > latents[i] / 2:
-            return
-        self._warned = True
-        warnings.warn(
-            f"The latents drift by {latents[i]:.2g} per update along a coordinate, and Adam moves no code farther than the "
-            f"codebook's learning rate, {rate:.2g}: codes stay behind. Give the codebook a rate that follows, by "
-            "vqtheory.nn.FollowingRate, or have its codes carried, by vqtheory.nn.Transport.",
-            stacklevel=3,
-        )
 
     def _thin(self) -> None:
         """Keep every other record, with the hits of the one that is dropped before it."""
@@ -289,50 +289,26 @@ class Monitor:
         """Latents as they are compared with the codes, [n, D]."""
         return compared(self.quantizer, latents, self._codes())
 
-    def _group(self) -> dict[str, Any]:
-        """Of the optimizer's parameters, those with the codebook."""
-        if self.optimizer is None:
-            return {}
-        groups = self.optimizer.param_groups
-        return next((group for group in groups if any(map(self._is_codebook, group["params"]))), {})
 
-    def codebook_group(self, owner: str) -> dict[str, Any]:
-        """The group of Adam that has the codebook alone, for a caller `owner` that sees to its rate from now on."""
-        group = self._group()
-        if self._kind() != "adam":
-            raise check.fail(owner, "monitor", "of a codebook that Adam moves, with its optimizer", self._kind())
-        if not all(map(self._is_codebook, group["params"])):
-            wanted = "of an optimizer with the codebook in a group of its own, as parameter_groups makes it"
-            raise check.fail(owner, "monitor", wanted, f"one with {len(group['params'])} parameters")
-        self._warned = True  # of a rate that is too low there is nothing to be said any more
-        return group
-
-    @property
-    def _is_trained(self) -> bool:
-        if isinstance(self.quantizer, VectorQuantize):
-            return bool(self.quantizer.codebook_parameters())
-        return any(map(self._is_codebook, self.quantizer.parameters()))
-
-    def _is_codebook(self, parameter: Tensor) -> bool:
-        return is_codes(self.quantizer, parameter, self._codes())
-
-    def _kind(self) -> str | None:
-        if not self._group():
-            return _HELD if self.held else None
-        if isinstance(self.optimizer, torch.optim.SGD):
-            return "sgd"
-        return "adam" if isinstance(self.optimizer, _ADAM) else type(self.optimizer).__name__
-
-    def _rate(self, dim: int) -> float:
-        """eta of SGD, in the simulator's units, and the learning rate of others."""
-        group = self._group()
-        if not group:
-            return float("nan")
-        lr = float(group["lr"])
-        if self._kind() != "sgd":
-            return lr
-        reach = (1 - group["dampening"]) / (1 - group["momentum"]) if group["momentum"] else 1.0
-        return step_size(lr=lr * reach, dim=dim, weight=self.codebook_weight)
+def _probed(monitors: Sequence[Monitor], model: Any, inputs: tuple, options: dict) -> list[Tensor]:
+    """Latents of the probe for each quantizer, [n, D], by one pass of the model."""
+    check.instance("Monitor.step", "model", model, nn.Module, "the model that the quantizer is a part of")
+    model, (inputs, options) = model_of(model), copied((inputs, options))
+    for monitor in monitors:
+        monitor._place = monitor._place or _name(model, monitor._given)
+        monitor._caught, monitor._looking = None, True
+    try:
+        with undisturbed([model], monitors[0].pending.device):
+            model(*inputs, **options)
+    finally:
+        for monitor in monitors:
+            monitor._looking = False
+    rows = [monitor._caught for monitor in monitors]
+    for monitor in monitors:
+        monitor._caught = None
+    if any(part is None for part in rows):
+        raise ValueError("The quantizer of Monitor must be part of the model. It was not called.")
+    return rows  # type: ignore[return-value]
 
 
 def _name(model: nn.Module, part: nn.Module) -> str | None:
@@ -341,7 +317,97 @@ def _name(model: nn.Module, part: nn.Module) -> str | None:
     return ".".join(["model", *filter(None, names[:1])]) if names else None
 
 
-def _weight(quantizer: Any) -> float:
-    """Of the codebook loss; beta in the first VQGAN code and what has kept to it."""
-    swapped = getattr(quantizer, "legacy", False) and hasattr(quantizer, "beta")
-    return float(quantizer.beta if swapped else getattr(quantizer, "codebook_weight", 1.0))
+class ModelMonitor:
+    """What `Monitor` is for a model: all quantizers in it, each a `Monitor` by its name, seen in one pass of the probe.
+
+    Parameters
+    ----------
+    quantizers : dict of str to Module
+        By their names in the model.
+    every : int, default 50
+    options
+        Of each `Monitor`.
+
+    Raises
+    ------
+    ValueError
+        As `Monitor`, and for a transport.
+    """
+
+    def __init__(self, quantizers: dict[str, nn.Module], every: int = 50, **options: Any) -> None:
+        if options.get("transport") is not None:
+            raise check.fail(
+                "Monitor", "transport", "None for a model with quantizers in it", type(options["transport"]).__name__
+            )
+        self._monitors = {f"model.{name}": Monitor(quantizer, every, **options) for name, quantizer in quantizers.items()}
+        self._probe: tuple[tuple, dict] | None = None
+        self.updates = 0
+
+    @property
+    def names(self) -> list[str]:
+        """Of the quantizers, from the model on."""
+        return list(self._monitors)
+
+    def __getitem__(self, name: str) -> Monitor:
+        return self._monitors[check.choice("Monitor", "name", name, self._monitors)]
+
+    @property
+    def every(self) -> int:
+        """Updates from one probe to the next."""
+        return self._parts[0].every
+
+    def step(self, model: nn.Module, *inputs: Any, **options: Any) -> None:
+        """Count an update, and probe when it is time, as `Monitor.step`."""
+        if self._probe is None:
+            self._probe = copied((inputs, options))
+        self.updates += 1
+        if (self.updates - 1) % self.every == 0:
+            self.look(self.updates, model, *self._probe[0], **self._probe[1])
+            for monitor in self._parts:
+                monitor._warn()
+            if not all(monitor._records for monitor in self._parts):  # of latents that are not finite
+                self._probe = None
+
+    @torch.no_grad()
+    def look(self, step: int, model: nn.Module, *inputs: Any, **options: Any) -> None:
+        """Record the state after `step` updates, by one pass of the model."""
+        if not all([monitor._check_counted(step) for monitor in self._parts]):
+            return
+        for monitor, rows in zip(self._parts, _probed(self._parts, model, inputs, options), strict=True):
+            monitor.updates = step
+            monitor._record(step, rows)
+
+    @property
+    def table(self) -> pl.DataFrame:
+        """One row per quantizer and probe: layer, and the columns of a `Monitor`'s table."""
+        import polars as pl
+
+        tables = {name: monitor.table for name, monitor in self._monitors.items()}
+        return pl.concat([table.select(pl.lit(name).alias("layer"), pl.all()) for name, table in tables.items()])
+
+    @property
+    def recordings(self) -> dict[str, Recording]:
+        """All that was seen of each quantizer."""
+        return {name: monitor.recording for name, monitor in self._monitors.items()}
+
+    @property
+    def recording(self) -> Recording:
+        """Refused: there is one of each quantizer."""
+        raise ValueError(
+            f"A Monitor of a model has a recording of each quantizer: monitor[name], name being one of {self.names}."
+        )
+
+    def forget(self) -> None:
+        """Begin anew: with no probe, and no hit counted."""
+        self._probe = None
+        for monitor in self._parts:
+            monitor.forget()
+
+    def close(self) -> None:
+        """Take the hooks off the quantizers."""
+        for monitor in self._parts:
+            monitor.close()
+
+    @property
+    def _parts(self) -> list[Monitor]:
+        return list(self._monitors.values())

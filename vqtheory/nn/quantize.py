@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from vqtheory._base import check
 from vqtheory.nn.codebooks import RULES, Codebook
-from vqtheory.nn.codebooks.base import Batch
+from vqtheory.nn.codebooks.base import Batch, Soft
 from vqtheory.nn.estimators import CodeGradient, Estimator, Lookup, StraightThrough, estimator_of, text_of
 from vqtheory.nn.ops import inside
 from vqtheory.nn.ops.layout import Layout
@@ -103,6 +103,11 @@ class VectorQuantize(nn.Module):
 
     step: Tensor
     started: Tensor
+
+    if TYPE_CHECKING:  # so that a call has a type, which torch's has not
+
+        def __call__(self, latents: Tensor, mask: Tensor | None = None, displacement: Tensor | None = None) -> Quantized:
+            """`forward`, with its hooks."""
 
     def __init__(
         self,
@@ -322,7 +327,7 @@ class VectorQuantize(nn.Module):
             commitment = mean((z - chosen.detach()).square().mean(dim=1), keep)  # likewise
             loss = self.codebook_weight * codebook_loss + self.commitment_weight * commitment
             lookup = Lookup(z, codes, indices, chosen, keep, step, self.seed, self.training)
-            quantized = soft.quantized if soft else self.estimator(lookup)
+            quantized = self._passed(lookup, soft)
             cells = torch.where(keep, indices, self.codebook_size)  # of those that are not kept one more, which is dropped
             info = info_of(batch, chosen.detach(), cells, self.codebook_size, held)
             if moves and not self._codebook.held:
@@ -330,6 +335,10 @@ class VectorQuantize(nn.Module):
             if moves:
                 advance(self.step)
         return quantized, torch.where(keep, indices, -1), loss, info
+
+    def _passed(self, lookup: Lookup, soft: Soft | None) -> Tensor:
+        """The quantized latents [N, D] with the decoder's gradient."""
+        return soft.quantized if soft else self.estimator(lookup)
 
     def step_inside(self, optimizer: torch.optim.Optimizer) -> None:
         """Alternate: from now on the codebook's own optimizer takes its step inside each pass in training.
@@ -382,6 +391,10 @@ class VectorQuantize(nn.Module):
         """
         latents = self._decoded(indices)
         return latents.movedim(-1, 1) if self.accept_image_fmap or self.channel_last is False else latents
+
+    def get_output_from_indices(self, indices: Tensor) -> Tensor:
+        """`indices_to_codes`, by its name in vector-quantize-pytorch."""
+        return self.indices_to_codes(indices)
 
     def _decoded(self, indices: Tensor) -> Tensor:
         if indices.is_floating_point() or indices.is_complex() or indices.dtype == torch.bool:

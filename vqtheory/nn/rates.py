@@ -28,6 +28,7 @@ from vqtheory._base import check
 from vqtheory.nn.foreign import finder, is_codes
 from vqtheory.nn.monitor import Monitor
 from vqtheory.nn.ops import processes
+from vqtheory.nn.stacks.base import Stack
 from vqtheory.nn.wrappers import quantizer_of
 
 _CELLS = 0.1  # of the distance of latents from their codes, the most that a code may be moved at once
@@ -42,7 +43,8 @@ def parameter_groups(model: nn.Module, quantizer: nn.Module, lr: float) -> list[
     Parameters
     ----------
     model, quantizer : Module
-        The quantizer is a part of the model: `VectorQuantize`, or one of another package, as for `Monitor`.
+        The quantizer is a part of the model: `VectorQuantize`, a stack of them, or one of another package, as for
+        `Monitor`.
     lr : float
         The rate of both at the start.
 
@@ -61,13 +63,20 @@ def parameter_groups(model: nn.Module, quantizer: nn.Module, lr: float) -> list[
     owner, inner = "parameter_groups", quantizer_of(quantizer)
     if inner not in set(model.modules()):
         raise check.fail(owner, "quantizer", "a part of the model", type(inner).__name__)
-    codes, lr = finder(owner, inner)().detach(), check.real(owner, "lr", lr, 0, above=True)
-    codebook = [parameter for parameter in inner.parameters() if is_codes(inner, parameter, codes)]
+    lr, codebook = check.real(owner, "lr", lr, 0, above=True), _codebook(owner, inner)
     if not codebook:
         raise check.fail(owner, "quantizer", "one whose codes an optimizer moves", type(inner).__name__)
     own = {id(parameter) for parameter in codebook}
     rest = [parameter for parameter in model.parameters() if parameter.requires_grad and id(parameter) not in own]
     return [{"params": rest, "lr": lr}, {"params": codebook, "lr": lr, "weight_decay": 0.0}]
+
+
+def _codebook(owner: str, quantizer: Any) -> list[nn.Parameter]:
+    """What an optimizer trains of the codes of a quantizer, or of all levels of a stack."""
+    if isinstance(quantizer, Stack):
+        return quantizer.codebook_parameters()
+    codes = finder(owner, quantizer)().detach()
+    return [parameter for parameter in quantizer.parameters() if is_codes(quantizer, parameter, codes)]
 
 
 class FollowingRate:

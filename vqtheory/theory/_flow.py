@@ -118,6 +118,8 @@ def component_codes(cloud: Cloud, flow: Flow, inside: np.ndarray) -> Count | str
     carrying = min(codes, scale * float(measure[heavy] @ height[heavy] ** -exponent))
     if on_the_line:  # by quadrature
         return Count(codes, carrying, 0.0)
+    if len(height) < _PARTS:  # too few points to say how far the count is off
+        return Count(codes, carrying, math.inf)
     parts = zip(np.array_split(height, _PARTS), np.array_split(measure, _PARTS), strict=True)
     each = np.array([_PARTS * scale * level_integral(*part, exponent, least_power) for part in parts])
     spread = float(np.std(each, ddof=1)) if np.isfinite(each).all() else math.inf

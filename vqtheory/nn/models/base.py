@@ -64,7 +64,8 @@ class Autoencoder(nn.Module):
     def forward(self, images: Tensor, displacement: Tensor | None = None) -> Output:
         """Images there and back; `displacement` is passed on to the quantizer."""
         latents = self.encode(images)
-        quantized = self.quantizer(latents, displacement=displacement)
+        moved = {} if displacement is None else {"displacement": displacement}  # which stacks do not take
+        quantized = self.quantizer(latents, **moved)
         return Output(self.decode(quantized.quantized), latents, quantized)
 
     def bypass(self, images: Tensor) -> Output:
