@@ -1,6 +1,7 @@
 """What is measured and diagnosed on latents that stay on disk is what it is in memory."""
 
 import json
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -62,6 +63,7 @@ def test_a_diagnosis_of_files_is_that_in_memory(tmp_path):
         expected.recording.stream.draw(250, 2, 300, seed=0).x.tolist()
     )
     assert np.array_equal(np.sort(on_disk.recording.probe, axis=1), PROBE)
+    assert np.array_equal(pickle.loads(pickle.dumps(on_disk)).recording.latents, PROBE)
     of_mapped = vq.diagnose(mapped, ON_LINE, rule=rule, every=100)
     assert of_mapped.recording.latents is mapped
     assert of_mapped.recording.table.equals(vq.diagnose(PROBE[:10], ON_LINE, rule=rule, every=100).recording.table)

@@ -244,6 +244,10 @@ class Frames:
         self.dtype = np.result_type(*(part.dtype for part in self._parts))
         self._held = lru_cache(maxsize=_NEAR)(self._read)
 
+    def __reduce__(self) -> tuple:
+        """What a pickle holds: the files are opened again."""
+        return Frames, (self.paths,)
+
     @property
     def ndim(self) -> int:
         """3, or another where the shards hold no frames."""
