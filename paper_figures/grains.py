@@ -11,6 +11,7 @@ import polars as pl
 from matplotlib.axes import Axes
 
 from paper_figures.faces import strip
+from paper_figures.style import rows_of
 from simulations.protocol import BUDGETS, GATES
 
 TABLE, SUFFIX = "faces", ".png"
@@ -20,7 +21,7 @@ STYLE = {"entropy": ("C0", "o"), "learned": ("C1", "s"), "comparing": ("C2", "^"
 
 def draw(table: pl.DataFrame) -> Callable[[Path], None]:
     """Left: PSNR over codes per image. Right: test images, and in each gate's strip the coarse regions darker."""
-    table = table.filter(group="models")
+    table = rows_of(table, "models")
     figure = plt.figure(figsize=(9.6, 3.4), layout="constrained")
     halves = figure.add_gridspec(1, 2, width_ratios=(1, 1.7))
     draw_rates(figure.add_subplot(halves[0]), table)

@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 
 from paper_figures.faces_table import COLUMNS, head
+from paper_figures.style import rows_of
 from simulations.protocol import MODELS, STAGED
 
 TABLE, SUFFIX = "faces", ".md"
@@ -17,7 +18,8 @@ TABLE, SUFFIX = "faces", ".md"
 
 def draw(table: pl.DataFrame) -> Callable[[Path], None]:
     """The tables as Markdown."""
-    return lambda path: path.write_text("\n".join(parts(table)))  # type: ignore[return-value]
+    text = "\n".join(parts(table))
+    return lambda path: path.write_text(text)  # type: ignore[return-value]
 
 
 def parts(table: pl.DataFrame) -> list[str]:
@@ -30,7 +32,7 @@ def grains(table: pl.DataFrame) -> str:
     lines = head(
         "codes of an image", "fine in training", "codes per image", *_titles(), "PSNR of both grids, mixed to as many"
     )
-    rows = table.filter(pl.col("label").is_in([*MODELS]), ~pl.col("label").str.starts_with("VQCT"), group="models")
+    rows = rows_of(table, "models").filter(pl.col("label").is_in([*MODELS]), ~pl.col("label").str.starts_with("VQCT"))
     for row in rows.iter_rows(named=True):
         own = row["latents"] / row["images"]
         cells = [row["label"], f"{row['fine']:.1%}", f"{own:.0f}", *_cells(row), f"{mixed(table, own):.2f}"]
@@ -49,7 +51,7 @@ def staged(table: pl.DataFrame) -> str:
     """NSVQ by its name in one stage, and in stages, at two sizes."""
     lines = head("training", "codes", *_titles(), "perplexity / codes")
     one_stage = table.filter(group="named", label="NSVQ", seed=0)
-    rows = pl.concat([one_stage, table.filter(pl.col("label").is_in([*STAGED]), group="staged")])
+    rows = pl.concat([one_stage, rows_of(table, "staged").filter(pl.col("label").is_in([*STAGED]))])
     for row in rows.iter_rows(named=True):
         label, codes = row["label"].split(", 8")[0], row["codes"]
         cells = [label, f"{codes:,}", *_cells(row), f"{row['perplexity'] / codes:.2f}"]

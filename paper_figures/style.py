@@ -7,11 +7,24 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import matplotlib.pyplot as plt
+import polars as pl
 from matplotlib.lines import Line2D
 
 from simulations.lineup import LINEUP
 
 RC = {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "legend.frameon": False, "figure.dpi": 150}
+
+
+class NotYet(ValueError):
+    """The bundled table of a study has no rows of a figure yet."""
+
+
+def rows_of(table: pl.DataFrame, group: str) -> pl.DataFrame:
+    """The trainings of a group of the face study; `NotYet` where there are none."""
+    rows = table.filter(group=group)
+    if len(rows) == 0:
+        raise NotYet(f"the face study has no trainings of the group {group!r} yet; python -m simulations faces makes them.")
+    return rows
 
 
 def stacked(rules: Sequence[str]) -> list[str]:

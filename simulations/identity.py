@@ -67,6 +67,8 @@ def _content(value: Any, within: list[Any]) -> Any:
             return "method", _content([value.__func__, value.__self__], within)
         case property():
             return "property", _content([value.fget, value.fset], within)
+        case functools.cached_property():
+            return "property", _content(value.func, within)
         case types.FunctionType() | type():
             return _of_code(value, within)
     if hasattr(value, "__wrapped__"):  # of a cache

@@ -48,6 +48,10 @@ def main(updates: int = UPDATES) -> None:
         updates: In each run.
     """
     rows = pl.read_parquet(PATH).to_dicts() if PATH.is_file() else []
+    if {row["updates"] for row in rows} - {updates}:
+        raise SystemExit(
+            f"{PATH} has runs of {rows[0]['updates']} updates, not of {updates}: delete it to have it made anew."
+        )
     done = {(row["rule"], row["carried"]) for row in rows}
     images = load(size=SIZE)
     train, test = (pixels(part) for part in (images.train[: updates * BATCH + STARTING], images.test[:TESTED]))

@@ -243,7 +243,11 @@ class OnlineKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMix
 
     def _start(self, X: np.ndarray, weight: np.ndarray, random: np.random.RandomState) -> State:
         """The state of the rule at its first codes."""
-        rows = random.permutation(_drawn(weight, random))[: max(20 * self.n_clusters, 3 * self.batch_size)]
+        rows = random.permutation(_drawn(weight, random))
+        is_random = isinstance(self.init, str) and self.init == "random"
+        if is_random or len(np.unique(rows)) < self.n_clusters:
+            rows = _distinct(np.concatenate([rows, np.flatnonzero(weight)]))
+        rows = rows[: max(20 * self.n_clusters, 3 * self.batch_size)]
         codes = self._first_codes(X[rows], random).astype(X.dtype)
         owner = f"{type(self._rule).__name__}.init"
         return held_state(owner, self._rule.init(codes, int(random.randint(2**31 - 1))), codes.shape)
@@ -314,6 +318,11 @@ def _drawn(weight: np.ndarray, random: np.random.RandomState) -> np.ndarray:
     ends = np.cumsum(weight) / weight.mean()
     rows = np.searchsorted(ends, random.uniform() + np.arange(len(weight)), side="right")
     return np.minimum(rows, np.flatnonzero(weight)[-1])  # the last end may be rounded down
+
+
+def _distinct(rows: np.ndarray) -> np.ndarray:
+    """Each row once, in the order in which they come: a sample of large weight is one code, not several equal ones."""
+    return rows[np.sort(np.unique(rows, return_index=True)[1])]
 
 
 def _cut(X: np.ndarray, rows: np.ndarray, most: int) -> Iterator[np.ndarray]:

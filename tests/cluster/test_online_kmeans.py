@@ -83,6 +83,14 @@ def test_weights_that_are_rounded_are_right_on_average():
     assert np.mean(model.rule.latents()) == pytest.approx(0.75, abs=4 * np.sqrt(1 / 16 / 4000))
 
 
+@pytest.mark.parametrize("init", ["random", "k-means++"])
+def test_a_heavy_sample_is_one_of_the_first_codes(init):
+    X = np.random.default_rng(0).normal(size=(20, 2))
+    weight = np.where(np.arange(20) == 3, 60.0, 1.0)
+    codes = OnlineKMeans(20, init=init)._start(X, weight, np.random.RandomState(1)).codes
+    assert len(np.unique(codes, axis=0)) == 20
+
+
 def test_fit_comes_near_lloyd():
     digits = load_digits().data
     lloyd = KMeans(10, n_init=1, random_state=0).fit(digits)

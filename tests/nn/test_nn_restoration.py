@@ -129,6 +129,12 @@ class TestModel:
         assert torch.equal(made.restore(x, 0.0), plain)
         assert not torch.allclose(made.restore(x, 1.0), plain, atol=1e-3)
 
+    def test_bad_input(self):
+        with pytest.raises(ValueError, match=r"must be a tensor \[b, channels, H, W\]. Got \(3, 16, 16\)"):
+            model().restore(rand(3, 16, 16))
+        with pytest.raises(ValueError, match="'degradation' parameter of VQFR must be a Degradation or None"):
+            model(degradation="blur")
+
     def test_fidelity_weighs_what_is_added(self):
         made, x = model().eval(), rand(1, 3, 16, 16)
         none, half, full = (torch.atanh(made.restore(x, rho)) for rho in (0.0, 0.5, 1.0))
@@ -203,6 +209,8 @@ def networks(tmp_path_factory):
         torch.jit.trace(network, rand(1, 3, 16, 16)).save(files[name])
     files["frozen"] = str(folder / "frozen.pt")
     torch.jit.freeze(torch.jit.trace(parts[1].eval(), rand(1, 3, 16, 16))).save(files["frozen"])
+    files["held"] = str(folder / "held.pt")
+    torch.jit.trace(parts[1].requires_grad_(False), rand(1, 3, 16, 16)).save(files["held"])
     return files
 
 
@@ -302,11 +310,12 @@ class TestTraining:
             ({"perceptual": "nowhere.pt"}, "There is no file 'nowhere.pt'"),
             ({"perceptual": "{text}"}, "Cannot read .* as TorchScript, which torch.jit.save writes"),
             ({"adversarial": "{frozen}"}, "must have parameters that can be trained, as a discriminator"),
+            ({"adversarial": "{held}"}, "must have parameters that can be trained, as a discriminator"),
         ],
     )
     def test_bad_input(self, options, stage_1, stage_2, networks, tmp_path, chosen, message):
         (tmp_path / "text.pt").write_text("no network")
-        places = {"stage1": stage_1[1], "stage2": stage_2[1], "text": tmp_path / "text.pt", "frozen": networks["frozen"]}
+        places = networks | {"stage1": stage_1[1], "stage2": stage_2[1], "text": tmp_path / "text.pt"}
         named = {name: value.format(**places) if isinstance(value, str) else value for name, value in chosen.items()}
         with pytest.raises((ValueError, FileNotFoundError), match=message):
             train(steps=1, **named, **options)
@@ -359,7 +368,9 @@ class TestRestore:
             assert sentence in errors
         assert "'images' parameter of restore must be one image file or more" in call("--out", "out")[2]
         before = (tmp_path / "b.png").read_bytes()
-        assert call("b.png", "--out", ".")[0] == 2
+        status, _, errors = call("b.png", "--out", ".")
+        assert status == 2
+        assert errors.endswith("1 of 1 pictures were left out.\n")
         assert (tmp_path / "b.png").read_bytes() == before
 
     def test_of_another_model(self, stage_1, stage_2):
@@ -369,3 +380,20 @@ class TestRestore:
             restore(stage_2[0], picture(8, 8), fidelity=1.5)
         with pytest.raises(ValueError, match="The image of restore must be uint8"):
             restore(stage_2[0], np.zeros((8, 8)))
+
+    @pytest.mark.parametrize(
+        ("change", "sentence"),
+        [
+            ({"paths": "a.png"}, "'paths' parameter of restore must be a sequence of paths. Got 'a.png'"),
+            ({"paths": [None]}, "'paths' parameter of restore must be a sequence of paths. Got None"),
+            ({"out": "{file}"}, "'out' parameter of restore must be a folder, and no file is one"),
+            ({"run": 3}, "'run' parameter of restore must be a TrainingRun or the folder of one. Got 3"),
+        ],
+    )
+    def test_what_is_no_list_of_files_or_no_folder(self, stage_2, tmp_path, change, sentence):
+        (tmp_path / "file").write_text("here")
+        arguments = {"run": stage_2[0], "paths": [], "out": tmp_path} | change
+        if arguments["out"] == "{file}":
+            arguments["out"] = tmp_path / "file"
+        with pytest.raises(ValueError, match=sentence):
+            restoration.restore_files(**arguments)

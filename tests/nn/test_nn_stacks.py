@@ -12,6 +12,8 @@ torch = pytest.importorskip("torch")
 
 from torch.utils.checkpoint import checkpoint  # noqa: E402
 
+import vqtheory  # noqa: E402
+from vqtheory.diagnosis import calls  # noqa: E402
 from vqtheory.diagnosis.diagnosis import diagnose  # noqa: E402
 from vqtheory.nn import (  # noqa: E402
     GroupedQuantize,
@@ -357,6 +359,47 @@ def test_a_monitor_of_a_model_sees_the_levels_of_another_package_s_stack():
         monitor["model.1.layer.1"]
 
 
+@pytest.mark.parametrize(("kind", "name"), [("residual", "chains.0.levels.1"), ("grouped", "chains.1.levels.0")])
+def test_lines_of_a_diagnosis_run_for_a_level(kind, name):
+    stack = ResidualQuantize(4, 8, 2) if kind == "residual" else GroupedQuantize(4, 8, 2)
+    model, images = torch.nn.Sequential(torch.nn.Linear(6, 4), stack), latents(64, 6)
+    monitor = Monitor(model, every=1)
+    model(images)
+    monitor.step(model, images)
+    recording = monitor[f"model.1.{name}"].recording
+    number = monitor.names.index(f"model.1.{name}")
+    scope = {"vqtheory": vqtheory, "model": model, "images": images}
+    exec(calls.transport(recording, EMA()), scope)
+    assert torch.equal(scope["transport"].latents(), stack.inputs(model[0](images))[number])
+    exec(calls.start(recording), scope)
+    exec(calls.layer(recording, EMA()), scope)
+    assert stack.levels[number].rule == EMA()
+    model(images)
+    assert torch.equal(stack.eval().decode(stack(model[0](images)).indices), stack(model[0](images)).quantized)
+
+
+def test_a_probe_that_one_quantizer_cannot_use_is_of_no_use_to_the_others():
+    """Latents of two probes are not compared: no encoder moves here."""
+
+    class Two(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.one, self.other = VectorQuantize(2, 4), VectorQuantize(2, 4)
+
+        def forward(self, x, y):
+            self.one(x)
+            self.other(y)
+
+    model = Two()
+    monitor = Monitor(model, every=1)
+    for shift, scale in ((0.0, torch.nan), (10.0, 1.0), (20.0, 1.0)):
+        batch = latents(1, 50, 2) + shift
+        model(batch, batch)
+        monitor.step(model, batch, batch * scale)
+    assert monitor.table["step"].to_list() == [2, 3, 2, 3]
+    assert monitor.table["speed"].drop_nulls().to_list() == [0.0, 0.0]
+
+
 class TestTupleUsage:
     def test_counts(self):
         indices = torch.tensor([[[0, 1], [0, 2]], [[0, 1], [3, 1]], [[1, -1], [-1, -1]]])
@@ -366,7 +409,9 @@ class TestTupleUsage:
         assert found.perplexity == pytest.approx(2**1.5)
         assert found.levels == pytest.approx((4 / 3**0.75, 4 / 3**0.75))
 
-    @pytest.mark.parametrize("indices", [[1], torch.zeros(3, 2), torch.full((3, 2), -1)])
+    @pytest.mark.parametrize(
+        "indices", [[1], torch.zeros(3, 2), torch.zeros(3, 2, dtype=torch.bool), torch.full((3, 2), -1)]
+    )
     def test_refused(self, indices):
         with pytest.raises(ValueError, match="tuple_usage"):
             tuple_usage(indices)
@@ -406,6 +451,7 @@ REFUSED = [
     (lambda: ResidualQuantize(4, 8, 3, shared=True, beams=2), "1 with a codebook that levels share"),
     (lambda: GroupedQuantize(4, 8, 3), "'groups' parameter of GroupedQuantize must be a divisor of the 4 dimensions. Got 3"),
     (lambda: GroupedQuantize(4, 8, 2, levels=0), "'levels' parameter of GroupedQuantize must be an int >= 1. Got 0"),
+    (lambda: GroupedQuantize(4, 8, 2, levels="2"), "'levels' parameter of GroupedQuantize must be an int >= 1. Got '2'"),
     (
         lambda: MultiHeadQuantize(4, 8, 3),
         "'heads' parameter of MultiHeadQuantize must be a divisor of the 4 dimensions. Got 3",
@@ -421,7 +467,16 @@ REFUSED = [
     (lambda: GROUPS.decode(torch.zeros(5, 1, dtype=torch.int64)), "of all 2 groups"),
     (lambda: SCALES(latents(2, 4, 3, 3)), r"must be maps of \(4, 4\). Got \(3, 3\)"),
     (lambda: SCALES.decode([torch.zeros(2, 1, 1, dtype=torch.int64)] * 3), "of 1 to 2 sizes. Got '3 of them'"),
-    (lambda: SCALES.decode([torch.zeros(2, 2, 2, dtype=torch.int64)]), r"must be integers \[b, 1, 1\]. Got \(2, 2, 2\)"),
+    (
+        lambda: SCALES.decode([torch.zeros(2, 2, 2, dtype=torch.int64)]),
+        r"must be integers \[b, 1, 1\]. Got torch.int64 \(2, 2, 2\)",
+    ),
+    (lambda: SCALES.decode([torch.zeros(2, 1, 1, dtype=torch.bool)]), r"must be integers \[b, 1, 1\]. Got torch.bool"),
+    (
+        lambda: SCALES.decode([torch.zeros(n, size, size, dtype=torch.int64) for n, size in ((2, 1), (3, 4))]),
+        r"must be of as many maps at each size. Got \[2, 3\]",
+    ),
+    (lambda: STACK.decode(torch.tensor([[-2, 3]])), "at level 0 must be in -1 .. 7. Got -2"),
 ]
 
 

@@ -1,5 +1,6 @@
 """Runs of an experiment are kept, and none is taken for one of other code or settings."""
 
+import functools
 import types
 
 import joblib
@@ -88,6 +89,26 @@ def test_a_process_of_other_settings_refuses(monkeypatch):
     monkeypatch.setitem(globals(), "SCALE", 3.0)
     with pytest.raises(RuntimeError, match="other code or settings"):
         call(x=3)
+
+
+class Halved:
+    def __init__(self, x):
+        self.x = x
+
+    @functools.cached_property
+    def value(self):
+        return self.x / 2
+
+
+def test_a_helper_with_a_property_that_is_cached_is_known_again(monkeypatch):
+    def half(x):
+        return Halved(x).value
+
+    before = digest(half)
+    assert digest(half) == before
+    third = functools.cached_property(lambda self: self.x / 3)
+    monkeypatch.setattr(Halved, "value", third)
+    assert digest(half) != before
 
 
 def test_digests_are_of_content():

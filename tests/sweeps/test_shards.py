@@ -1,7 +1,10 @@
 """Several processes with one folder: shards, leases on points, and one table."""
 
+import contextlib
 import json
+import os
 import platform
+import signal
 import threading
 import time
 
@@ -9,6 +12,7 @@ import pytest
 
 import vqtheory as vq
 from vqtheory.sweeps import leases, running
+from vqtheory.sweeps.backends import stoppable
 from vqtheory.sweeps.leases import Leases, lease_of
 
 
@@ -62,6 +66,18 @@ def test_two_sweeps_at_once_divide_the_points(tmp_path, monkeypatch):
     assert tables["one"]["value"].to_list() == [x / 3 for x in range(20)]
 
 
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="Windows has no SIGHUP")
+@pytest.mark.parametrize("ignored", [True, False])
+def test_a_hangup_ends_a_sweep_unless_it_is_ignored_as_under_nohup(ignored):
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN if ignored else signal.SIG_DFL)
+    try:
+        with contextlib.nullcontext() if ignored else pytest.raises(KeyboardInterrupt), stoppable():
+            os.kill(os.getpid(), signal.SIGHUP)
+        assert signal.getsignal(signal.SIGHUP) == (signal.SIG_IGN if ignored else signal.SIG_DFL)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
 class TestLeases:
     def held_by(self, point, host, pid):
         lease_of(point).write_text(json.dumps({"host": host, "pid": pid, "time": 0.0}))
@@ -76,6 +92,24 @@ class TestLeases:
             assert other.take(point)
         assert not lease_of(point).exists()
         assert not other.take(point)  # of a sweep that has ended
+
+    def test_a_lease_taken_while_the_sweep_ends_does_not_stay(self, tmp_path, monkeypatch):
+        point, here, create = tmp_path / "point.json", Leases(), leases._create
+
+        def create_late(lease):
+            here.__exit__(None, None, None)
+            return create(lease)
+
+        monkeypatch.setattr(leases, "_create", create_late)
+        assert not here.take(point)
+        assert not lease_of(point).exists()
+
+    def test_a_lease_that_is_not_ours_stays(self, tmp_path):
+        point = tmp_path / "point.json"
+        self.held_by(point, "another-host", 1)
+        with Leases() as here:
+            here.give_back(point)
+        assert lease_of(point).exists()
 
     def test_a_process_of_this_host_that_is_gone_holds_nothing(self, tmp_path):
         self.held_by(tmp_path / "point.json", platform.node(), 999_999_999)

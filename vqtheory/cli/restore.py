@@ -39,5 +39,6 @@ def restore(
     for sentence in result.refused.values():
         print(f"vqtheory: {sentence}", file=sys.stderr)
     if result.refused:
-        raise ValueError(f"{len(result.refused)} of {len(images)} pictures were left out. The others are in {out}.")
+        others = f" The others are in {out}." if result.written else ""
+        raise ValueError(f"{len(result.refused)} of {len(images)} pictures were left out.{others}")
     say(f"Pictures: {', '.join(map(str, result.written.values()))}")

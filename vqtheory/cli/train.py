@@ -119,9 +119,9 @@ def train(
         save: Keep the run in this folder, up to date while it goes on.
         resume: Go on with the run in this folder, further with --steps.
     """
-    given: dict[str, Any] = {"rule": rule, "model": model, "gate": gate, "data": data, "estimator": estimator}
-    given |= {"replace_policy": replace_policy, "prior": prior, "degradation": degradation}
-    given |= {"perceptual": perceptual, "adversarial": adversarial}
+    options: dict[str, Any] = {"rule": rule, "model": model, "gate": gate, "data": data, "estimator": estimator}
+    options |= {"replace_policy": replace_policy, "prior": prior, "degradation": degradation}
+    options |= {"perceptual": perceptual, "adversarial": adversarial}
     numbers = {"codes": codes, "dim": dim, "codebook_dim": codebook_dim, "size": size, "steps": steps, "seed": seed}
     numbers |= {"batch_size": batch_size, "lr": lr, "lr_decay": lr_decay, "codebook_lr": codebook_lr, "clip": clip}
     numbers |= {"codebook_weight": codebook_weight, "budget": budget}
@@ -134,20 +134,20 @@ def train(
         "freeze_encoder_at": freeze_encoder_at,
         "validation": validation,
     }
-    given |= {name: number(text) for name, text in numbers.items() if text is not None}
-    given |= {"codebook_optimizer": codebook_optimizer, "latents": latents and tuple(map(number, latents))}
-    given |= {"amp": amp or None, "alternate": alternate or None}
-    run_training({name: value for name, value in given.items() if value is not None}, save, resume)
+    options |= {name: number(text) for name, text in numbers.items() if text is not None}
+    options |= {"codebook_optimizer": codebook_optimizer, "latents": latents and tuple(map(number, latents))}
+    options |= {"amp": amp or None, "alternate": alternate or None}
+    run_training({name: value for name, value in options.items() if value is not None}, save, resume)
 
 
-def run_training(given: dict[str, Any], save: Path | None, folder: Path | None) -> None:
-    """Train with what is given, or resume the folder's run, and say what came out."""
-    if folder is not None and (save is not None or set(given) - {"steps"}):
+def run_training(options: dict[str, Any], save: Path | None, folder: Path | None) -> None:
+    """Train with these options, or resume the folder's run, and say what came out."""
+    if folder is not None and (save is not None or set(options) - {"steps"}):
         raise check.fail("train", "resume", "alone, or with --steps: the rest is the folder's", str(folder))
     kept = folder or save
     try:
         training = torch_module("training")
-        run = training.train(**given, save=save) if folder is None else training.resume(folder, given.get("steps"))
+        run = training.train(**options, save=save) if folder is None else training.resume(folder, options.get("steps"))
     except KeyboardInterrupt:
         if kept is None:
             raise KeyboardInterrupt("Nothing was kept: --save FOLDER makes a run that can be resumed.") from None

@@ -24,7 +24,8 @@ def layer(recording: Recording, rule: Rule, num_codes: int | None = None) -> str
     sizes = f"dim={_width(recording)}, codebook_size={num_codes or len(recording.codes)}"
     if _width(recording) != recording.codes.shape[1]:
         sizes += f", codebook_dim={recording.codes.shape[1]}"
-    made = f"vqtheory.nn.VectorQuantize({sizes}, rule={_named(rule)})"
+    kind = "stacks.Level" if _level(recording) else "VectorQuantize"
+    made = f"vqtheory.nn.{kind}({sizes}, rule={_named(rule)})"
     wraps = recording.package in (DIFFUSERS, TAMING, ADAPTER)
     return f"{_place(recording)} = {f'vqtheory.nn.TamingQuantizer({made})' if wraps else made}"
 
@@ -74,7 +75,8 @@ def step_size(recording: Recording, rule: rules.VQ, factor: float) -> str:
 def start(recording: Recording) -> str:
     """Codes that begin on latents."""
     latents = {DIFFUSERS: f"{_parent(recording)}.encode(images).latents"}
-    encoded = latents.get(recording.package or "", f"{_encoder(recording)}(images)")
+    encoder = f"({_encoder(recording)})" if _level(recording) else _encoder(recording)
+    encoded = latents.get(recording.package or "", f"{encoder}(images)")
     if recording.package == TAMING:
         encoded = f"{_parent(recording)}.quant_conv({_parent(recording)}.encoder(images))"
     return f"vqtheory.nn.start_on({_place(recording)}, {encoded})"
@@ -99,19 +101,33 @@ def _place(recording: Recording) -> str:
     return re.sub(r"\.(\d+)(?=\.|$)", r"[\1]", recording.place or "model.quantizer")
 
 
+def _level(recording: Recording) -> re.Match[str] | None:
+    """The place of a level in a stack of ours: the stack, the chain, and the level's number there."""
+    return re.fullmatch(r"(.*)\.chains\[(\d+)\]\.levels\[(\d+)\]", _place(recording))
+
+
 def _parent(recording: Recording) -> str:
     return re.sub(r"(\.\w+|\[\d+\])$", "", _place(recording)) or "model"
 
 
 def _encoder(recording: Recording) -> str:
-    """What gives the latents of images."""
+    """What gives the latents of images; of a level in a stack, its own inputs."""
+    if level := _level(recording):
+        stack, chain, number = level.groups()
+        position = number if chain == "0" else f"{stack}.levels.index({_place(recording)})"
+        return f"lambda images: {stack}.inputs({_sequence(stack)}(images))[{position}]"
     parent = _parent(recording)
     if recording.package == DIFFUSERS:
         return f"lambda images: {parent}.encode(images).latents"
     if recording.package == TAMING:
         return f"lambda images: {parent}.quant_conv({parent}.encoder(images))"
-    behind = re.search(r"\[(\d+)\]$", _place(recording))  # other parts of a Sequential
-    return f"{parent}[:{behind[1]}]" if behind else f"{parent}.encoder"
+    return _sequence(_place(recording))
+
+
+def _sequence(place: str) -> str:
+    """What comes before a part: the parts of a Sequential before it, or the encoder of its module."""
+    parent, _, behind = place.removesuffix("]").rpartition("[") if place.endswith("]") else place.rpartition(".")
+    return f"{parent}[:{behind}]" if place.endswith("]") else f"{parent or 'model'}.encoder"
 
 
 def _width(recording: Recording) -> int:

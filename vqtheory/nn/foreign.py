@@ -45,12 +45,12 @@ def finder(owner: str, quantizer: Any, otherwise: str = "") -> Callable[[], Tens
 
 def quantizers_in(module: Any) -> dict[str, nn.Module]:
     """The quantizers in a module by their names, the outermost of each branch; of a quantizer itself the name is ""."""
-    found: dict[str, nn.Module] = {}
+    quantizers: dict[str, nn.Module] = {}
     for name, part in module.named_modules() if isinstance(module, nn.Module) else ():
-        inside = any(outer == "" or name.startswith(f"{outer}.") for outer in found)
+        inside = any(outer == "" or name.startswith(f"{outer}.") for outer in quantizers)
         if not inside and _is_quantizer(part):
-            found[name] = part
-    return found
+            quantizers[name] = part
+    return quantizers
 
 
 def _is_quantizer(part: nn.Module) -> bool:

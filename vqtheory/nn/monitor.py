@@ -366,7 +366,7 @@ class ModelMonitor:
             for monitor in self._parts:
                 monitor._warn()
             if not all(monitor._records for monitor in self._parts):  # of latents that are not finite
-                self._probe = None
+                self.forget()  # also what was seen of the others, whose latents of another probe have not moved from these
 
     @torch.no_grad()
     def look(self, step: int, model: nn.Module, *inputs: Any, **options: Any) -> None:

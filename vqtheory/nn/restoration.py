@@ -100,7 +100,8 @@ def restore_files(
     Raises
     ------
     ValueError
-        For a folder of another model, a fidelity outside [0, 1].
+        For a folder of another model, a fidelity outside [0, 1], a single path in place of several, and an `out` that is
+        a file.
 
     Examples
     --------
@@ -108,9 +109,7 @@ def restore_files(
     {}
     """
     model, rho = _model(run), check.real("restore", "fidelity", fidelity, 0, 1)
-    folder, sources = check.path("restore", "out", out), [Path(path) for path in paths]
-    folder.mkdir(parents=True, exist_ok=True)
-    result = Restored()
+    folder, sources, result = _folder(out), _sources(paths), Restored()
     for path in tqdm(sources, "Restoring", unit=" pictures", disable=not progress):
         try:
             target = _target(path, folder, sources, result)
@@ -122,8 +121,28 @@ def restore_files(
     return result
 
 
+def _folder(out: str | Path) -> Path:
+    """The folder of what is restored, made where it is not there."""
+    folder = check.path("restore", "out", out)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise check.fail("restore", "out", "a folder, and no file is one", str(out)) from None
+    return folder
+
+
+def _sources(paths: Sequence[str | Path]) -> list[Path]:
+    """The pictures' paths; one alone would be read as its letters."""
+    if isinstance(paths, (str, Path)):
+        raise check.fail("restore", "paths", "a sequence of paths", str(paths))
+    return [check.path("restore", "paths", path, "a sequence of paths") for path in paths]
+
+
 def _model(run: TrainingRun | str | Path) -> VQFR:
-    trained = run if isinstance(run, TrainingRun) else TrainingRun.load(run)
+    if isinstance(run, TrainingRun):
+        trained = run
+    else:
+        trained = TrainingRun.load(check.path("restore", "run", run, "a TrainingRun or the folder of one"))
     if not isinstance(trained.model, VQFR):
         place = trained.folder or "The training"
         raise ValueError(

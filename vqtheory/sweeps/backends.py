@@ -30,8 +30,8 @@ class Backend(Protocol):
     ) -> Iterator[Any]:
         """The results of ``function(*task)``, in any order, as they come in.
 
-        The result of a task whose process is killed is ``killed(*task)``. A task is taken from the iterable when there is
-        room for it, and not before: from then on other sweeps leave its point to this one.
+        The result of a task whose process is killed is ``killed(*task)``. A task is taken from the iterable only when it
+        can be queued: from then on other sweeps leave its point to this one.
         """
 
 
@@ -130,7 +130,10 @@ def _watch(parent: int) -> None:
 
 @contextmanager
 def stoppable() -> Iterator[None]:
-    """Let TERM and HUP end what runs as Ctrl-C does, so that no process is left behind."""
+    """Let TERM and HUP end what runs as Ctrl-C does, so that no process is left behind.
+
+    A signal that is ignored stays ignored, as HUP is under nohup; so does one that code outside of Python handles.
+    """
 
     def stop(number: int, frame: Any) -> NoReturn:
         raise KeyboardInterrupt
@@ -138,10 +141,11 @@ def stoppable() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    names = [name for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
-    before = {name: signal.signal(getattr(signal, name), stop) for name in names}
+    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    heard = [number for number in numbers if signal.getsignal(number) not in (signal.SIG_IGN, None)]
+    before = {number: signal.signal(number, stop) for number in heard}
     try:
         yield
     finally:
-        for name, handler in before.items():
-            signal.signal(getattr(signal, name), handler)
+        for number, handler in before.items():
+            signal.signal(number, handler)

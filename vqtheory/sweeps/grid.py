@@ -6,9 +6,10 @@ import hashlib
 import inspect
 import json
 import os
+import platform
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from importlib.metadata import version
 from itertools import product
 from pathlib import Path
@@ -42,16 +43,36 @@ class Outcome(NamedTuple):
 
 def points_of(function: Callable[..., Any], grid: Any, seeds: Any, folder: Path | None) -> list[Point]:
     """All points, in order."""
-    if isinstance(grid, Mapping):
-        configurations = [dict(zip(grid, values, strict=True)) for values in product(*grid.values())]
-    else:
-        configurations = [dict(one) for one in grid]
+    configurations = _configurations(grid)
     if seeds is not None:
-        numbers = range(check.integer("sweep", "seeds", seeds)) if isinstance(seeds, (int, np.integer)) else list(seeds)
-        configurations = [one | {"seed": int(seed)} for one in configurations for seed in numbers]
+        numbers = _numbers(seeds)
+        configurations = [one | {"seed": seed} for one in configurations for seed in numbers]
     for one in configurations:
         _check_arguments(function, one)
     return [Point(one, named, _path(folder, named)) for one in configurations for named in [_named(one)]]
+
+
+def _configurations(grid: Any) -> list[dict[str, Any]]:
+    """All combinations of a mapping's values, or the mappings of a list."""
+    if isinstance(grid, Mapping):
+        for name, values in grid.items():
+            if isinstance(values, str) or not isinstance(values, Iterable):
+                raise check.fail("sweep", "grid", f"a mapping of names to sequences, {name!r} too", values)
+        return [dict(zip(grid, values, strict=True)) for values in product(*grid.values())]
+    configurations = list(grid) if isinstance(grid, Iterable) else [grid]
+    for one in configurations:
+        if not isinstance(one, Mapping):
+            raise check.fail("sweep", "grid", "a mapping of names to sequences, or a list of mappings", one)
+    return [dict(one) for one in configurations]
+
+
+def _numbers(seeds: Any) -> list[int]:
+    """The seeds, of which there are so many, or these."""
+    if isinstance(seeds, (int, np.integer)):
+        return list(range(check.integer("sweep", "seeds", seeds)))
+    if isinstance(seeds, str) or not isinstance(seeds, Iterable):
+        raise check.fail("sweep", "seeds", "an int, a sequence of ints, or None", seeds)
+    return [check.integer("sweep", "seeds", seed, 0) for seed in seeds]
 
 
 def _check_arguments(function: Callable[..., Any], call: dict[str, Any]) -> None:
@@ -97,7 +118,7 @@ def path_of_point(folder: Path, named: dict[str, Any]) -> Path:
     return folder / f"{hashlib.sha256(json.dumps(named).encode()).hexdigest()[:24]}.json"
 
 
-def finished(about: dict[str, str], point: Point, quiet: bool = False) -> Outcome | None:
+def finished(by: dict[str, str], point: Point, quiet: bool = False) -> Outcome | None:
     """The outcome of a point that was finished before; a file that is damaged is named, and its point done again.
 
     `ValueError` for a point of another function; not if `quiet`, which says nothing.
@@ -107,27 +128,27 @@ def finished(about: dict[str, str], point: Point, quiet: bool = False) -> Outcom
     try:
         content = json.loads(point.path.read_bytes())
         digest = content.pop("sha256")
-        rows, by, named, cpu = content["rows"], content["about"], content["point"], content.get("cpu")
-        other = by["function"]
+        rows, made_by, named, cpu = content["rows"], content["about"], content["point"], content.get("cpu")
+        other = made_by["function"]
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, FileNotFoundError):
         digest, content = "", {}
     if digest != _digest(content):
         if not quiet:
             tqdm.write(f"{point.path} is damaged or of an earlier version: its point is done again.", file=sys.stderr)
         return None
-    if other != about["function"] and not quiet:
+    if other != by["function"] and not quiet:
         raise ValueError(
-            f"The 'folder' parameter of sweep must be a folder of {about['function']}. "
+            f"The 'folder' parameter of sweep must be a folder of {by['function']}. "
             f"{point.path.parent} holds points of {other}."
         )
-    return Outcome(rows, None, cpu) if by == about and named == point.named else None
+    return Outcome(rows, None, cpu) if made_by == by and named == point.named else None
 
 
 def clear(folder: Path) -> None:
-    """Remove half-written files of processes that are gone."""
+    """Remove half-written files of processes of this host that are gone; of other hosts' processes nothing is known."""
     for path in folder.glob("*.json.*.new"):
-        process = path.name.split(".")[-2]
-        if process.isdigit() and not is_alive(int(process)):
+        host, _, process = path.name.partition(".json.")[2].removesuffix(".new").rpartition(".")
+        if host == platform.node() and process.isdigit() and not is_alive(int(process)):
             path.unlink(missing_ok=True)
 
 
@@ -163,7 +184,7 @@ def name_of(function: Callable[..., Any]) -> str:
 def keep(path: Path, content: dict[str, Any]) -> None:
     """Write a file whole or not at all, whoever is killed."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f"{path.name}.{os.getpid()}.new")
+    beside = path.with_name(f"{path.name}.{platform.node()}.{os.getpid()}.new")
     try:
         write_whole(beside, json.dumps(content | {"sha256": _digest(content)}).encode())
         beside.replace(path)

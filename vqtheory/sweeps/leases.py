@@ -51,14 +51,19 @@ class Leases:
         except OSError:  # of a full disk, or a folder that others may not write to
             return True
         self._held.add(lease)
+        if self._ended.is_set():  # just now: a backend's thread may ask while the sweep ends
+            self.give_back(point)
+            return False
         if self._thread.ident is None:
             self._thread.start()
         return True
 
     def give_back(self, point: Path) -> None:
-        """Let go of a point that is finished, or has failed."""
-        self._held.discard(lease_of(point))
-        lease_of(point).unlink(missing_ok=True)
+        """Let go of a point that is finished, or has failed; a lease that is not ours stays."""
+        lease = lease_of(point)
+        if lease in self._held:
+            self._held.discard(lease)
+            lease.unlink(missing_ok=True)
 
     def _is_stale(self, lease: Path) -> bool:
         try:

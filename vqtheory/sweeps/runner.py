@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,8 +48,8 @@ def sweep(
         a kill or with a larger grid, calls the function only at the points that are not there. Points that were
         finished by another version of this package, or before a change of the file that holds the function,
         are done again; changes elsewhere are not noticed, and a reason to delete the folder. Sweeps that run at the same
-        time with one folder, on one host or on several, divide the points among them: a point that one is at is left to
-        it, unless its process is gone or has not said for two minutes that it is at work.
+        time with one folder, on one host or on several, divide the points among them: no other takes a point that one is
+        working on, unless that process has ended or has not renewed its lease on the point for two minutes.
     jobs : int, default -1
         Processes; -1 for as many as there are cores, 1 for this process.
     backend : Backend, dask.distributed.Client or str, optional
@@ -56,7 +57,7 @@ def sweep(
         (``pip install "vqtheory[cluster]"``); `vqtheory.sweeps.ThisProcess()`, `vqtheory.sweeps.Joblib(jobs)`, or an
         object of yours with the same two members. By default `jobs` decides. The workers of a cluster need this version
         of the package, of Python, NumPy, SciPy and numba, and no file system of ours: results travel back and are
-        written here. A worker that dies costs the points that it was at, which go to another.
+        written here. The points of a worker that dies are run again by another.
     shard : (int, int), optional
         ``(i, n)``: only the points i, i + n, i + 2 n, ..., as job i of an array of n jobs. The same call without it
         gives the whole table, from the folder that the jobs have shared, or from their folders copied into one.
@@ -79,10 +80,10 @@ def sweep(
     Raises
     ------
     ValueError
-        For a configuration that the function does not take, a folder of another function, and, with a
-        folder, a configuration that has no text of its own by which it could be found again; for a function or a
-        configuration that cannot be pickled, where it must be; for a scheduler that does not answer, and workers that
-        have other versions or cannot import the function.
+        For a grid, seeds, jobs or a folder that are none; for a configuration that the function does not take, a folder of
+        another function, and, with a folder, a configuration that has no text of its own by which it could be found
+        again; for a function or a configuration that cannot be pickled, where it must be; for a scheduler that does not
+        answer, and workers that have other versions or cannot import the function.
     ConnectionError
         If the scheduler is gone in the middle. With a folder the sweep goes on from there the next time.
 
@@ -102,7 +103,10 @@ def sweep(
     if not callable(function):
         raise check.fail("sweep", "function", "a function", function)
     first, every = (0, 1) if shard is None else _shard(shard)
-    points = points_of(function, grid, seeds, None if folder is None else Path(folder))[first::every]
+    if isinstance(jobs, bool) or not isinstance(jobs, Integral) or jobs == 0:
+        raise check.fail("sweep", "jobs", "a number of processes, or -1 for as many as there are cores", jobs)
+    parts = None if folder is None else check.path("sweep", "folder", folder)
+    points = points_of(function, grid, seeds, parts)[first::every]
     with place_of("sweep", backend, jobs) as place:
         check_sent("sweep", place, function, [point.arguments for point in points], ("function", "grid"))
         outcomes = run(function, points, provenance(function), place, warm, {"disable": not progress})

@@ -1,4 +1,4 @@
-"""Running points: each once, wherever there is room, its outcome kept as soon as it is here."""
+"""Running the points of a sweep: each once, on any backend, and each outcome is written as soon as it arrives."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from vqtheory.sweeps.leases import Leases
 from vqtheory.sweeps.machine import host_cpu
 
 RESERVED = {"error", "host_cpu"}  # columns of the table of a sweep
-SECONDS_BETWEEN_PROBES = 1.0  # of points that another process is at work on
+SECONDS_BETWEEN_PROBES = 1.0  # for the results of other processes
 
 
 def run(
@@ -61,7 +61,7 @@ def _settled(
     place: Backend,
     leases: Leases,
 ) -> Generator[tuple[int, Outcome]]:
-    """Outcomes as they come in: points that nobody else is at are run, the others waited for."""
+    """Outcomes as they arrive: points that no other process is working on are run here, the others are waited for."""
     waiting = dict.fromkeys(left)
     while waiting:
         before = len(waiting)
@@ -81,7 +81,7 @@ def _settled(
 def _taken(
     function: Callable[..., Any], points: Sequence[Point], by: dict[str, str], left: list[int], leases: Leases
 ) -> Iterator[tuple]:
-    """The tasks of the points that nobody else is at, each leased when it is asked for."""
+    """The tasks of points that no other process is working on; each point is leased when its task is requested."""
     for i in left:
         path = points[i].path
         if path is not None:
@@ -94,7 +94,7 @@ def _taken(
 
 
 def _to_the_end(results: Iterator[Any]) -> Iterator[Any]:
-    """The results; a backend is closed at once where nobody asks for more."""
+    """The results; the backend is closed as soon as the caller stops early."""
     try:
         yield from results
     finally:
@@ -103,7 +103,7 @@ def _to_the_end(results: Iterator[Any]) -> Iterator[Any]:
 
 
 def _settle(point: Point, outcome: Outcome, by: dict[str, str], leases: Leases) -> None:
-    """Keep an outcome, or report that it is an error; others may have the point."""
+    """Write an outcome, or report its error; then other processes may take the point."""
     if outcome.error is not None:
         tqdm.write(f"A point failed: {_spoken(point)}: {outcome.error}", file=sys.stderr)
     if point.path is None:
@@ -114,7 +114,7 @@ def _settle(point: Point, outcome: Outcome, by: dict[str, str], leases: Leases) 
 
 
 def _warn_of_mixture(outcome: Outcome, types: set[str]) -> None:
-    """Once, when the first point comes in from a CPU of another type than the rest."""
+    """Warn once, when the first point arrives from a CPU of a second type."""
     if len(types) == 1 and outcome.cpu is not None and outcome.cpu not in types:
         warnings.warn(
             f"The points are run on CPUs of more than one type, {min(types)} and {outcome.cpu}: results of the two agree to "
@@ -155,7 +155,7 @@ def _rows(result: Any) -> list[dict[str, Any]]:
 
 
 def _check_names(point: Point, rows: list[dict[str, Any]]) -> None:
-    """That no column of the result stands in the place of a parameter's."""
+    """Refuse a result with a column that has the name of a parameter."""
     for row in rows:
         taken = [name for name in row if name in point.named and row[name] != point.named[name]]
         if taken or RESERVED & row.keys():
@@ -165,7 +165,7 @@ def _check_names(point: Point, rows: list[dict[str, Any]]) -> None:
 
 
 def _warm_up(function: Callable[..., Any], calls: list[dict[str, Any]], warm: Callable[[], Any] | None) -> None:
-    """Compile, once, what the processes are going to need."""
+    """Compile in this process what the others will need, so that they find it in the cache."""
     if warm is not None:
         warm()
     if function is not simulate:

@@ -13,12 +13,12 @@ live if and only if there is a steady state,
 The critical speed v_c(K) is eta times the largest a at which there is one. It falls with K, and from a
 codebook of any size a steady drift leaves the largest K with v_c(K) >= v.
 
-==============================  =============================================================
-in one dimension, uniform            exact for the mean motion, in closed form
-in one dimension, any `density`      exact for the mean motion, by relaxing it to rest
-unit cube in `dim` dimensions   a scaling law for ordered codes with several layers to an axis
-run of `steps` updates          asymptotic for a small step size; a density in one dimension
-==============================  =============================================================
+===============================  ==============================================================
+in one dimension, uniform        exact for the mean motion, in closed form
+in one dimension, any `density`  exact for the mean motion, by relaxing it to rest
+unit cube in `dim` dimensions    a scaling law for ordered codes with several layers to an axis
+run of `steps` updates           asymptotic for a small step size; a density in one dimension
+===============================  ==============================================================
 
 In one dimension the mean motion is cooperative and descends a potential. So if there is a steady state of K
 codes below the start, K codes survive, however the speed varies below v; and where the steady state is

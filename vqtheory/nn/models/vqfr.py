@@ -92,6 +92,7 @@ class VQFR(Autoencoder):
         widths, depth, ends = sizes("VQFR", channels, residual_layers, image_channels)
         dim = int(quantizer.dim)  # type: ignore[arg-type]
         self.degradation, self.seed = degradation or Degradation(), check.seed("VQFR", seed)
+        check.instance("VQFR", "degradation", self.degradation, Degradation, "a Degradation or None")
         self.fidelity = 1.0
         self.quantizer = quantizer.requires_grad_(False)
         self.encoder = encoder(ends, widths, depth, dim)
@@ -136,6 +137,9 @@ class VQFR(Autoencoder):
         Their last rows and columns are repeated to what the model divides by, and cut off again.
         """
         rho = check.real("VQFR.restore", "fidelity", fidelity, 0, 1)
+        if not isinstance(degraded, Tensor) or degraded.ndim != 4:
+            got = tuple(degraded.shape) if isinstance(degraded, Tensor) else type(degraded).__name__
+            raise ValueError(f"The images of VQFR.restore must be a tensor [b, channels, H, W]. Got {got}.")
         height, width = degraded.shape[2:]
         margin = (0, -width % self.downsampling, 0, -height % self.downsampling)
         whole = functional.pad(degraded, margin, mode="replicate")

@@ -255,9 +255,16 @@ def chain_of(
     return kind(owner, dim, sizes, rules_of(owner, rule, sizes, shared), shared, **options)
 
 
+def is_integers(indices: Any) -> bool:
+    """Whether these are indices at all: a tensor of integers."""
+    if not isinstance(indices, Tensor):
+        return False
+    return not (indices.is_floating_point() or indices.is_complex() or indices.dtype == torch.bool)
+
+
 def columns_of(owner: str, indices: Any, axes: int, stored: tuple[int, ...]) -> Tensor:
     """Integer indices whose last axes are those of the stack, checked against what is stored; int64."""
-    if not isinstance(indices, Tensor) or indices.is_floating_point() or indices.is_complex() or indices.dtype == torch.bool:
+    if not is_integers(indices):
         got = indices.dtype if isinstance(indices, Tensor) else type(indices).__name__
         raise ValueError(f"The indices of {owner} must be a tensor of integers. Got {got}.")
     last = tuple(indices.shape[-axes:])
@@ -270,5 +277,7 @@ def columns_of(owner: str, indices: Any, axes: int, stored: tuple[int, ...]) -> 
 def check_sizes(owner: str, columns: Sequence[Tensor], sizes: Sequence[int]) -> None:
     """Refuses numbers of codes that there are not."""
     for i, (column, size) in enumerate(zip(columns, sizes, strict=False)):
-        if len(column) and not -1 <= int(column.min()) <= int(column.max()) < size:
-            raise ValueError(f"The indices of {owner} at level {i} must be in -1 .. {size - 1}. Got {int(column.max())}.")
+        low, high = (int(column.min()), int(column.max())) if len(column) else (0, 0)
+        if low < -1 or high >= size:
+            got = low if low < -1 else high
+            raise ValueError(f"The indices of {owner} at level {i} must be in -1 .. {size - 1}. Got {got}.")

@@ -19,7 +19,7 @@ from vqtheory.nn.stacks.beams import search
 from vqtheory.nn.stacks.level import Level, Passed, left_by_others
 from vqtheory.rules.base import Rule, declared, projects
 
-Choice = Callable[[int, Tensor, Tensor], Tensor]  # the codes of a level for its rows [n, D] and which of these are kept
+Choice = Callable[[int, Tensor, Tensor], Tensor]  # the codes of a level for its rows [n, D] and their mask
 
 
 class Chain(nn.Module):
@@ -64,13 +64,13 @@ class Chain(nn.Module):
         """Each level in a pass of its own, which moves its codes in training."""
         outputs, soft = [], []
 
-        def choose(i: int, rows: Tensor, kept: Tensor) -> Tensor:
+        def choose(i: int, rows: Tensor, mask: Tensor) -> Tensor:
             level = self.level(i)
-            output = level(rows, mask=kept)
+            output = level(rows, mask=mask)
             outputs.append(output)
             if level._codebook.soft:
                 own = output.quantized - output.quantized.detach()
-                soft.append(self._up(torch.where(kept[:, None], own, 0), i, places))
+                soft.append(self._up(torch.where(mask[:, None], own, 0), i, places))
             return output.quantized.detach()
 
         total = self._sum(z, keep, places, depths, choose)
@@ -83,17 +83,17 @@ class Chain(nn.Module):
         """One codebook for all levels: first each latent's way, by the nearest codes, then one pass on all its steps."""
         seen: list[tuple[Tensor, Tensor]] = []
 
-        def choose(i: int, rows: Tensor, kept: Tensor) -> Tensor:
-            seen.append((rows, kept))
+        def choose(i: int, rows: Tensor, mask: Tensor) -> Tensor:
+            seen.append((rows, mask))
             codes = self.codes(i)
             return codes[assign(rows.to(codes.dtype), codes)]
 
         self._sum(z, keep, places, depths, choose)
-        rows, kept = (torch.cat(parts) for parts in zip(*seen, strict=True))
-        output = self.level(0)(rows, mask=kept)
+        rows, mask = (torch.cat(parts) for parts in zip(*seen, strict=True))
+        output = self.level(0)(rows, mask=mask)
         sizes = [len(part) for part, _ in seen]
         chosen, indices = output.quantized.split(sizes), list(output.indices.split(sizes))
-        total = self._sum(z, keep, places, depths, lambda i, rows, kept: chosen[i].detach())
+        total = self._sum(z, keep, places, depths, lambda i, rows, mask: chosen[i].detach())
         soft = self.level(0)._codebook.soft
         own = [torch.where(k[:, None], c - c.detach(), 0) for c, (_, k) in zip(chosen, seen, strict=True)]
         through = sum(self._up(part, i, places) for i, part in enumerate(own)) if soft else z - z.detach()
@@ -104,13 +104,13 @@ class Chain(nn.Module):
         """The same for codes that are given, [N, L]: no code moves."""
         losses, infos = [], []
 
-        def choose(i: int, rows: Tensor, kept: Tensor) -> Tensor:
-            level, batch = self.level(i), Batch(rows.detach(), kept, self.level(i).step)
+        def choose(i: int, rows: Tensor, mask: Tensor) -> Tensor:
+            level, batch = self.level(i), Batch(rows.detach(), mask, self.level(i).step)
             chosen = nn.functional.embedding(indices[:, i], level._codebook.codes().to(rows.dtype))
-            commitment = mean((rows - chosen.detach()).square().mean(dim=1), kept)
+            commitment = mean((rows - chosen.detach()).square().mean(dim=1), mask)
             losses.append(level.codebook_weight * level._codebook.loss(batch, chosen) + level.commitment_weight * commitment)
-            own = torch.where(kept, indices[:, i], -1)
-            infos.append(self._info(i, rows, kept, chosen.detach(), own, commitment.new_zeros(())))
+            own = torch.where(mask, indices[:, i], -1)
+            infos.append(self._info(i, rows, mask, chosen.detach(), own, commitment.new_zeros(())))
             return chosen.detach()
 
         total = self._sum(z, keep, places, None, choose)
@@ -129,7 +129,7 @@ class Chain(nn.Module):
     def decode(self, indices: Sequence[Tensor], places: torch.Size) -> Tensor:
         """The sum of the codes of the first levels, [N, D], of as many as there are indices; -1 adds nothing."""
 
-        def choose(i: int, rows: Tensor, kept: Tensor) -> Tensor:
+        def choose(i: int, rows: Tensor, mask: Tensor) -> Tensor:
             return self.codes(i)[indices[i].clamp_min(0)]
 
         codes = self.codes(0)
@@ -140,8 +140,8 @@ class Chain(nn.Module):
         """What each level is given of latents [N, D], [n, D], by the nearest codes."""
         seen = []
 
-        def choose(i: int, rows: Tensor, kept: Tensor) -> Tensor:
-            seen.append(rows[kept])
+        def choose(i: int, rows: Tensor, mask: Tensor) -> Tensor:
+            seen.append(rows[mask])
             codes = self.codes(i)
             return codes[assign(rows.to(codes.dtype), codes)]
 
@@ -160,12 +160,12 @@ class Chain(nn.Module):
         """The sum of all levels' codes, [N, D], in their order, which is the same in a pass and in decoding."""
         total = torch.zeros_like(z.detach(), dtype=self.codes(0).dtype)
         for i in range(self.depth if indices is None else len(indices)):
-            kept = self._kept(keep, depths, i, places) if indices is None else indices[i] >= 0
-            chosen = choose(i, self._down(z - total.to(z.dtype), i, places), kept)
-            total = total + self._up(torch.where(kept[:, None], chosen.to(total.dtype), 0), i, places)
+            mask = self._mask(keep, depths, i, places) if indices is None else indices[i] >= 0
+            chosen = choose(i, self._down(z - total.to(z.dtype), i, places), mask)
+            total = total + self._up(torch.where(mask[:, None], chosen.to(total.dtype), 0), i, places)
         return total
 
-    def _kept(self, keep: Tensor | None, depths: Tensor | None, i: int, places: torch.Size) -> Tensor:
+    def _mask(self, keep: Tensor | None, depths: Tensor | None, i: int, places: torch.Size) -> Tensor:
         """Which rows level i is given."""
         assert keep is not None
         return keep if depths is None else keep & (depths > i)
@@ -178,10 +178,10 @@ class Chain(nn.Module):
         """What the codes [n, D] of level i add, [N, D]."""
         return codes
 
-    def _info(self, i: int, rows: Tensor, kept: Tensor, chosen: Tensor, indices: Tensor, attraction: Tensor) -> Info:
+    def _info(self, i: int, rows: Tensor, mask: Tensor, chosen: Tensor, indices: Tensor, attraction: Tensor) -> Info:
         level = self.level(i)
-        cells = torch.where(kept, indices, level.codebook_size)
-        return info_of(Batch(rows.detach(), kept, level.step), chosen, cells, level.codebook_size, attraction)
+        cells = torch.where(mask, indices, level.codebook_size)
+        return info_of(Batch(rows.detach(), mask, level.step), chosen, cells, level.codebook_size, attraction)
 
     @torch.compiler.disable
     @torch.no_grad()
@@ -195,13 +195,13 @@ class Chain(nn.Module):
             return
         rest = x
         for i in range(self.depth):
-            level, rows, kept = self.level(i), self._down(rest, i, places), self._kept(keep, None, i, places)
+            level, rows, mask = self.level(i), self._down(rest, i, places), self._mask(keep, None, i, places)
             rows = level._codebook.project(rows)
-            kept = kept & rows.any(dim=1) if i else kept
+            mask = mask & rows.any(dim=1) if i else mask
             if again:
-                level._start(rows[kept])
+                level._start(rows[mask])
             elif not level._seen_started:
-                level._look(rows, kept)
+                level._look(rows, mask)
             if i + 1 < self.depth and level._seen_started:
                 rest = rest - self._up(rows - left_by_others(rows, level.codebook), i, places)
 
@@ -213,10 +213,10 @@ class Chain(nn.Module):
             return
         left = level.codebook_size
         for i in range(self.depth):
-            rows, kept = self._down(rest, i, places), self._kept(keep, None, i, places)
-            kept = kept & rows.any(dim=1) if i else kept
+            rows, mask = self._down(rest, i, places), self._mask(keep, None, i, places)
+            mask = mask & rows.any(dim=1) if i else mask
             share = math.ceil(left / (self.depth - i))
-            codes = draw(level._codebook.startable(rows[kept]), share, self.seed + i).unique(dim=0)
+            codes = draw(level._codebook.startable(rows[mask]), share, self.seed + i).unique(dim=0)
             if share == 0 or len(codes) == 0:
                 break
             parts.append(codes)

@@ -98,7 +98,8 @@ class GroupedQuantize(Stack):
         self.shared, self.has_levels = check.flag(self.owner, "shared", shared), levels is not None
         options: dict[str, Any] = {"start": start, "codebook_weight": codebook_weight}
         options |= {"commitment_weight": commitment_weight, "beta_on_codebook": beta_on_codebook}
-        width, depth = self.codebook_dim // self.groups, 1 if levels is None else levels
+        width = self.codebook_dim // self.groups
+        depth = 1 if levels is None else check.integer(self.owner, "levels", levels)
         for group in range(1 if self.shared else self.groups):
             seed = self.seed + group * depth
             chain = chain_of(self.owner, width, codebook_size, depth, rule, shared_levels, seed=seed, **options)
@@ -128,8 +129,8 @@ class GroupedQuantize(Stack):
     def _start(self, x: Tensor, keep: Tensor, places: torch.Size) -> None:
         x = fill(x, keep)
         parts = [self._flat(x, keep)] if self.shared else [(part, keep) for part in x.chunk(self.groups, dim=1)]
-        for chain, (part, kept) in zip(self.chains, parts, strict=True):
-            chain.start(part, kept, places, again=True)  # type: ignore[operator]
+        for chain, (part, mask) in zip(self.chains, parts, strict=True):
+            chain.start(part, mask, places, again=True)  # type: ignore[operator]
 
     def _inputs(self, x: Tensor, keep: Tensor, places: torch.Size) -> list[Tensor]:
         if self.shared:

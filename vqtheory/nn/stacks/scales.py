@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from vqtheory._base import check
-from vqtheory.nn.stacks.base import Stack, chain_of, check_sizes
+from vqtheory.nn.stacks.base import Stack, chain_of, check_sizes, is_integers
 from vqtheory.nn.stacks.chain import Chain
 from vqtheory.nn.stacks.level import Passed
 from vqtheory.rules.base import Rule
@@ -36,7 +36,7 @@ class Pyramid(Chain):
             maps = nn.functional.interpolate(maps, tuple(places[1:]), mode="bicubic", align_corners=False)
         return maps.movedim(1, -1).reshape(-1, codes.shape[1])
 
-    def _kept(self, keep: Tensor | None, depths: Tensor | None, i: int, places: torch.Size) -> Tensor:
+    def _mask(self, keep: Tensor | None, depths: Tensor | None, i: int, places: torch.Size) -> Tensor:
         assert keep is not None
         rows = keep if depths is None else keep & (depths > i)
         height, width = self.scales[i]
@@ -139,9 +139,12 @@ class MultiScaleQuantize(Stack):
         if not 1 <= len(indices) <= self.depth:
             raise check.fail(f"{self.owner}.decode", "indices", f"of 1 to {self.depth} sizes", f"{len(indices)} of them")
         for part, size in zip(indices, self.scales, strict=False):
-            if not isinstance(part, Tensor) or part.is_floating_point() or tuple(part.shape[1:]) != size:
-                got = tuple(part.shape) if isinstance(part, Tensor) else type(part).__name__
+            if not is_integers(part) or tuple(part.shape[1:]) != size:
+                got = f"{part.dtype} {tuple(part.shape)}" if isinstance(part, Tensor) else type(part).__name__
                 raise ValueError(f"The indices of {self.owner} must be integers [b, {size[0]}, {size[1]}]. Got {got}.")
+        if len({len(part) for part in indices}) > 1:
+            numbers = [len(part) for part in indices]
+            raise ValueError(f"The indices of {self.owner} must be of as many maps at each size. Got {numbers}.")
         columns = [part.reshape(-1).long() for part in indices]
         check_sizes(self.owner, columns, [self._chain.level(i).codebook_size for i in range(self.depth)])
         return columns, torch.Size([len(indices[0]), *self.scales[-1]])

@@ -7,6 +7,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from vqtheory.nn.stacks.base import is_integers
+
 
 class TupleUsage(NamedTuple):
     """Of index tuples, such as semantic IDs."""
@@ -44,7 +46,7 @@ def tuple_usage(indices: Tensor) -> TupleUsage:
     >>> tuple_usage(torch.tensor([[0, 1], [0, 2], [0, 1], [3, -1]]))._asdict() | {"perplexity": None, "levels": None}
     {'latents': 3, 'distinct': 2, 'share': 0.6666666666666666, 'collisions': 0.6666666666666666, 'perplexity': None, 'levels': None, 'used': (1, 2)}
     """  # noqa: E501
-    if not isinstance(indices, Tensor) or indices.is_floating_point() or indices.ndim < 2:
+    if not is_integers(indices) or indices.ndim < 2:
         got = f"{indices.dtype} {tuple(indices.shape)}" if isinstance(indices, Tensor) else type(indices).__name__
         raise ValueError(f"The indices of tuple_usage must be integers [.., L]. Got {got}.")
     rows = indices.flatten(0, -2)

@@ -278,9 +278,9 @@ class TrainingConfig(Configured):
         if self.gate is not None:
             check.choice(_OWNER, "gate", self.gate, GATES)
         if self.budget is not None:
-            given = tuple(self.budget) if isinstance(self.budget, list) else self.budget
-            grain_shares(_OWNER, given, MODELS[self.model].options["grains"])
-            self._set("budget", given)
+            budget = tuple(self.budget) if isinstance(self.budget, list) else self.budget
+            grain_shares(_OWNER, budget, MODELS[self.model].options["grains"])
+            self._set("budget", budget)
 
     def _check_stage(self) -> None:
         """What VQFR alone has, and what it has not; and weights of networks that are named."""

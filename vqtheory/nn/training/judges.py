@@ -76,11 +76,11 @@ class Judges:
 
 def _trained(network: Network) -> list[Tensor]:
     """The parameters of a discriminator, which has to have some."""
-    parameters = list(network.module.train().parameters())
+    parameters = [parameter for parameter in network.module.train().parameters() if parameter.requires_grad]
     if not parameters:
         raise ValueError(
             f"The network {str(network.path)!r} must have parameters that can be trained, as a discriminator. It has none: "
-            "save it without torch.jit.freeze."
+            "save it without torch.jit.freeze, and with requires_grad."
         )
     return parameters
 
