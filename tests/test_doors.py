@@ -204,6 +204,7 @@ ROWS = {
     "reference.zador": {"density_norm": 1.0, "num_codes": 2, "dim": 2, "moment": None},
     "assign.nearest": {"latents": LATENTS, "codes": CODES},
     "assign.threads": {"number": 1},
+    "streams.Batched": {"iterable": [LATENTS, LATENTS], "dim": 2},
     "streams.ClosedLoop": {
         "source": streams.Uniform(dim=2),
         "latent_dim": 2,
@@ -217,7 +218,7 @@ ROWS = {
     "streams.Fading": {"speed": 0.1, "half_life": 10.0, "direction": None},
     "streams.Gaussian": {"dim": 2},
     "streams.Jump": {"at": 1, "by": 0.5},
-    "streams.Latents": {"data": LATENTS},
+    "streams.Latents": {"data": LATENTS, "block": None},
     "streams.Mixture": {"means": CODES, "scale": 0.1, "weights": None},
     "streams.Oscillation": {"amplitude": 0.1, "period": 10.0, "direction": None},
     "streams.Patches": {"photograph": None, "size": 2, "colour": False},

@@ -1,17 +1,19 @@
 """How well a codebook does: usage, perplexity, distortion, residual, lag, dead codes.
 
-Distortions are mean squared Euclidean distances, summed over the dimensions.
+Distortions are mean squared Euclidean distances, summed over the dimensions. Latents are arrays [N, D], or
+`vqtheory.streams.Latents`, which are read block by block and may be more than memory holds; results are the same to
+rounding.
 """
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple, Self, overload
 
 import numpy as np
 
 from vqtheory._base import check
 from vqtheory._kernels.cells import find_all
-from vqtheory.protocols import Batches, Rule, State
+from vqtheory.protocols import Batches, Blocks, Rule, State
 
 
 def usage(hits: np.ndarray) -> float:
@@ -94,8 +96,8 @@ class Cells(NamedTuple):
         """Of latents [N, D] that go to codes [K, D] by this assignment [N], whatever it is."""
         error = latents.astype(np.float64) - codes[assignment]
         hits = np.bincount(assignment, minlength=len(codes))
-        empty = cls(hits, codes.astype(np.float64), error, assignment, codes)
-        return empty._replace(centroids=codes + _sums(error, empty) / np.maximum(hits, 1)[:, None])
+        centroids = codes + _sums(error, assignment, len(codes)) / np.maximum(hits, 1)[:, None]
+        return cls(hits, centroids, error, assignment, codes)
 
     @property
     def distortion(self) -> float:
@@ -107,29 +109,99 @@ class Cells(NamedTuple):
         unbiased, offset = check.flag("residual", "unbiased", unbiased), self.centroids - self.codes
         total = np.sum(self.hits * np.sum(offset**2, axis=1))
         if unbiased:  # the spread of a mean of n samples is their variance over n
-            scatter = _sums(np.sum((self.error - offset[self.assignment]) ** 2, axis=1)[:, None], self)[:, 0]
+            squares = np.sum((self.error - offset[self.assignment]) ** 2, axis=1)
+            scatter = np.bincount(self.assignment, squares, len(self.codes))
             total -= np.sum(scatter[self.hits > 1] / (self.hits[self.hits > 1] - 1))
         return float(total / len(self.error))
 
     def lag(self, direction: np.ndarray) -> float:
         """Mean of (x - c_q(x)) . e, see `lag`."""
-        axis = check.vector("lag", "direction", direction, self.codes.shape[1])
-        if not axis.any():
-            raise check.fail("lag", "direction", "a vector that is not 0", direction)
+        axis = _direction(direction, self.codes.shape[1])
         return float(np.mean(self.error @ axis) / np.linalg.norm(axis))
 
 
-def cells(latents: Any, codes: Any) -> Cells:
-    """Sort latents [N, D] into the cells of codes [K, D]; all other measures come from this."""
+class CellSums(NamedTuple):
+    """Sums over the cells of a codebook of latents that are not kept: all that the measures need."""
+
+    hits: np.ndarray  # int64 [K]
+    pull: np.ndarray  # float64 [K, D], sum of x - c_k over a cell
+    squares: np.ndarray  # float64 [K], sum of |x - c_k|^2 over a cell
+    codes: np.ndarray  # float [K, D]
+
+    @classmethod
+    def of(cls, latents: Blocks, codes: np.ndarray) -> Self:
+        """Of latents that are read block by block."""
+        num_codes, dim = codes.shape
+        sums = cls(np.zeros(num_codes, np.int64), np.zeros((num_codes, dim)), np.zeros(num_codes), codes)
+        for block in latents.blocks():
+            x = check.matrix("cells", "latents", block, columns=dim).astype(codes.dtype, copy=False)
+            assignment, _ = find_all(x, codes)
+            error = x.astype(np.float64) - codes[assignment]
+            sums.hits[:] += np.bincount(assignment, minlength=num_codes)
+            sums.pull[:] += _sums(error, assignment, num_codes)
+            sums.squares[:] += np.bincount(assignment, np.sum(error**2, axis=1), num_codes)
+        return sums
+
+    @property
+    def centroids(self) -> np.ndarray:
+        """Means of the cells, float64 [K, D]; the code itself where the cell is empty."""
+        return self.codes + self.pull / np.maximum(self.hits, 1)[:, None]
+
+    @property
+    def distortion(self) -> float:
+        """Mean |x - c_q(x)|^2."""
+        return float(self.squares.sum() / self.hits.sum())
+
+    def residual(self, unbiased: bool = False) -> float:
+        """R(C) = sum_k p_k |m_k - c_k|^2, see `residual`."""
+        unbiased, several = check.flag("residual", "unbiased", unbiased), self.hits > 1
+        own = np.sum(self.pull**2, axis=1) / np.maximum(self.hits, 1)
+        noise = np.sum((self.squares - own)[several] / (self.hits[several] - 1)) if unbiased else 0.0
+        return float((own.sum() - noise) / self.hits.sum())
+
+    def lag(self, direction: np.ndarray) -> float:
+        """Mean of (x - c_q(x)) . e, see `lag`."""
+        axis = _direction(direction, self.codes.shape[1])
+        return float(self.pull.sum(axis=0) @ axis / self.hits.sum() / np.linalg.norm(axis))
+
+
+def _direction(direction: Any, dim: int) -> np.ndarray:
+    axis = check.vector("lag", "direction", direction, dim)
+    if not axis.any():
+        raise check.fail("lag", "direction", "a vector that is not 0", direction)
+    return axis
+
+
+@overload
+def cells(latents: Blocks, codes: Any) -> CellSums: ...
+@overload
+def cells(latents: Any, codes: Any) -> Cells: ...
+def cells(latents: Any, codes: Any) -> Cells | CellSums:
+    """Sort latents [N, D] into the cells of codes [K, D]; all other measures come from this.
+
+    `vqtheory.streams.Latents` are read block by block, and of them sums over the cells alone are kept.
+
+    Examples
+    --------
+    >>> from vqtheory.streams import Latents
+    >>> cells(Latents([[0.0], [2.0], [5.0]]), [[1.0], [4.0]]).hits
+    array([2, 1])
+    """
     codes = check.matrix("cells", "codes", codes)
+    if isinstance(latents, Blocks):
+        if latents.dim != codes.shape[1]:
+            raise ValueError(
+                f"The 'latents' parameter of cells has {latents.dim} dimensions, and the codes have {codes.shape[1]}."
+            )
+        return CellSums.of(latents, codes)
     latents = check.matrix("cells", "latents", latents, columns=codes.shape[1]).astype(codes.dtype, copy=False)
     assignment, _ = find_all(latents, codes)
     return Cells.of(assignment, latents, codes)
 
 
-def _sums(values: np.ndarray, found: Cells) -> np.ndarray:
+def _sums(values: np.ndarray, assignment: np.ndarray, num_codes: int) -> np.ndarray:
     """Sums of values [N, D] over the cells, [K, D]."""
-    columns = [np.bincount(found.assignment, weights=column, minlength=len(found.codes)) for column in values.T]
+    columns = [np.bincount(assignment, weights=column, minlength=num_codes) for column in values.T]
     return np.stack(columns, axis=1)
 
 

@@ -8,6 +8,7 @@ where it says nothing, is in `vqtheory.rules.Rule`; the same for a snapshot is i
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
@@ -17,6 +18,17 @@ from vqtheory._base import check
 
 class Diverged(ValueError):
     """A closed loop whose encoder has run away; `simulate` ends the run there and says so."""
+
+
+class Ended(ValueError):
+    """A stream that has no further latents; `simulate` ends the run there and says so.
+
+    `steps` is how many of the updates that were asked for it still has latents for.
+    """
+
+    def __init__(self, message: str, steps: int = 0) -> None:
+        super().__init__(message)
+        self.steps = steps
 
 
 class Batches(NamedTuple):
@@ -108,6 +120,30 @@ class Located(Protocol):
 
     def at(self, t: int, seed: int = ...) -> Snapshot:
         """Where they are at step t."""
+
+
+@runtime_checkable
+class Blocks(Protocol):
+    """Latents [N, D] that are read block by block, and may be more than memory holds."""
+
+    @property
+    def dim(self) -> int:
+        """D, the dimension of the latents."""
+
+    @property
+    def num_rows(self) -> int:
+        """N, how many there are."""
+
+    def blocks(self) -> Iterator[np.ndarray]:
+        """All latents in their order, [n, D] at a time; anew with each call."""
+
+
+@runtime_checkable
+class Begins(Protocol):
+    """A stream that says which latents a run may begin on."""
+
+    def first(self, size: int) -> np.ndarray:
+        """Latents [N, D], `size` of them or more where there are so many; the updates of the run meet them too."""
 
 
 @runtime_checkable

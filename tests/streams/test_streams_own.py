@@ -68,7 +68,7 @@ def test_recorded_latents_from_a_file(tmp_path):
     path = tmp_path / "latents.npy"
     np.save(path, FRAMES.astype(np.float32))
     stream = Recorded(path)
-    assert isinstance(stream._frames, np.memmap)
+    assert isinstance(stream.frames[0], np.memmap)
     for copy in (parse(repr(stream)), pickle.loads(pickle.dumps(stream))):
         assert np.array_equal(copy.draw(1, 2, 6, seed=0).x, FRAMES[1:3].astype(np.float32))
 

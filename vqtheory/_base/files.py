@@ -151,10 +151,7 @@ def image_bytes(path: str) -> Iterator[bytes | None]:
     """The image files in a parquet file's column `image`, a few at a time: together they may be more than memory has."""
     import polars as pl
 
-    try:
-        schema = dict(pl.scan_parquet(path, glob=False).collect_schema())
-    except (Exception, pl.exceptions.PanicException) as error:  # as above, and polars panics at some damage
-        raise ValueError(f"Cannot read {path!r} as a parquet file: {error}") from None
+    schema = parquet_schema(path)
     kind = schema.get("image")
     if not isinstance(kind, pl.Struct) or "bytes" not in [field.name for field in kind.fields] or not num_rows(path):
         raise ValueError(
@@ -166,6 +163,17 @@ def image_bytes(path: str) -> Iterator[bytes | None]:
         for batch in content.collect_batches(chunk_size=_ROWS):
             yield from batch["bytes"]
     except (Exception, pl.exceptions.PanicException) as error:
+        raise ValueError(f"Cannot read {path!r} as a parquet file: {error}") from None
+
+
+def parquet_schema(path: str) -> dict[str, Any]:
+    """The types of a parquet file's columns by their names."""
+    import polars as pl
+
+    _must_exist(path)
+    try:
+        return dict(pl.scan_parquet(path, glob=False).collect_schema())
+    except (Exception, pl.exceptions.PanicException) as error:  # as above, and polars panics at some damage
         raise ValueError(f"Cannot read {path!r} as a parquet file: {error}") from None
 
 

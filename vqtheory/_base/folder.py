@@ -218,7 +218,7 @@ def _digest_of(name: str) -> str:
     return _digest(name, status.st_mtime_ns, status.st_size)
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=2**16)  # latents may have many shards
 def _digest(name: str, changed: int, size: int) -> str:
     with open(name, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

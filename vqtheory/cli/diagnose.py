@@ -41,7 +41,7 @@ def diagnose(
     from vqtheory._base.files import load_array
 
     diagnosis = vq.diagnose(
-        load_array(str(source)) if source.suffix == ".npy" else source,
+        load_array(str(source), mapped=True) if source.suffix == ".npy" else source,
         None if codes is None else read("codes", str(codes)),
         rule=rule,
         every=1 if every is None else read("every", every),

@@ -131,7 +131,7 @@ def _of_knobs(recording: Recording, own: Rule) -> Iterator[Change]:
 
 def _following(recording: Recording) -> float:
     """A rate of Adam that reaches the drift and stays below the cells, see `vqtheory.nn.FollowingRate`."""
-    moved = np.diff(recording.latents.astype(np.float64), axis=0) / np.diff(recording.steps)[:, None, None]
+    moved = np.diff(recording.probe.astype(np.float64), axis=0) / np.diff(recording.steps)[:, None, None]
     drift = np.sqrt(np.mean(moved**2, axis=1)).max(axis=1)
     share = carrying(recording.hits[-1], _SHARE) / len(recording.codes)  # with all codes in use cells are so much smaller
     smaller = share ** (1 / max(1.0, float(recording.motion.dimension[-1])))

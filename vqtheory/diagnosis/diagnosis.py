@@ -96,9 +96,11 @@ def diagnose(
 
     Parameters
     ----------
-    source : Monitor, Recording, Run, TrainingRun, path, or float [T, N, D]
+    source : Monitor, Recording, Run, TrainingRun, path, Recorded, or float [T, N, D]
         What was seen: a `vqtheory.nn.Monitor`, its recording or the file of it, a run of `simulate` or `train` or the
-        folder of one, or the latents of one and the same batch at T >= 2 successive times.
+        folder of one, or the latents of one and the same batch at T >= 2 successive times. Latents that are mapped
+        (``np.load(path, mmap_mode="r")``) or `vqtheory.streams.Recorded` from files stay on disk, and a few times of them
+        are in memory: what is said is the same, but that changes are ranked on 1,024 samples of them or fewer.
     codes : float [K, D] or [T, K, D], with latents only
         The codebook at the last time, or at each.
     rule : rule or its text, optional

@@ -36,7 +36,7 @@ class Film:
 
     def __init__(self, recording: Recording, steps: int, seed: int = 0) -> None:
         self.seed = seed
-        self._latents = recording.latents.astype(np.result_type(recording.latents.dtype, np.float32), copy=False)
+        self._latents = recording.probe.astype(np.result_type(recording.latents.dtype, np.float32), copy=False)
         self._seen = recording.steps
         parts = zip(self._seen[:-1], self._seen[1:], _shares(recording, steps).tolist(), strict=True)
         self.times = np.concatenate([[self._seen[0]], *(np.linspace(*part[:2], part[2] + 1)[1:] for part in parts)])

@@ -17,7 +17,7 @@ from vqtheory.diagnosis.calls import SIMULATION, TRAINING
 from vqtheory.diagnosis.recording import FILE, Recording, joined, of_rule, seen
 from vqtheory.protocols import Rule
 from vqtheory.simulation.run import Run
-from vqtheory.streams import Stream
+from vqtheory.streams import Recorded, Stream
 
 _PROBE = 1024  # latents of a simulated run's stream
 _TIMES = 256  # of a simulated run
@@ -41,7 +41,7 @@ class HasMonitor(Protocol):
         """The Monitor."""
 
 
-Source: TypeAlias = Recording | HasRecording | HasMonitor | Run | str | Path | ArrayLike
+Source: TypeAlias = Recording | HasRecording | HasMonitor | Run | Recorded | str | Path | ArrayLike
 
 
 def recording_of(
@@ -53,6 +53,9 @@ def recording_of(
         if codes is None:
             raise check.fail("diagnose", "codes", "an array [K, D] beside latents [T, N, D]", codes)
         size = None if batch_size is None else check.integer("diagnose", "batch_size", batch_size)
+        if isinstance(source, Recorded):
+            _refuse("every", every, every != 1)
+            return Recording.of(source.frames, codes, rule, source.every, size)
         return Recording.of(cast(ArrayLike, source), codes, rule, every, size)
     _refuse("codes", codes, codes is not None)
     _refuse("every", every, every != 1)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import numpy as np
+
+from vqtheory._base.shards import Frames
 
 
 class Motion(NamedTuple):
@@ -21,17 +23,42 @@ class Motion(NamedTuple):
     dimension: np.ndarray  # [T], (sum of variances)^2 / sum of their squares, on principal axes
 
 
-def motion_of(latents: np.ndarray, steps: np.ndarray) -> Motion:
+class _Shape(NamedTuple):
+    """The probe at one time."""
+
+    latents: np.ndarray  # float64 [N, D]
+    covariance: np.ndarray  # [D, D]
+
+    @classmethod
+    def of(cls, latents: np.ndarray, mean: np.ndarray) -> Self:
+        return cls(latents, (latents - mean).T @ (latents - mean) / len(latents))
+
+    def moved(self, before: _Shape) -> float:
+        """Root mean square of the samples' own moves."""
+        return np.sqrt(np.mean(np.sum((self.latents - before.latents) ** 2, axis=1)))
+
+    def length(self, direction: np.ndarray) -> float:
+        """Of a uniform cloud with this covariance along a direction [D]."""
+        return np.sqrt(12 * max(0.0, direction @ self.covariance @ direction))
+
+
+def motion_of(latents: np.ndarray | Frames, steps: np.ndarray) -> Motion:
     """How latents [T, N, D] of the same samples have moved at these steps."""
-    means, every = latents.mean(axis=1), np.diff(steps)
-    covariances = [(x - mean).T @ (x - mean) / len(x) for x, mean in zip(latents, means, strict=True)]
-    variances = np.array([np.linalg.eigvalsh(covariance)[::-1] for covariance in covariances]).clip(0)
-    total, squares = variances.sum(axis=1), np.sum(variances**2, axis=1)
+    means, every = np.array([_at(latents, time).mean(axis=0) for time in range(len(steps))]), np.diff(steps)
     moves = np.diff(means, axis=0)
     distance = np.linalg.norm(moves, axis=1)
     direction = moves / np.where(distance > 0, distance, 1)[:, None]
-    own = np.sqrt(np.mean(np.sum(np.diff(latents, axis=0) ** 2, axis=2), axis=1))
-    start, end = (_length(direction, part) for part in (covariances[:-1], covariances[1:]))
+    variances, between, before = [], [], None
+    for time, mean in enumerate(means):  # two times in memory: a recording may be larger
+        now = _Shape.of(_at(latents, time), mean)
+        variances.append(np.linalg.eigvalsh(now.covariance)[::-1].clip(0))
+        if before is not None:
+            along = direction[time - 1]
+            between.append((now.moved(before), before.length(along), now.length(along)))
+        before = now
+    own, start, end = np.array(between).reshape(-1, 3).T
+    sizes = np.array(variances)
+    total, squares = sizes.sum(axis=1), np.sum(sizes**2, axis=1)
     left = (distance - (end - start) / 2) / np.where(start > 0, start, 1)
     spread = np.sqrt(total)
     grown = np.diff(np.log(np.maximum(spread, np.finfo(float).tiny)))
@@ -41,14 +68,12 @@ def motion_of(latents: np.ndarray, steps: np.ndarray) -> Motion:
         growth=grown / every,
         left=np.where(start > 0, left, distance > 0).clip(0, 1),
         length=end,
-        sides=np.sqrt(12 * variances[1:]),
+        sides=np.sqrt(12 * sizes[1:]),
         direction=direction,
         spread=spread,
         dimension=np.where(squares > 0, total**2 / np.where(squares > 0, squares, 1), 1.0),
     )
 
 
-def _length(direction: np.ndarray, covariances: list[np.ndarray]) -> np.ndarray:
-    """Of uniform clouds with these covariances [T][D, D], along directions [T, D]."""
-    variances = [max(0.0, e @ covariance @ e) for e, covariance in zip(direction, covariances, strict=True)]
-    return np.sqrt(12 * np.array(variances))
+def _at(latents: np.ndarray | Frames, time: int) -> np.ndarray:
+    return np.asarray(latents[time], np.float64)

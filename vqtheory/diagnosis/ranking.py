@@ -128,7 +128,7 @@ def _total(recording: Recording, changes: list[Change]) -> float:
 
 def _cost(recording: Recording, change: Change) -> float:
     """About how many seconds a step takes."""
-    _, samples, dim = recording.latents.shape
+    _, samples, dim = recording.probe.shape
     pairs = samples * change.codes
     innermost = _innermost(change.rule)
     heavy = 2.2 if isinstance(innermost, rules.NSVQ) else 0.5 if isinstance(innermost, rules.EMA) else 1.0

@@ -14,6 +14,8 @@ from numpy.typing import ArrayLike
 from vqtheory._base import check
 from vqtheory._base.config import parse, text
 from vqtheory._base.folder import write_beside
+from vqtheory._base.randomness import Purpose, generator
+from vqtheory._base.shards import Frames
 from vqtheory.diagnosis.motion import Motion, motion_of
 from vqtheory.measure import cells, perplexity
 from vqtheory.protocols import Rule
@@ -23,6 +25,7 @@ from vqtheory.streams.recorded import Recorded
 if TYPE_CHECKING:
     import polars as pl
 
+_PLAYED, _FEWEST, _NUMBERS = 1024, 64, 2**22  # samples of a recording on disk that are played, at least, and numbers
 FILE = "monitor.npz"  # the name of a recording in the folder of a training
 _PLAIN = ("optimizer", "weight_decay", "batch_size", "since", "every", "updates", "package", "place", "width")
 
@@ -36,7 +39,7 @@ class Recording:
     steps : int64 [T]
         Updates done.
     latents : float [T, N, D]
-        The same N samples in the same rows.
+        The same N samples in the same rows; on disk, where they were given so.
     codes : float [K, D]
         At the last time.
     code_means, code_spreads : float [T, D], [T]
@@ -72,7 +75,7 @@ class Recording:
     """
 
     steps: np.ndarray
-    latents: np.ndarray
+    latents: np.ndarray  # or Frames, which are read one at a time
     codes: np.ndarray
     code_means: np.ndarray
     code_spreads: np.ndarray
@@ -97,27 +100,28 @@ class Recording:
     @classmethod
     def of(
         cls,
-        latents: ArrayLike,
+        latents: ArrayLike | Frames,
         codes: ArrayLike,
         rule: Rule | None = None,
         every: int = 1,
         batch_size: int | None = None,
     ) -> Recording:
         """From latents [T, N, D] of one batch, and codes [K, D] of the last time or [T, K, D] of each."""
-        latents, codes = np.asarray(latents), np.asarray(codes)
-        every = check.integer("diagnose", "every", every)
+        held = {"latents": latents} if isinstance(latents, np.memmap | Frames) else {}  # too large to be copied
+        latents = latents if isinstance(latents, Frames) else np.asarray(latents)
+        codes, every = np.asarray(codes), check.integer("diagnose", "every", every)
         if latents.ndim != 3 or min(latents.shape[:2]) < 2:
             raise check.fail("diagnose", "latents", "an array [T >= 2, N >= 2, D]", latents.shape)
         if codes.shape[-1:] != latents.shape[2:] or codes.shape[:-2] not in ((), latents.shape[:1]):
             wanted = f"an array [K, {latents.shape[2]}] or [{len(latents)}, K, {latents.shape[2]}]"
             raise check.fail("diagnose", "codes", wanted, codes.shape)
-        check.finite("diagnose", "latents", latents)
+        _check_finite(latents)
         check.finite("diagnose", "codes", codes)
         steps = every * np.arange(len(latents))
         codebooks = codes if codes.ndim == 3 else [codes] * len(latents)
         times = [seen(*pair) for pair in zip(latents, codebooks, strict=True)]
         first = codes[0] if codes.ndim == 3 else None
-        return joined(times, steps, rule, batch_size=batch_size, first_codes=first, **of_rule(rule, steps))
+        return joined(times, steps, rule, batch_size=batch_size, first_codes=first, **held, **of_rule(rule, steps))
 
     @property
     def table(self) -> pl.DataFrame:
@@ -138,7 +142,17 @@ class Recording:
     @cached_property
     def motion(self) -> Motion:
         """How the probe has moved."""
-        return motion_of(np.asarray(self.latents, np.float64), self.steps)
+        return motion_of(self.latents, self.steps)
+
+    @cached_property
+    def probe(self) -> np.ndarray:
+        """The latents [T, n, D] that changes are played on: all, or at random some of those that stay on disk."""
+        if not isinstance(self.latents, np.memmap | Frames):
+            return self.latents
+        times, samples, dim = self.latents.shape
+        size = min(samples, _PLAYED, max(_FEWEST, _NUMBERS // (times * dim)))
+        rows = np.sort(generator(0, Purpose.PROBE).permutation(samples)[:size])
+        return np.stack([self.latents[i][rows] for i in range(times)])
 
     @property
     def stream(self) -> Recorded:
@@ -149,7 +163,8 @@ class Recording:
         every = np.unique(np.diff(self.steps))
         if len(every) != 1:
             raise ValueError(f"A stream is made of times that are equally far apart. Got steps {self.steps.tolist()}.")
-        return Recorded(self.latents, every=int(every[0]), interpolate=True)
+        latents = self.latents.paths if isinstance(self.latents, Frames) else self.latents
+        return Recorded(latents, every=int(every[0]), interpolate=True)
 
     def contents(self) -> bytes:
         """As the bytes of an .npz file."""
@@ -205,6 +220,19 @@ class Recording:
             raise ValueError("its steps must grow, and its hits be counts.")
 
 
+def _check_finite(latents: np.ndarray | Frames) -> None:
+    """Refuse latents [T, N, D] that are not finite, with the index of the first."""
+    for time in range(len(latents)):  # one by one: they may be more than memory holds
+        frame = np.asarray(latents[time])
+        good = np.isfinite(frame)
+        if not good.all():
+            row, column = np.argwhere(~good)[0].tolist()
+            raise ValueError(
+                "The 'latents' parameter of diagnose must be finite. "
+                f"Got {frame[row, column]} at index ({time}, {row}, {column})."
+            )
+
+
 def seen(latents: np.ndarray, codes: np.ndarray) -> dict[str, Any]:
     """One time."""
     partition = cells(latents, codes)
@@ -221,7 +249,7 @@ def counted(hits: np.ndarray) -> dict[str, Any]:
 
 def joined(times: list[dict[str, Any]], steps: ArrayLike, rule: Rule | None = None, **known: Any) -> Recording:
     """All times, one after the other; `known` are fields of the recording that are not in them."""
-    names = [name for name in times[0] if name not in ("codes", "steps")]
+    names = [name for name in times[0] if name not in ("codes", "steps", *known)]
     columns: dict[str, Any] = {name: np.array([time[name] for time in times]) for name in names}
     columns |= {"codes": times[-1]["codes"]} if "codes" in times[-1] else {}
     return Recording(np.asarray(steps, np.int64), **(columns | known), rule=rule)

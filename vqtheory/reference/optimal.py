@@ -10,11 +10,16 @@ import numpy as np
 from vqtheory._base import check
 from vqtheory._base.randomness import Purpose, generator
 from vqtheory.assign import nearest
+from vqtheory.measure import cells
+from vqtheory.protocols import Blocks
 from vqtheory.reference._lloyd_max import best_on_grid, settle
 from vqtheory.reference._optimum import Optimum
 from vqtheory.reference._partition import best_partition
 from vqtheory.reference._swap import swap
 from vqtheory.reference.density import Density
+
+_SAMPLE, _PER_CODE = 2**20, 32  # numbers, and latents to a code, of those that are more than memory may hold
+_STEPS, _GAIN = 20, 1e-4  # of Lloyd's algorithm over all of them
 
 
 def lloyd_max(distribution: Any, num_codes: int) -> Optimum:
@@ -110,16 +115,20 @@ def optimal_1d(samples: np.ndarray, num_codes: int) -> Optimum:
     return Optimum(codes[:, None], float(weights @ (points - np.repeat(codes, sizes)) ** 2 / len(samples)))
 
 
-def lloyd(latents: np.ndarray, num_codes: int, restarts: int = 10, seed: int = 0) -> Optimum:
+def lloyd(latents: np.ndarray | Blocks, num_codes: int, restarts: int = 10, seed: int = 0) -> Optimum:
     """The best of several runs of Lloyd's algorithm from k-means++ starts (scikit-learn's KMeans).
 
     Each run goes on until no latent changes its cell. That is a centroidal codebook, and in
     general not the optimum: the distortion is an upper bound of the least one. `random_swap`
     is better, and takes longer.
 
+    Latents that are read block by block and are more than 2^20 numbers and than 32 to a code stay where they are: the runs
+    are on so many of them at random, and from the best one Lloyd's algorithm goes on over all latents, one pass over the
+    files for each step, until a step gains less than one part in 10,000 or for 20 steps.
+
     Parameters
     ----------
-    latents : float [N, D]
+    latents : float [N, D] or `vqtheory.streams.Latents`
     num_codes : int
         K, at most the number of distinct latents.
     restarts : int, default 10
@@ -143,12 +152,42 @@ def lloyd(latents: np.ndarray, num_codes: int, restarts: int = 10, seed: int = 0
     >>> lloyd(np.array([[0.0, 0.0], [0.0, 1.0], [5.0, 5.0]]), 2)
     Optimum(codes=array([[0. , 0.5], [5. , 5. ]]), distortion=0.166...)
     """
+    if isinstance(latents, Blocks):
+        return _lloyd_of_blocks(latents, num_codes, restarts, seed)
     latents = check.matrix("lloyd", "latents", latents).astype(np.float64)
     num_codes = _at_most_distinct("lloyd", num_codes, len(np.unique(latents, axis=0)), "latents")
     restarts = check.integer("lloyd", "restarts", restarts)
     seeds = generator(check.integer("lloyd", "seed", seed, low=0), Purpose.START).integers(2**31, size=restarts)
     runs = [_lloyd_run("lloyd", latents, num_codes, int(one)) for one in seeds]
     return _in_order(min(runs, key=lambda run: run.distortion))
+
+
+def _lloyd_of_blocks(latents: Blocks, num_codes: int, restarts: int, seed: int) -> Optimum:
+    size = max(_SAMPLE // latents.dim, _PER_CODE * check.integer("lloyd", "num_codes", num_codes))
+    sample = _sampled(latents, size, check.integer("lloyd", "seed", seed, low=0))
+    start = lloyd(sample, num_codes, restarts, seed)
+    if len(sample) == latents.num_rows:
+        return start
+    best = cells(latents, start.codes)
+    for _ in range(_STEPS):
+        further = cells(latents, best.centroids)
+        gained, best = further.distortion < best.distortion * (1 - _GAIN), further
+        if not gained:
+            break
+    return _in_order(Optimum(best.codes, best.distortion))
+
+
+def _sampled(latents: Blocks, size: int, seed: int) -> np.ndarray:
+    """About so many of the latents at random, or all of them, in one pass."""
+    if size >= latents.num_rows:
+        return np.concatenate(list(latents.blocks()))
+    rows = np.unique(generator(seed, Purpose.START, 1).integers(latents.num_rows, size=size))
+    picked, first = [], 0
+    for block in latents.blocks():
+        low, high = np.searchsorted(rows, (first, first + len(block)))
+        picked.append(block[rows[low:high] - first])
+        first += len(block)
+    return np.concatenate(picked)
 
 
 def random_swap(latents: np.ndarray, num_codes: int, swaps: int = 1000, seed: int = 0) -> Optimum:

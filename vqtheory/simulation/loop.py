@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from vqtheory.protocols import Batches, Diverged, Loop
+from vqtheory.protocols import Batches, Diverged, Ended, Loop
 from vqtheory.rules.base import declared
 from vqtheory.simulation.contract import held_answer, held_batches
 from vqtheory.simulation.probe import measured, probe_points
@@ -30,7 +31,13 @@ def play(run: AnyRecord) -> Iterator[tuple[AnyRecord, bool]]:
         if stop <= run.step or run.status == "diverged":
             continue
         while run.step < stop and run.status != "diverged":
-            run = _advance_towards(run, stop)
+            try:
+                run = _advance_towards(run, stop)
+            except Ended as end:
+                warnings.warn(f"{end} The run ends after update {run.step:,} of {run.config.steps:,}.", stacklevel=2)
+                if run.rows[-1]["step"] < run.step:
+                    yield run.recorded(measured(run, len(probed) > 0)), True
+                return
             if run.step < stop and run.status != "diverged":
                 yield run, False
         run = run.recorded(measured(run, stop in probed or (run.status == "diverged" and len(probed) > 0)))
@@ -54,6 +61,11 @@ def _advance_chunk(run: AnyRecord, most: int) -> AnyRecord:
             loop, batches = _draw(run, steps)
         except Diverged:
             return replace(run, status="diverged")
+        except Ended as end:
+            if steps == 1:
+                raise
+            steps = end.steps if 0 < end.steps < steps else steps // 2
+            continue
         state, info = held_answer(config.rule, config.rule.advance(run.state, batches), run.codes)
         if _finite(state.codes):
             return run.advanced(state, loop, info, steps)

@@ -105,9 +105,10 @@ def simulate(
     Returns
     -------
     Run
-        A run that diverges ends with status "diverged" and its record up to there. What takes
-        200 K fresh latents to measure is left null where that is more than 1e12 products of coordinates and more than
-        the run itself: from 4,500 codes of 256 dimensions or 9,000 of 64 on.
+        A run that diverges ends with status "diverged" and its record up to there. A run whose stream ends before it does
+        (`vqtheory.streams.Batched`) ends there with a warning, and its status stays "running", since `resume` may go on.
+        What takes 200 K fresh latents to measure is left null where that is more than 1e12 products of coordinates and more
+        than the run itself: from 4,500 codes of 256 dimensions or 9,000 of 64 on.
 
     Raises
     ------

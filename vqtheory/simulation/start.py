@@ -8,7 +8,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from vqtheory._base.randomness import Purpose, generator
-from vqtheory.protocols import Located, Loop, Snapshot, State
+from vqtheory.protocols import Begins, Located, Loop, Snapshot, State
 from vqtheory.simulation.config import Config
 from vqtheory.simulation.contract import held_state
 from vqtheory.streams.base import reported
@@ -26,7 +26,7 @@ def _begin(config: Config) -> tuple[State, Any]:
     loop = config.stream.init(config.seed) if isinstance(config.stream, Loop) else None
     codes = config.codes
     if not isinstance(codes, np.ndarray):
-        first = snapshot_at(config, loop, 0) or _Undescribed(config)
+        first = snapshot_at(config, loop, 0) or _Undescribed(config, codes)
         codes = _draw_codes(first, codes, config.stream.dim, config.seed, config.init)
     elif codes.shape[1] != config.stream.dim:
         raise ValueError(
@@ -41,10 +41,13 @@ class _Undescribed(NamedTuple):
     """Step 0 of a stream that does not tell where its latents are: they are drawn as the run draws them."""
 
     config: Config
+    num_codes: int
 
     def sample(self, size: int) -> np.ndarray:
-        """Latents [size, D] of step 0."""
+        """Latents [size, D] of step 0, or those that the stream begins with."""
         stream: Any = self.config.stream
+        if isinstance(stream, Begins):
+            return stream.first(self.num_codes)
         return stream.draw(0, 1, size, self.config.seed).x[0]
 
 

@@ -47,7 +47,12 @@ def load(
         values["stream"] = _found(values["stream"], data, folder)
     try:
         parameters = built(values, folder, under(arrays, "array."))
-        check_provenance(data, _files(Config(**parameters)))
+        files = _files(Config(**parameters))
+        check_provenance(data, files)
+        if stream is None and data and len(files) != len(data):
+            raise ValueError(
+                f"The run in {folder} has read {len(data)} files so far, and now there are {len(files)} of them."
+            )
     except FileNotFoundError as error:  # a run can be looked at without its data
         parameters = built(values | {"stream": Missing(str(values["stream"]), str(error))}, folder, under(arrays, "array."))
     config = Config(**parameters).checked()

@@ -96,8 +96,7 @@ class Stream(Configured):
         length = block_steps(batch_size, self.dim)
         for block in range(start // length, (stop - 1) // length + 1):
             first = block * length
-            samples = self.source.sample(generator(seed, Purpose.SOURCE, block), length * batch_size)
-            samples = samples.reshape(length, batch_size, self.dim)
+            samples = self.source.part(seed, block, length * batch_size).reshape(length, batch_size, self.dim)
             cut = slice(max(start - first, 0), min(stop - first, length))
             with np.errstate(over="ignore", invalid="ignore"):  # of a drift that goes too far, which is said of it
                 motion = self.drift.motion(first - 1, length + 1, self.dim, seed)

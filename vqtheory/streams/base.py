@@ -10,6 +10,7 @@ import numpy as np
 
 from vqtheory._base import check
 from vqtheory._base.config import Configured
+from vqtheory._base.randomness import Purpose, generator
 from vqtheory.protocols import Snapshot as Protocol
 from vqtheory.streams.motion import Motion
 
@@ -33,6 +34,13 @@ class Source(Configured):
     def sample(self, generator: np.random.Generator, size: int) -> np.ndarray:
         """Samples [size, D], float64."""
         raise NotImplementedError
+
+    def part(self, seed: int, number: int, size: int) -> np.ndarray:
+        """Samples number * size .. (number + 1) * size - 1 of the endless sequence of this seed, float64 [size, D].
+
+        By default each part has a generator of its own, so that no part depends on another.
+        """
+        return self.sample(generator(seed, Purpose.SOURCE, number), size)
 
     @property
     def support(self) -> np.ndarray | None:

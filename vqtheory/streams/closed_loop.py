@@ -126,7 +126,7 @@ class ClosedLoop(Configured):
         codes = check.matrix("ClosedLoop.respond", "codes", codes, columns=self.dim)
         batch_size = check.integer("ClosedLoop.respond", "batch_size", batch_size)
         step, seed = int(state.step), int(state.seed)
-        samples = self.source.sample(generator(seed, Purpose.SOURCE, step), batch_size)
+        samples = self.source.part(seed, step, batch_size)
         latents = self.encode(state.encoder, samples)
         moved = latents - self.encode(state.previous, samples)
         with np.errstate(over="ignore", invalid="ignore"):  # of weights that diverge, which is reported below

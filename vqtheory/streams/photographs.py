@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from functools import cached_property, lru_cache
 from importlib.util import find_spec
@@ -13,27 +14,44 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from vqtheory._base import check
 from vqtheory._base.files import data_set, load_array, load_images
+from vqtheory._base.shards import KINDS, Held, Rows, Shard, is_listed, is_numeric, shards_of
+from vqtheory.streams._shuffled import Shuffled, default_block
 from vqtheory.streams.base import Source
+
+_IN_MEMORY = 2**27  # bytes of numbers in files that are held in memory, 128 MiB
+_FILES = "an array or the path of a .npy, .npz or .parquet file, of a folder of .npy and .parquet files, or a list of these"
 
 
 @dataclass(frozen=True, repr=False, eq=False)  # equal only to itself: an array has no cheap hash
 class Latents(Source):
-    """The rows of an array, each as likely as any other, drawn with replacement.
+    """The rows of an array, each as likely as any other, drawn with replacement, or read block by block.
+
+    Arrays, .npz files, images and other files of up to 128 MiB of numbers are held in memory, and rows are drawn with
+    replacement. Larger files stay on disk and are read by blocks: the rows in their order, cut every `block` rows whatever
+    file they are in, shuffled within each block by a key of the seed, and from the first one again after the last. Every row
+    is then met once in a pass. The latents depend on the rows, `block` and the seed, and not on what is in memory. At most
+    three blocks are in memory at a time. Rows far apart never meet in a batch: files that are sorted by anything drift as
+    they are read, and should be shuffled before. The fresh latents on which a run is measured, and those among which its
+    first codes are chosen, are rows of 16 blocks at random.
 
     Parameters
     ----------
-    data : array [N, D] or path, optional
+    data : array [N, D], path, or list of paths, optional
         The rows; or a .npy file; or a .npz file that holds one array, or one named "latents"; or a
-        .parquet file of images in the layout of the Hugging Face hub (column `image`, a struct of
-        bytes and path), of which each, flattened, in [0, 1], is a row. By default the images of
-        train.parquet in the folder that the environment variable VQTHEORY_DATA names. A file is
-        read when it is first needed. An array is not copied: do not change it afterwards.
+        .parquet file of numeric columns or of one column of lists of numbers; or a .parquet file of images in the layout of
+        the Hugging Face hub (column `image`, a struct of bytes and path), of which each, flattened, in [0, 1], is a row. A
+        folder holds shards (.npy files, .parquet files of numbers), which follow each other by name; a list of their paths
+        gives another order. By default the images of train.parquet in the folder that the environment variable
+        VQTHEORY_DATA names. A file is read when it is first needed. An array is not copied: do not change it afterwards.
+    block : int, optional
+        Rows in a block. By default data in memory are not read by blocks, and larger data by blocks of the largest power of
+        two of rows that has at most 2^21 numbers, 8 MiB in float32.
 
     Raises
     ------
     ValueError
-        For values that are not finite, with the index of the first, and for files that cannot be
-        read, with the damaged image's row.
+        For values that are not finite, with the index of the first; for files that cannot be
+        read, with the damaged image's row; for shards of different dimensions, and for a file that changes while it is read.
     FileNotFoundError
         For a file that is not there.
 
@@ -42,18 +60,29 @@ class Latents(Source):
     >>> source = Latents([[0.0, 1.0], [2.0, 5.0]])
     >>> source.mean, source.dim
     (array([1., 3.]), 2)
+    >>> Latents(np.arange(6.0)[:, None], block=3).part(seed=0, number=0, size=6)[:, 0].tolist()
+    [1.0, 2.0, 0.0, 3.0, 4.0, 5.0]
     """
 
     data: Any = None
+    block: int | None = None
     _positional: ClassVar[int] = 1
 
     def __post_init__(self) -> None:
         if isinstance(self.data, (str, Path)):
-            if Path(self.data).suffix not in (".npy", ".npz", ".parquet"):
-                raise check.fail("Latents", "data", "an array or the path of a .npy, .npz or .parquet file", str(self.data))
-            object.__setattr__(self, "data", str(self.data))
+            path = check.path("Latents", "data", self.data, _FILES)
+            if path.suffix not in ("", ".npy", ".npz", ".parquet") and not path.is_dir():
+                raise check.fail("Latents", "data", _FILES, str(self.data))
+            self._keep(data=str(path))
+        elif is_listed(self.data):
+            paths = [str(check.path("Latents", "data", item, _FILES)) for item in self.data]
+            if not all(path.endswith(KINDS) for path in paths):
+                raise check.fail("Latents", "data", _FILES, paths)
+            self._keep(data=tuple(paths))
         elif self.data is not None:
-            object.__setattr__(self, "data", check.matrix("Latents", "data", self.data))
+            self._keep(data=check.matrix("Latents", "data", self.data))
+        if self.block is not None:
+            self._keep(block=check.integer("Latents", "block", self.block))
 
     def __getstate__(self) -> dict[str, Any]:
         """What a pickle holds: what is read from a file is read again."""
@@ -61,52 +90,105 @@ class Latents(Source):
 
     @cached_property
     def _rows(self) -> tuple[np.ndarray, float]:
-        """The rows, and the number that stands for 1 in them."""
+        """The rows, where they are held in memory, and the number that stands for 1 in them."""
         if isinstance(self.data, np.ndarray):
             return self.data, 1.0
-        path = self._path
+        if self._on_disk is not None:
+            return self._on_disk.read(0, len(self._on_disk)), 1.0
+        (path,) = self.files
         if path.endswith(".parquet"):
             images = load_images(path)
             return images.reshape(len(images), -1), 255.0
         return check.matrix(f"Latents({path!r})", "data", load_array(path)), 1.0
 
-    @property
-    def files(self) -> tuple[str, ...]:
-        return () if isinstance(self.data, np.ndarray) else (self._path,)
+    @cached_property
+    def _on_disk(self) -> Rows | None:
+        """The rows of files that need not be held in memory."""
+        if isinstance(self.data, np.ndarray) or (isinstance(self._path, str) and _is_one_array(self._path)):
+            return None
+        return Rows([Shard(path) for path in self.files])
+
+    @cached_property
+    def _shuffled(self) -> Shuffled | None:
+        """The rows by blocks, where they are read so."""
+        if self.block is None and (self._on_disk is None or self._on_disk.nbytes <= _IN_MEMORY):
+            return None
+        rows = self._readable
+        return Shuffled(rows, self.block or default_block(rows.dim))
 
     @property
-    def _path(self) -> str:
+    def _readable(self) -> Rows:
+        """The rows, wherever they are, to be read in their order."""
+        return Rows([Held(self._rows[0])], unit=self._rows[1]) if self._on_disk is None else self._on_disk
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        return () if isinstance(self.data, np.ndarray) else shards_of(self._path)
+
+    @property
+    def _path(self) -> str | tuple[str, ...]:
         return data_set() if self.data is None else self.data
 
     @property
     def dim(self) -> int:
-        return self._rows[0].shape[1]
+        return self._rows[0].shape[1] if self._on_disk is None else self._on_disk.dim
+
+    @property
+    def num_rows(self) -> int:
+        """N."""
+        return len(self._rows[0] if self._on_disk is None else self._on_disk)
+
+    def blocks(self) -> Iterator[np.ndarray]:
+        """All rows in their order, [n, D] at a time, for what is measured on them without holding them in memory."""
+        return self._readable.blocks()
 
     @cached_property
     def mean(self) -> np.ndarray:
+        if self._shuffled is not None:
+            return self._shuffled.rows.mean()
         rows, unit = self._rows
         return rows.mean(axis=0, dtype=np.float64) / unit
 
     @property
-    def support(self) -> np.ndarray:
+    def support(self) -> np.ndarray | None:
+        if self._shuffled is not None:
+            return None
         rows, unit = self._rows
         return rows if rows.dtype == np.float64 else np.divide(rows, unit, dtype=np.float64)
 
+    def part(self, seed: int, number: int, size: int) -> np.ndarray:
+        return super().part(seed, number, size) if self._shuffled is None else self._shuffled.part(seed, number, size)
+
     def sample(self, generator: np.random.Generator, size: int) -> np.ndarray:
+        if self._shuffled is not None:
+            return self._shuffled.scattered(generator, size)
         rows, unit = self._rows
         return np.divide(rows[generator.integers(len(rows), size=size)], unit, dtype=np.float64)
 
     def optimum(self, num_codes: int) -> float | None:
-        """The least distortion of `num_codes` codes on the rows, in 1-D; 0 where each has its own code."""
-        return _optimum_of_rows(self, num_codes) if self.dim == 1 else None
+        """The least distortion of `num_codes` codes on the rows, in 1-D; 0 where each has its own code.
+
+        None where the rows are read by blocks.
+        """
+        return _optimum_of_rows(self, num_codes) if self.dim == 1 and self._shuffled is None else None
+
+
+def _is_one_array(path: str) -> bool:
+    """Whether a file is read whole: an archive, a small array, or images."""
+    if Path(path).is_dir():
+        return False
+    if path.lower().endswith(".parquet"):
+        return not is_numeric(path)
+    return path.endswith(".npz") or not Path(path).is_file() or Path(path).stat().st_size <= _IN_MEMORY
 
 
 @lru_cache(maxsize=64)
 def _optimum_of_rows(source: Latents, num_codes: int) -> float:
     from vqtheory.reference import optimal_1d  # streams load without numba and scipy
 
-    rows = np.unique(source.support[:, 0])
-    return optimal_1d(source.support[:, 0], num_codes).distortion if num_codes < len(rows) else 0.0
+    support = source.support
+    assert support is not None
+    return optimal_1d(support[:, 0], num_codes).distortion if num_codes < len(np.unique(support[:, 0])) else 0.0
 
 
 @dataclass(frozen=True, repr=False)
