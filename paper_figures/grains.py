@@ -16,7 +16,7 @@ from simulations.protocol import BUDGETS, GATES
 
 TABLE, SUFFIX = "faces", ".png"
 FACES, DARKER = 6, 0.3
-STYLE = {"entropy": ("C0", "o"), "learned": ("C1", "s"), "comparing": ("C2", "^")}
+STYLE = {"entropy": ("C0", "o"), "learned": ("C1", "s")}
 
 
 def draw(table: pl.DataFrame) -> Callable[[Path], None]:

@@ -71,7 +71,7 @@ DECAYS = (0.99, 0.95, 0.8, 0.5)  # of running means
 NARROWING = exponential(2.0, half_life=200)  # the bandwidth of NSVQ's published forms
 REPLACED, LATE = 100, 200  # updates from one replacement or re-estimation to the next, and before codes are used
 FROZEN = 1500  # the update from which the encoder of a staged training stays as it is
-GATES, BUDGETS = ("entropy", "learned", "comparing"), (0.25, 0.5)  # of DQ-VAE
+GATES, BUDGETS = ("entropy", "learned"), (0.25, 0.5)  # of DQ-VAE
 DIMS, SIZES = (4, 8, 16, 32, 64), (2048,)  # of 512 codes; 512 codes in 64 dimensions are among the first
 SGD_CODES, SGD_RATES = (64, 256, 1024), (0.5, 2.0, 8.0, 32.0)  # eta = rate / 32 at 64 dimensions
 

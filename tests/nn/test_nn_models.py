@@ -112,22 +112,6 @@ class TestDQVAE:
         fine = wanted[0].unfold(1, 2, 2).unfold(2, 2, 2).sum(dim=(-1, -2))
         torch.testing.assert_close(given, torch.stack([fine, wanted[1]], dim=1), rtol=1e-4, atol=1e-5)
 
-    def test_a_comparing_gate_has_the_gradient_of_every_grain(self):
-        """<dL/dz, z_g> over the cells of a region, for each grain; the values are the same as by a published gate."""
-        model, published = dqvae(gate="comparing", budget_weight=0.0), dqvae()
-        published.load_state_dict(model.state_dict())
-        images = rand(2, 3, 32, 32)
-        torch.testing.assert_close(model.eval()(images).images, published.eval()(images).images, rtol=0, atol=0)
-        latents, choice, _ = model.train()._gated(images)
-        tokens, mask = model._selected(latents, choice)
-        cells = model._assembled(model._filled(tokens, latents, mask), choice)
-        weights = rand(*cells.shape, seed=1)
-        (measured,) = torch.autograd.grad((cells * weights).sum(), choice)
-        levels = model._levels(latents.detach(), (4, 4))
-        wide = [levels[0], levels[1].repeat_interleave(2, dim=2).repeat_interleave(2, dim=3)]
-        expected = [(weights * level).sum(dim=1).unfold(1, 2, 2).unfold(2, 2, 2).sum(dim=(-1, -2)) for level in wide]
-        torch.testing.assert_close(measured, torch.stack(expected, dim=1), rtol=1e-4, atol=1e-5)
-
     @pytest.mark.parametrize(
         ("options", "message"),
         [

@@ -28,7 +28,7 @@ def train(
     model: Annotated[str | None, option("NAME", "small")] = None,
     prior: Annotated[str | None, option("FOLDER")] = None,
     degradation: Annotated[str | None, option("TEXT", "Degradation()")] = None,
-    gate: Annotated[str | None, option("{learned,comparing,entropy}", "learned")] = None,
+    gate: Annotated[str | None, option("{learned,entropy}", "learned")] = None,
     budget: Annotated[str | None, option("REAL", "0.5")] = None,
     data: Annotated[str | None, option("PATH", "VQTHEORY_DATA, else one photograph")] = None,
     size: Annotated[str | None, option("INT", "64")] = None,
@@ -78,8 +78,8 @@ def train(
             or stage 2 of VQFR, which restores degraded images (vqfr, vqfr-paper).
         prior: With VQFR, the --save folder of stage 1, a training of the model small (of vqfr-paper, paper).
         degradation: With VQFR, how images are made worse, such as "Degradation(noise=[0, 10], quality=None)".
-        gate: What chooses the grain of a region in DQ-VAE: a network (learned, as published; comparing, whose gradient
-            weighs all grains), or the entropy of its gray values (entropy).
+        gate: What chooses the grain of a region in DQ-VAE: a network (learned), or the entropy of its gray values
+            (entropy).
         budget: The share of regions that DQ-VAE codes by its finest grain.
         data: A folder or a .zip of images, or .parquet files with the column image, such as copies of CelebA-HQ.
         size: Pixels along a side; the images' central square is scaled to it.

@@ -10,14 +10,9 @@ evaluation. With the share s_g of regions that grain g has in a batch, and its b
 
     gamma sum_g (s_g - b_g)^2,
 
-for two grains the 2 gamma (s - b)^2 of the paper. As published the gate multiplies the latents that it chose, so that its
-gradient is <dL/dz, z> of them, and knows nothing of the other grains. A *comparing* gate, which is ours, weighs all of them,
-
-    z = sum_g gate_g z_g,      dL/dgate_g = <dL/dz, z_g>,
-
-with the same values, so that the difference of two grains is the change of the loss to first order. An *entropy* gate looks
-at the pixels: a region is fine whose gray values have an entropy above a quantile of the training images, so that the
-budget is met without a loss.
+for two grains the 2 gamma (s - b)^2 of the paper. The gate multiplies the latents that it chose, so that its gradient is
+<dL/dz, z> of them and does not know of the other grains. An *entropy* gate looks at the pixels: a region is fine whose gray
+values have an entropy above a quantile of the training images, so that the budget is met without a loss.
 
 Each latent that is coded counts once, in the loss and in EMA's averages alike. (The paper weighs the loss so, by 1/4 for
 each of the four cells of a coarse code; the official code counts each of the four in EMA, so that loss and codebook serve
@@ -42,7 +37,7 @@ from vqtheory.nn.ops.mode import repeated
 from vqtheory.nn.ops.noise import gumbel
 from vqtheory.nn.quantize import Quantized
 
-GATES = ("learned", "comparing", "entropy")
+GATES = ("learned", "entropy")
 GRAY = (0.2989, 0.5870, 0.1140)
 BINS = 32
 _UNKNOWN, _IMAGES = -1.0, 32  # a threshold that no entropy has; images that are looked at together
@@ -70,7 +65,7 @@ class DQVAE(Autoencoder):
     budget : float or sequence of float, default 0.5
         Shares in [0, 1] of regions with the finest grain and, with three grains, with the middle one; the coarsest has the
         rest.
-    gate : {"learned", "comparing", "entropy"}, default "learned"
+    gate : {"learned", "entropy"}, default "learned"
     budget_weight : float, default 10
         gamma, of a learned gate.
     seed : int, default 0
@@ -113,7 +108,7 @@ class DQVAE(Autoencoder):
         dim = int(quantizer.dim)  # type: ignore[arg-type]
         self.quantizer = quantizer
         self.encoder = Encoder(ends, widths, depth, dim, self.grains)
-        self.router = Router(dim, self.grains) if gate != "entropy" else None
+        self.router = Router(dim, self.grains) if gate == "learned" else None
         self.positions = Positions(dim)
         self.decoder = decoder(ends, widths, depth, dim)
         self.downsampling = 2 ** (len(widths) + self.grains - 1)
@@ -141,15 +136,15 @@ class DQVAE(Autoencoder):
         latents, choice, extra = self._gated(images)
         tokens, mask = self._selected(latents, choice)
         quantized = self.quantizer(tokens, mask=mask, displacement=displacement)
-        decoded = self.decode(self._assembled(self._filled(quantized.quantized, latents, mask), choice))
+        decoded = self.decode(self._assembled(quantized.quantized, choice))
         return Output(decoded, latents, quantized._replace(loss=quantized.loss + extra))
 
     def bypass(self, images: Tensor) -> Output:
         """Images there and back without quantization, the gate at work."""
         latents, choice, extra = self._gated(images)
-        tokens, mask = self._selected(latents, choice)
+        tokens, _ = self._selected(latents, choice)
         nothing: Quantized = self._unquantized(latents, latents[..., 0])
-        decoded = self.decode(self._assembled(self._filled(tokens, latents, mask), choice))
+        decoded = self.decode(self._assembled(tokens, choice))
         return Output(decoded, latents, nothing._replace(loss=extra))
 
     def decode(self, latents: Tensor) -> Tensor:
@@ -221,12 +216,7 @@ class DQVAE(Autoencoder):
     def _selected(self, latents: Tensor, choice: Tensor) -> tuple[Tensor, Tensor]:
         """Latents with the gate's gradient, which is 1 where it chose, and which are chosen: bool [b, n]."""
         gates = torch.cat([_wide(choice[:, grain], self._scale(grain)).flatten(1) for grain in range(self.grains)], dim=1)
-        factors = torch.where(gates > 0, gates, 1) if self.gate == "learned" else torch.ones_like(gates)
-        return latents * factors[..., None], gates > 0
-
-    def _filled(self, tokens: Tensor, latents: Tensor, mask: Tensor) -> Tensor:
-        """Tokens, and for a comparing gate the latents where none are coded."""
-        return torch.where(mask[..., None], tokens, latents.detach()) if self.gate == "comparing" else tokens
+        return latents * torch.where(gates > 0, gates, 1)[..., None], gates > 0
 
     def _scale(self, grain: int) -> int:
         """Cells of a grain along the side of a region."""
@@ -234,14 +224,12 @@ class DQVAE(Autoencoder):
 
     def _assembled(self, tokens: Tensor, choice: Tensor) -> Tensor:
         """The map [b, d, h, w] of the finest resolution, each region of the grain that was chosen for it."""
-        finest = self._scale(0)
+        chosen, finest = choice.detach(), self._scale(0)
         levels = self._levels(tokens, (choice.shape[2], choice.shape[3]))
-        cells = [_wide(level, finest // self._scale(grain)) for grain, level in enumerate(levels)]
-        gates = [_wide(choice[:, grain], finest)[:, None] for grain in range(self.grains)]
-        if self.gate == "comparing":
-            parts = [gate * cell for gate, cell in zip(gates, cells, strict=True)]
-        else:
-            parts = [torch.where(gate > 0, cell, 0) for gate, cell in zip(gates, cells, strict=True)]
+        parts = [
+            torch.where(_wide(chosen[:, grain], finest)[:, None] > 0, _wide(level, finest // self._scale(grain)), 0)
+            for grain, level in enumerate(levels)
+        ]
         return torch.stack(parts).sum(dim=0)
 
     def _choice_of(self, indices: Tensor, regions: tuple[int, int] | None) -> Tensor:

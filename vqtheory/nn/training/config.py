@@ -63,7 +63,7 @@ class TrainingConfig(Configured):
     model : {"small", "paper", "dq-vae", "dq-vae-triple", "dq-vae-paper", "vqct", "vqct-paper", "vqfr", "vqfr-paper"},\
             default "small"
         The autoencoder, see `vqtheory.nn.models`.
-    gate : {"learned", "comparing", "entropy"}, optional
+    gate : {"learned", "entropy"}, optional
         Of DQ-VAE; by default "learned".
     budget : float or (float, float), optional
         The share of regions that DQ-VAE codes by its finest grain and, with three grains, by the middle one; by default 0.5.
