@@ -26,7 +26,7 @@ def draw(table: pl.DataFrame) -> Callable[[Path], None]:
     halves = figure.add_gridspec(1, 2, width_ratios=(1, 1.7))
     draw_rates(figure.add_subplot(halves[0]), table)
     strips = figure.add_subfigure(halves[1]).subplots(len(GATES) + 1, 1)
-    rows = [table.row(by_predicate=pl.col("label") == f"{gate} gate, {BUDGETS[0]}", named=True) for gate in GATES]
+    rows = [table.row(by_predicate=pl.col("label") == f"{gate} gate, {BUDGETS[-1]}", named=True) for gate in GATES]
     shown = strip(rows[0]["originals"], FACES)
     draw_strip(strips[0], shown, "test images")
     for axes, row, gate in zip(strips[1:], rows, GATES, strict=True):

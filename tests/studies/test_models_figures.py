@@ -1,5 +1,7 @@
 """DQ-VAE and staged trainings in a figure and in tables, from a table that is made up."""
 
+from itertools import product
+
 import numpy as np
 import polars as pl
 import pytest
@@ -9,7 +11,8 @@ import paper_figures.__main__ as command
 from paper_figures import grains, models_table
 from paper_figures.style import NotYet
 from simulations.faces import png
-from simulations.protocol import MODELS, STAGED
+from simulations.protocol import BUDGETS, GATES, MODELS, STAGED
+from simulations.tables import DATA
 
 PICTURES = {
     "originals": png(np.full((6, 8, 8, 3), 200, np.uint8)),
@@ -70,3 +73,21 @@ def test_a_figure_whose_trainings_are_missing_is_named_and_the_others_are_drawn(
     with pytest.raises(SystemExit, match="models_table is not drawn: the face study has no trainings of the group 'staged'"):
         command.main(("models_table", "grains"), results=tmp_path)
     assert [path.name for path in (tmp_path / "full" / "figures").iterdir()] == ["grains.png"]
+
+
+def test_the_page_has_the_bundled_tables():
+    """`python -m paper_figures models_table` writes them anew."""
+    table = pl.read_parquet(DATA / "faces.parquet")
+    page = (DATA.parents[1] / "docs" / "models.md").read_text("utf-8")
+    for part in models_table.parts(table):
+        assert part in page
+    vqct = table.row(by_predicate=(pl.col("group") == "models") & (pl.col("label") == "VQCT"), named=True)
+    assert f"{vqct['used']:.0f} of 1,024 codes in use, a perplexity of {vqct['perplexity']:.0f}" in " ".join(page.split())
+
+
+def test_a_budget_is_met_in_training():
+    """The share of fine regions, within 2 %."""
+    table = pl.read_parquet(DATA / "faces.parquet").filter(group="models")
+    for gate, budget in product(GATES, BUDGETS):
+        (fine,) = table.filter(label=f"{gate} gate, {budget}")["fine"]
+        assert abs(fine - budget) < 0.02
