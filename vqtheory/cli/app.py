@@ -17,6 +17,7 @@ import tyro
 from vqtheory.cli.diagnose import diagnose
 from vqtheory.cli.doctor import doctor
 from vqtheory.cli.evaluate import compare, evaluate
+from vqtheory.cli.list import list_names
 from vqtheory.cli.options import say
 from vqtheory.cli.predict import predict
 from vqtheory.cli.restore import restore
@@ -26,6 +27,7 @@ from vqtheory.cli.verify import verify
 
 _IN_THE_ORDER_OF_THE_HELP = (simulate, resume, show, diagnose, predict, verify, train, evaluate, compare, restore, doctor)
 COMMANDS: dict[str, Callable[..., None]] = {function.__name__: function for function in _IN_THE_ORDER_OF_THE_HELP}
+COMMANDS["list"] = list_names
 
 
 def main() -> int:

@@ -60,7 +60,7 @@ def compare(
 ) -> None:
     """Measure trainings on the same test images: a table with a row for each, and a picture.
 
-    The table tells what differs between their settings, and has the best of each column in bold. A difference smaller than
+    The table says what differs between their settings, and has the best of each column in bold. A difference smaller than
     that between two seeds of one setting says nothing: train each with several.
 
     Args:

@@ -22,43 +22,48 @@ _TITLES = {
     "Drifts": "Drifts: how they move; they add with +",
     "Schedules": "Schedules: for step_size, bandwidth and decay, in place of a number; t counts updates",
 }
-_EXAMPLES = {
-    "vqtheory simulate": "A plain codebook under a slow drift. It collapses within seconds.",
+_EXAMPLES = {  # each may use what the ones above it have made
+    "vqtheory simulate": ("A plain codebook under a slow drift. It collapses within seconds."),
     "vqtheory simulate --rule \"NSVQ(bandwidth=0.3, form='propagate')\"": (
         "The same drift, passed on to the codes that are not chosen: all survive."
     ),
-    'vqtheory simulate --stream "Stream(Ring(), Rotation(rate=1e-4) + Translation(speed=1e-5))" --batch-size 16': (
-        "Latents in the plane that turn and move, in batches of 16."
-    ),
-    "vqtheory simulate --codes 256 --steps 1e6 --save myrun": "A longer run, kept in a folder. Ctrl-C stops it.",
-    "vqtheory resume myrun": "Goes on to the end, or further: --steps 2e6.",
-    "vqtheory show myrun": "What came out, again.",
-    "vqtheory simulate --config myrun/config.toml --seed 1": "The same once more with another seed.",
     "vqtheory predict --num-codes 1024 --step-size 0.05 --dim 8 --speed 1e-4": (
         "How many codes survive by the law, and what would save all."
     ),
     "vqtheory train --rule ema --steps 100 --save mymodel": (
         "The same question to a VQ-VAE, on windows of one photograph, or on images of yours: --data FOLDER. Needs torch."
     ),
-    "vqtheory train --rule transvq --steps 100 --save other": "Another rule, on the same images.",
-    "vqtheory evaluate mymodel": "Codes used, distortion, PSNR and SSIM on its test images, and a picture of some of them.",
-    "vqtheory compare mymodel other": "Both on the same test images: a table and a picture.",
+    "vqtheory diagnose mymodel": (
+        "What its encoder's drift does to the codebook, and which changes would have kept more codes."
+    ),
+    'vqtheory simulate --stream "Stream(Ring(), Rotation(rate=1e-4) + Translation(speed=1e-5))" --batch-size 16': (
+        "Latents in the plane that turn and move, in batches of 16."
+    ),
+    "vqtheory simulate --codes 256 --steps 1e6 --save myrun": ("A longer run, kept in a folder. Ctrl-C stops it."),
+    "vqtheory resume myrun": ("Goes on to the end, or further: --steps 2e6."),
+    "vqtheory show myrun": ("What came out, again."),
+    "vqtheory simulate --config myrun/config.toml --seed 1": ("The same once more with another seed."),
+    "vqtheory train --rule transvq --steps 100 --save other": ("Another rule, on the same images."),
+    "vqtheory evaluate mymodel": (
+        "Codes used, distortion, PSNR and SSIM on its test images, and a picture of some of them."
+    ),
+    "vqtheory compare mymodel other": ("Both on the same test images: a table and a picture."),
     "vqtheory train --model vqfr --prior mymodel --steps 100 --save restorer": (
         "A restoration of degraded images, upon the codes of a training that is done."
     ),
-    "vqtheory restore restorer photograph.jpg --out restored": "Pictures of yours, restored.",
-    "vqtheory diagnose mymodel": (
-        "What its encoder's drift does to the codebook by the laws, and which knob would change it; of myrun too."
-    ),
-    "vqtheory verify": "Measures what the theory claims, and judges it.",
-    "vqtheory doctor": "Versions, threads, caches, data, and the first thing that will go wrong.",
+    "vqtheory restore restorer photograph.jpg --out restored": ("Pictures of yours, restored."),
+    "vqtheory verify": ("Measures what the theory claims, and judges it."),
+    "vqtheory doctor": ("Versions, threads, caches, data, and the first thing that will go wrong."),
 }
+_SHOWN = 5  # examples in the help, the first ones
+_TITLE = "When and why a vector-quantization codebook collapses."
+_ABOUT = (
+    "An encoder that is still learning moves its latents, and the codebook has to follow. A plain codebook moves only the "
+    "codes that are chosen: those that fall behind are never chosen again. simulate lets a rule (how the codebook moves) "
+    "follow a stream (how the latents move), and says which codes survive. vqtheory list has all rules and streams, and "
+    "vqtheory COMMAND --help the options of a command."
+)
 _NOTES = {
-    "When and why a vector-quantization codebook collapses.": (
-        "An encoder that is still learning moves its latents, and the codebook has to follow. A plain codebook moves "
-        "only the codes that are chosen: those that fall behind are never chosen again. simulate lets a rule (how the "
-        "codebook moves) follow a stream (how the latents move), and tells which codes survive."
-    ),
     "Writing rules and streams": (
         "As calls, in quotes: names, numbers, texts, lists, and + between drifts. What is left out has its default."
     ),
@@ -131,14 +136,21 @@ def _parameters(node: ast.ClassDef) -> str:
 
 
 def description() -> str:
-    """The text above the options of `vqtheory --help`."""
+    """The text above the subcommands of `vqtheory --help`."""
+    return "\n\n".join([_section(_TITLE, [("", _ABOUT)]), _section("Examples", [*_EXAMPLES.items()][:_SHOWN])])
+
+
+def vocabulary_page(groups: list[str]) -> str:
+    """What can be named, of these groups or of all, and with all of them how it is written and what a run tells."""
     entries = vocabulary()
-    about, *notes = [_section(title, [("", text)]) for title, text in _NOTES.items()]
     named = [
         _section(title, [(entry.call, entry.summary) for entry in entries if entry.group == group])
         for group, title in _TITLES.items()
+        if not groups or group in groups
     ]
-    return "\n\n".join([about, _section("Examples", list(_EXAMPLES.items())), *notes, *named])
+    examples = [_section("More examples", [*_EXAMPLES.items()][_SHOWN:])]
+    notes = [_section(title, [("", text)]) for title, text in _NOTES.items()]
+    return "\n\n".join(named if groups else [*notes, *examples, *named])
 
 
 def _section(title: str, items: list[tuple[str, str]]) -> str:

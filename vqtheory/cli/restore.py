@@ -20,7 +20,7 @@ def restore(
     out: Annotated[Path, option("FOLDER")],
     fidelity: Annotated[str | None, option("REAL", "1.0")] = None,
 ) -> None:
-    """Restore pictures of yours that are blurred, small, noisy or compressed, by a training with --model vqfr.
+    """Restore pictures of yours that are blurred, small, noisy or compressed, by a model of vqtheory train --model vqfr.
 
     Pictures keep their size. The model knows faces of the size that it was trained on, 64 pixels a side by default: scale a
     picture so that its face is about as large. Files that are no pictures, or too large, are named and left out; the exit

@@ -35,7 +35,7 @@ def simulate(
     save: Annotated[Path | None, option("FOLDER")] = None,
     picture: Annotated[Path | None, option("FILE.png", "run.png in the folder, else vqtheory-run.png")] = None,
 ) -> None:
-    """Let a rule follow a stream, and tell which codes survive.
+    """Let a rule follow a stream, and say which codes survive.
 
     Args:
         rule: How the codebook moves, e.g. "EMA(decay=0.99)"; all rules by name: vqtheory --help.
@@ -89,7 +89,7 @@ def show(
     *,
     picture: Annotated[Path | None, option("FILE.png", "run.png in the folder")] = None,
 ) -> None:
-    """Tell what came out of a saved run, without running.
+    """Say what came out of a saved run, without running.
 
     Args:
         folder: The --save folder of simulate.
