@@ -310,7 +310,7 @@ class TestHelp:
         status, out, _ = call("--help")
         assert status == 0
         assert all(name in out for name in app.COMMANDS)
-        assert len(out.splitlines()) < 70
+        assert len(out.splitlines()) < 80
         assert out.count("\n  vqtheory ") == 5
 
     def test_list_names_everything_public(self, call):

@@ -190,10 +190,15 @@ LINES = {
         "model.vq = vqtheory.nn.VectorQuantize(dim=2, codebook_size=32, rule=vqtheory.rules.EMA(decay=0.8))"
     ),
     ("vector_quantize_pytorch", rules.EMA(), "a decay of 0.8"): "model.vq._codebook.decay = 0.8",
+    ("vector_quantize_pytorch", rules.EMA(), "NSVQ"): (
+        'model.vq = vqtheory.nn.VectorQuantize(dim=2, codebook_size=32, rule="nsvq")'
+        "  # returns four values: quantized, indices, loss, info"
+    ),
     ("vector_quantize_pytorch", rules.EMA(), "a codebook of 8 codes"): "codebook_size=8  # of your VectorQuantize",
     ("diffusers", rules.EMA(), "a codebook of 8 codes"): "num_vq_embeddings=8  # of your diffusers.VQModel",
     ("taming", rules.EMA(), "a decay of 0.9"): "model.vq.embedding.decay = 0.9",
-    ("taming", rules.EMA(), "Transport: codes that ride on the encoder"): (
+    ("taming", rules.EMA(), "a start on latents, and Transport"): (
+        "vqtheory.nn.start_on(model.vq, model.quant_conv(model.encoder(images))); "
         "transport = vqtheory.nn.Transport(model.vq, lambda images: model.quant_conv(model.encoder(images)), images)"
         "  # and transport.step() after each update"
     ),

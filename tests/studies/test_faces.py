@@ -56,9 +56,12 @@ def test_every_comparison_holds_all_but_one_thing_fixed(table):
     varied = {"rule", "codebook_lr", "codebook_optimizer", "codes", "dim", "transport", "transport_images"}
     varied |= {"transport_neighbours", "validation", "steps"}
     methods = {"quantize_from", "replace_every", "replace_policy", "estimator", "alternate", "codebook_weight", "beta"}
+    models, stages = {"model", "gate", "budget", "replace_every"}, {"replace_every", "freeze_encoder_at"}
+    beside_methods = ("search", "named", "tuned", "models", "staged")
     points = protocol.points(table)
     for point in points:
-        assert set(point.options) <= varied | (methods if point.group in ("search", "named", "tuned") else set())
+        beside = {"models": models, "staged": stages}.get(point.group, methods)
+        assert set(point.options) <= varied | (beside if point.group in beside_methods else set())
     assert not any(methods & set(protocol.METHODS[label].options) for label in protocol.COMPARED)
     starts = {(point.group, getattr(point.options["rule"], "start", None)) for point in points if "rule" in point.options}
     assert {group for group, start in starts if start == "published"} == {"published"}

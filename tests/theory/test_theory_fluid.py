@@ -493,7 +493,7 @@ def test_laws_broadcast():
         (lambda: theory.mean_motion(VQ(), UNIFORM, [0.1, 0.1], 10), "must be numbers that all differ"),
         (
             lambda: theory.mean_motion(VQ(), Ring(), [0.1], 10),
-            "The 'density' parameter of mean_motion must be a law in one dimension",
+            "The 'density' parameter of mean_motion must be a distribution in one dimension",
         ),
         (
             lambda: theory.mean_motion(EMA(), UNIFORM, [0.1], 10, counts=[-1.0]),
