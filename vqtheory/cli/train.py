@@ -76,7 +76,7 @@ def train(
             experiments (paper), or DQ-VAE, which codes flat regions by few tokens (dq-vae of two grains, dq-vae-triple of
             three, dq-vae-paper), or VQCT, whose codes are adjectives and nouns of a graph (vqct, vqct-paper),
             or stage 2 of VQFR, which restores degraded images (vqfr, vqfr-paper).
-        prior: With VQFR, the --save folder of stage 1, a training of the model small (of vqfr-paper, paper).
+        prior: With VQFR, the --save folder of stage 1: a training with --model small, or paper for vqfr-paper.
         degradation: With VQFR, how images are made worse, such as "Degradation(noise=[0, 10], quality=None)".
         gate: What chooses the grain of a region in DQ-VAE: a network (learned), or the entropy of its gray values
             (entropy).
@@ -95,7 +95,7 @@ def train(
             only files that you trust.
         perceptual_weight: Weight of their mean squared error.
         adversarial: A TorchScript discriminator of images in [-1, 1], trained beside the model. Its code is run.
-        adversarial_weight: Weight of its judgement.
+        adversarial_weight: Weight of the adversarial loss.
         replace_every: After so many updates each, put codes that were not chosen since on latents; optional, off by default.
         replace_policy: Which codes are replaced: those without a hit since (random), with a low running count (count), or
             without a hit for so many updates (oldest); or those without a hit, put into the worst cells (split).
