@@ -156,7 +156,8 @@ class TestExactness:
     def test_killed_and_resumed(self, tiny, tmp_path):
         """A process that dies without a word."""
         script = f"""
-            import importlib, os
+            import importlib, os, torch
+            torch.set_num_threads({torch.get_num_threads()})
             from vqtheory.nn.training.config import TrainingConfig
             module = importlib.import_module("vqtheory.nn.training.loop")
             module._SECONDS_BETWEEN_CHECKPOINTS = 0.0
