@@ -41,7 +41,7 @@ def main() -> None:
     print("workers  processes  points  length  seconds  model")
     for workers in WORKERS:
         processes = workers <= 2
-        options = {"processes": processes, "dashboard_address": None, "silence_logs": 50}
+        options = {"processes": processes, "dashboard_address": ":0", "silence_logs": 50}
         with LocalCluster(n_workers=workers, threads_per_worker=1, **options) as cluster, Client(cluster) as client:
             seconds(client, 8 * workers, 0.0)  # imports
             for length in LENGTHS:

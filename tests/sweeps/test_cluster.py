@@ -28,7 +28,7 @@ RUNS = {"rule": [VQ(0.1), EMA(0.9)], "stream": [STREAM], "codes": [2, 4], "steps
 def client():
     before = dict(os.environ)  # Dask gives its workers one thread of OpenMP by this process's own environment
     local = LocalCluster(
-        n_workers=2, threads_per_worker=1, dashboard_address=None, scheduler_kwargs={"allowed_failures": 0}, silence_logs=50
+        n_workers=2, threads_per_worker=1, dashboard_address=":0", scheduler_kwargs={"allowed_failures": 0}, silence_logs=50
     )
     with local, Client(local) as connected:
         yield connected
