@@ -6,13 +6,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import matplotlib.pyplot as plt
-import numpy as np
 import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.collections import QuadMesh
 
 from simulations.lineup import in_order
-from simulations.phase import ADAM_BATCH, ADAM_RATE, BANDWIDTH, DECAY, MAP_RATE, RATE, WIDTHS, boundary
+from simulations.phase import ADAM_BATCH, ADAM_RATE, BANDWIDTH, CASES, DECAY, MAP_RATE, RATE, WIDTHS, law_of_case
+from vqtheory.sweeps.diagram import draw_phase
 
 TABLE, SUFFIX = "phase", ".png"
 COLUMNS = 4
@@ -55,29 +55,6 @@ def draw(table: pl.DataFrame) -> Callable[[Path], None]:
 
 
 def draw_rule(axes: Axes, table: pl.DataFrame, rule: str) -> QuadMesh:
-    """The share that is alive as colour, the law as a line."""
-    grid = table.with_columns(share=pl.col("alive") / pl.col("codes")).pivot(on="codes", index="speed", values="share")
-    grid = grid.sort("speed")
-    codes, speeds = np.array([int(name) for name in grid.columns[1:]]), grid["speed"].to_numpy()
-    shares = grid.drop("speed").to_numpy().T
-    mesh = axes.pcolormesh(edges(speeds), edges(codes), shares, cmap="cividis", vmin=0, vmax=1)
-    many = np.arange(codes[0], codes[-1] + 1)
-    for color, width in (("black", 4), ("white", 1.2)):
-        axes.plot(boundary(rule, many), many, color=color, lw=width, gid="law")
-    axes.set(
-        xscale="log",
-        yscale="log",
-        title=f"{rule}{SETTINGS.get(rule, '')}",
-        xlim=edges(speeds)[[0, -1]],
-        ylim=edges(codes)[[0, -1]],
-    )
-    axes.set_yticks(codes, codes)
-    axes.minorticks_off()
-    return mesh
-
-
-def edges(values: np.ndarray) -> np.ndarray:
-    """Edges of cells around values that are spread on a log axis."""
-    logs = np.log(values)
-    middle = (logs[1:] + logs[:-1]) / 2
-    return np.exp(np.concatenate([[2 * logs[0] - middle[0]], middle, [2 * logs[-1] - middle[-1]]]))
+    """A panel, with its rule as the title."""
+    axes.set_title(f"{rule}{SETTINGS.get(rule, '')}")
+    return draw_phase(axes, table, law_of_case(CASES[rule]))

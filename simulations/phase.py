@@ -5,12 +5,11 @@ code is alive at the end if its cell has at least the mass of one in 200 K laten
 the cloud that win nothing: they are counted after the drift has ended, and the gaussian one once its bandwidth has
 shrunk. Below the law's own speed a run is no longer than at it. Batches are so large that their noise hardly moves the
 boundary. The map rules are Adam's, which is quick about shared shifts; there is no law for them here. Transport and
-NSVQ by its name have no boundary to draw.
+NSVQ by its name have no boundary to draw. `vqtheory.phase` makes the same diagram of any rule.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from itertools import product
 from typing import NamedTuple
@@ -20,8 +19,6 @@ import polars as pl
 
 from simulations.lineup import in_order
 from simulations.tables import run_all
-from vqtheory.claims.laws.collapse import count_alive
-from vqtheory.claims.laws.stationary import optimum
 from vqtheory.protocols import Rule
 from vqtheory.rules import (
     CVQ,
@@ -40,9 +37,7 @@ from vqtheory.rules import (
     TransVQ,
 )
 from vqtheory.schedules import exponential
-from vqtheory.simulation.follow import follow
-from vqtheory.streams import Stream, Translation, Uniform
-from vqtheory.theory import adam_critical_speed, capture_speed, critical_speed, ema_critical_speed
+from vqtheory.sweeps.phases import Boundary, alive_after, drift_length, law_of
 
 WIDTHS = 3.0
 RATE, DECAY, ADAM_RATE, ADAM_BATCH, BANDWIDTH, MAP_RATE = 0.1, 0.9, 4e-5, 256, 0.3, 1e-3
@@ -56,7 +51,6 @@ class Case(NamedTuple):
 
     rule: Callable[[int], Rule]  # for a drift of so many updates
     speeds: tuple[float, float]  # exponents of ten, from and to
-    law: Callable[[np.ndarray], np.ndarray] | None = None  # the speed up to which so many codes all stay alive
     batch_size: Callable[[int], int] = lambda num_codes: 32
     recovery: int = 0  # updates after the drift
 
@@ -71,28 +65,13 @@ def shrinking(start: float, drifting: int) -> exponential:
     return exponential(start, half_life=RECOVERY / 10, begin=drifting)
 
 
-def held_or_captured(num_codes: np.ndarray) -> np.ndarray:
-    """NSVQ keeps the codes that plain VQ keeps, and those that its kernel captures."""
-    return np.maximum(critical_speed(num_codes, RATE), capture_speed(RATE, BANDWIDTH, source=Uniform(dim=1)))
-
-
 CASES = {
-    "VQ": Case(lambda _: VQ(RATE), (-6.0, -1.5), lambda codes: critical_speed(codes, RATE), lambda num_codes: 8),
-    "EMA": Case(
-        lambda _: EMA(DECAY),
-        (-5.0, -1.5),
-        lambda codes: ema_critical_speed(codes, DECAY),
-        lambda num_codes: 16 * num_codes,
-    ),
-    "VQ with Adam": Case(
-        lambda _: TrainedVQ(ADAM_RATE),
-        (-6.0, -4.25),
-        lambda codes: adam_critical_speed(codes, ADAM_RATE, ADAM_BATCH),
-        lambda num_codes: ADAM_BATCH,
-    ),
+    "VQ": Case(lambda _: VQ(RATE), (-6.0, -1.5), lambda num_codes: 8),
+    "EMA": Case(lambda _: EMA(DECAY), (-5.0, -1.5), lambda num_codes: 16 * num_codes),
+    "VQ with Adam": Case(lambda _: TrainedVQ(ADAM_RATE), (-6.0, -4.25), lambda num_codes: ADAM_BATCH),
     "VQ with transport": Case(lambda _: Transport(VQ(RATE)), (-4.5, -1.5)),
-    "NSVQ": Case(lambda _: NSVQ(), (-4.5, -1.5), None, lambda num_codes: 16 * num_codes, recovery=1000),
-    "NSVQ gaussian": Case(narrowing, (-4.5, -1.5), held_or_captured, recovery=RECOVERY),
+    "NSVQ": Case(lambda _: NSVQ(), (-4.5, -1.5), lambda num_codes: 16 * num_codes, recovery=1000),
+    "NSVQ gaussian": Case(narrowing, (-4.5, -1.5), recovery=RECOVERY),
     "TransVQ": Case(lambda _: TransVQ(MAP_RATE, width=16), (-4.5, -1.5)),
     "FVQ": Case(lambda _: FVQ(MAP_RATE, patch=2, width=16, depth=1), (-4.5, -1.5)),
     "GraphVQ": Case(lambda _: GraphVQ(MAP_RATE, width=16), (-4.5, -1.5)),
@@ -118,19 +97,18 @@ def run(fast: bool = False) -> pl.DataFrame:
 
 def simulate(rule: str, num_codes: int, speed: float, case: Case) -> list[dict]:
     """The end of one run."""
-    slowest = speed_by_law(case, np.array([num_codes]))[0]
-    drifting = math.ceil(WIDTHS / max(speed, 0.5 * slowest if np.isfinite(slowest) else 0))
-    steps = drifting + case.recovery
-    stream = Stream(Uniform(dim=1), Translation(speed, limit=speed * drifting))
-    end = follow(case.rule(drifting), stream, optimum(num_codes), steps, 0, case.batch_size(num_codes))
-    return [{"rule": rule, "codes": num_codes, "speed": speed, "alive": count_alive(stream, end.codes, steps - 1)}]
+    size, law = case.batch_size(num_codes), law_of_case(case, num_codes)
+    drifting = drift_length(speed, WIDTHS, np.nan if law is None else law(num_codes))
+    alive = alive_after(case.rule(drifting), num_codes, speed, drifting, case.recovery, size)
+    return [{"rule": rule, "codes": num_codes, "speed": speed, "alive": alive}]
+
+
+def law_of_case(case: Case, num_codes: int = 2) -> Boundary | None:
+    """The predicted speed up to which all codes stay alive; None where there is no law."""
+    return law_of(case.rule(1), batch_size=case.batch_size(num_codes))
 
 
 def boundary(rule: str, num_codes: np.ndarray) -> np.ndarray:
-    """The predicted speed up to which all codes stay alive; nan where there is no law."""
-    return speed_by_law(CASES[rule], num_codes)
-
-
-def speed_by_law(case: Case, num_codes: np.ndarray) -> np.ndarray:
-    """The same of a case."""
-    return np.full(num_codes.shape, np.nan) if case.law is None else case.law(num_codes)
+    """The same of many numbers of codes; nan where there is no law."""
+    law = law_of_case(CASES[rule])
+    return np.array([np.nan if law is None else law(int(number)) for number in num_codes])

@@ -16,6 +16,8 @@ from .protocols import Batches as Batches
 from .simulation.run import Run as Run
 from .simulation.run import resume as resume
 from .simulation.run import simulate as simulate
+from .sweeps.phases import Phase as Phase
+from .sweeps.phases import phase as phase
 from .sweeps.runner import sweep as sweep
 
 __version__: str

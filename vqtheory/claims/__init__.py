@@ -1,7 +1,8 @@
 """Every law of the theory and every claim of the paper, as objects that can fail.
 
-`verify` runs them; the same objects feed the command line, the tests and the figures. A claim of your own is verified
-beside them: `verify(["threshold-of-two", my_claim])`.
+`verify` runs them; the same objects feed the command line, the tests and the figures. A claim of your own is such an
+object too: `claim` makes it of a function that measures, and `verify(["threshold-of-two", my_claim])` verifies it beside
+the others. `load` has the claims of a file.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from typing import TYPE_CHECKING
 
 from vqtheory._base import check
 from vqtheory.claims.laws import LAWS
+from vqtheory.claims.own import load
+from vqtheory.claims.picture import plot
 from vqtheory.claims.statement import Claim, Effort, Exact, Interval, Limit, Range, Scaling, Verdict, claim
 from vqtheory.sweeps import Backend
 from vqtheory.sweeps.places import check_sent, place_of
@@ -34,6 +37,8 @@ __all__ = [
     "all_claims",
     "claim",
     "in_order",
+    "load",
+    "plot",
     "verify",
 ]
 
@@ -53,11 +58,12 @@ def verify(
     """Verdicts of the claims with these keys, all by default, as they come in, on all cores or where `backend` says.
 
     A claim of your own stands for itself in place of a key. `backend` is as in `sweep`: a Dask client, or the address of a
-    scheduler. Raises `ValueError` for a key that is not known, and for a cluster that `sweep` would refuse.
+    scheduler. Raises `ValueError` for a key that is not known, for two claims with one key, and for a cluster that `sweep`
+    would refuse.
     """
     check.choice("verify", "effort", effort, ["quick", "full"])
     groups: dict[str, list[Claim]] = {}
-    for one in [_claim_of(key) for key in keys] or all_claims().values():
+    for one in chosen(keys) or all_claims().values():
         groups.setdefault(one.runs or one.key, []).append(one)
     tasks = [(name, claims, effort, seed) for name, claims in groups.items()]
     with place_of("verify", backend) as place:
@@ -65,6 +71,17 @@ def verify(
         for name, verdicts in place.map(_verify, tasks):
             for one, verdict in zip(groups[name], verdicts, strict=True):
                 yield replace(verdict, claim=one)  # the one that was asked for, not the copy from the other process
+
+
+def chosen(keys: Iterable[str | Claim]) -> list[Claim]:
+    """The claims with these keys, and those that stand for themselves, whose keys must be their own."""
+    claims = [_claim_of(key) for key in keys]
+    by_key = dict(all_claims())
+    for one in claims:
+        if by_key.setdefault(one.key, one) is not one:
+            of = "of the package" if one.key in all_claims() else "before it"
+            raise ValueError(f"Two claims have the key {one.key!r}: give yours another one than the claim {of} has.")
+    return claims
 
 
 def in_order(verdicts: Iterable[Verdict]) -> list[Verdict]:

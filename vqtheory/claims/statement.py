@@ -119,7 +119,7 @@ class Claim:
     Raises
     ------
     ValueError
-        For an unknown strength, and without a resolution where one is needed.
+        For an unknown strength or kind, an experiment that is no function, and without a resolution where one is needed.
     """
 
     key: str
@@ -135,16 +135,22 @@ class Claim:
     seen: range = range(0)
 
     def __post_init__(self) -> None:
+        for name in ("key", "statement", "source", "law"):
+            check.instance("Claim", name, getattr(self, name), str, "a text")
         check.choice("Claim", "strength", self.strength, get_args(Strength))
+        check.instance("Claim", "kind", self.kind, get_args(Kind), "Exact(), Limit(parameter, order) or Scaling(parameter)")
+        if not callable(self.experiment):
+            raise check.fail("Claim", "experiment", "a function of effort and seed that returns replicates", self.experiment)
         sampled = self.kind == Exact() or not isinstance(self.kind, Exact)
         if sampled and self.resolution is None and not isinstance(self.predict, Range):
             needed = "given where one number is predicted of sampled replicates"
             raise check.fail("Claim", "resolution", needed, self.resolution)
 
     def verify(self, effort: Effort = "quick", seed: int = 0) -> Verdict:
-        """Run the experiment and judge it."""
+        """Run the experiment and judge it. `ValueError` for an experiment that returns what its kind cannot use."""
         predicted = self.predict() if callable(self.predict) else self.predict
-        measured, interval, details = estimate(self.kind, self.experiment(effort, self.seen.stop + seed))
+        replicates = _held(self, self.experiment(effort, self.seen.stop + seed))
+        measured, interval, details = estimate(self.kind, replicates)
         every = isinstance(self.kind, Exact) and self.kind.worst
         outcome = judge(predicted, interval, self.resolution, every)
         return Verdict(self, predicted, measured, interval, outcome, details)
@@ -230,6 +236,23 @@ def mean_interval(replicates: Any) -> tuple[float, Interval]:
     error = float(values.std(ddof=1)) / len(values) ** 0.5
     reach = error * float(stats.t.ppf(1 - FAMILY_ERROR / FAMILY_SIZE / 2, len(values) - 1))
     return mean, Interval(mean - reach, mean + reach)
+
+
+def _held(claim: Claim, replicates: Any) -> Any:
+    """What an experiment has returned, if it is what the kind of its claim needs."""
+    match claim.kind:
+        case Exact(error=float()):
+            fits, wanted = np.ndim(replicates) == 0, "one number"
+        case Exact():
+            fits, wanted = np.ndim(replicates) == 1 and len(replicates) > 0, "a list of numbers, one for each replicate"
+        case _:
+            fits = isinstance(replicates, Mapping) and len(replicates) > 1
+            fits = fits and len({len(one) if np.ndim(one) == 1 else 0 for one in replicates.values()} - {0}) == 1
+            wanted = f"a list of equally many replicates for each value of the {claim.kind.parameter}, in a dictionary"
+    if not fits:
+        got = check.short(replicates)
+        raise ValueError(f"The experiment of the claim {claim.key!r} must return {wanted}. Got {got}.")
+    return replicates
 
 
 def _line(x: Any, y: Any) -> tuple[float, float]:

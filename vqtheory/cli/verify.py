@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
 from vqtheory._base import check
-from vqtheory.cli.options import option, say
+from vqtheory.cli.options import option, picture_file, say
 
 if TYPE_CHECKING:
-    from vqtheory.claims import Verdict
+    from vqtheory.claims import Claim, Verdict
 
 
 def verify(
-    keys: Annotated[tuple[str, ...], tyro.conf.Positional, option("[CLAIM ...]", "all of them")] = (),
+    keys: Annotated[tuple[str, ...], tyro.conf.Positional, option("[CLAIM|FILE.py ...]", "all of them")] = (),
     /,
     *,
     list: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
     effort: Literal["quick", "full"] = "quick",
     seed: int = 0,
     save: Annotated[Path | None, option("FILE.md")] = None,
+    picture: Annotated[Path | None, option("FILE.png")] = None,
     scheduler: Annotated[str | None, option("ADDRESS")] = None,
 ) -> None:
     """Measure what the theory claims, and judge it. Exit status 1 if a claim is refuted, or undecided at full effort.
@@ -30,11 +31,13 @@ def verify(
     Ctrl-C stops it; what has been judged by then is shown and kept.
 
     Args:
-        keys: Which claims; all of them if none is named.
+        keys: Which claims; all of them if none is named. A file of Python stands for the claims that it defines, of your
+            own, and is run.
         list: Only tell which claims there are, and how strong each is: a law, a tolerance or a description.
         effort: How much evidence: quick takes a minute or two, full much longer.
         seed: Of all experiments.
         save: Keep the verdicts as a page; or as a table, .csv or .parquet.
+        picture: Where to draw the verdicts, a bar each; .pdf, .svg and .jpg too.
         scheduler: Of a Dask cluster, to measure on its workers. Needs dask: pip install "vqtheory[cluster]".
     """
     from tqdm import tqdm
@@ -44,23 +47,42 @@ def verify(
 
     if save is not None and (save.suffix.lower() not in (".md", ".csv", ".parquet") or not save.parent.is_dir()):
         raise ValueError(f"The verdicts go to a .md, .csv or .parquet file in a folder that exists. Got {str(save)!r}.")
+    target = None if picture is None else picture_file(picture)
+    asked = _chosen(keys) or [*claims.all_claims().values()]
     if list:
-        say("\n".join(f"{one.key} ({one.strength}): {one.statement}" for one in claims.all_claims().values()))
+        say("\n".join(f"{one.key} ({one.strength}): {one.statement}" for one in asked))
         return
-    for key in keys:  # before there is a bar
-        check.choice("verify", "CLAIM", key, claims.all_claims())
-    total = len(keys) or len(claims.all_claims())
-    judged, stopped = _until_stopped(tqdm(claims.verify(keys, effort, seed, scheduler), total=total, unit=" claims"))
-    verdicts = claims.in_order(judged)
+    bar = tqdm(claims.verify(asked, effort, seed, scheduler), total=len(asked), unit=" claims")
+    judged, stopped = _until_stopped(bar)
+    place = {one.key: index for index, one in enumerate(asked)}
+    verdicts = claims.in_order(sorted(judged, key=lambda verdict: place.get(verdict.claim.key, len(place))))
     if verdicts:
         say(table(verdicts))
         if save is not None:
             keep(save, verdicts)
+        if target is not None:
+            claims.plot(verdicts).savefig(target, dpi=150)
+            say(f"Picture: {target}")
     if stopped:
-        raise KeyboardInterrupt(f"{len(verdicts)} of {total} claims were judged.")
+        raise KeyboardInterrupt(f"{len(verdicts)} of {len(asked)} claims were judged.")
     failing = {"refuted"} | ({"undecided"} if effort == "full" else set())
     if any(verdict.outcome in failing for verdict in verdicts):
         raise SystemExit(1)
+
+
+def _chosen(names: Sequence[str]) -> list[Claim]:
+    """The claims of keys and of files; refused before there is a bar."""
+    from vqtheory import claims
+
+    known = claims.all_claims()
+    read = [claims.load(name) if name.endswith(".py") else [known[_key(name)]] for name in names]
+    return claims.chosen(one for several in read for one in several)
+
+
+def _key(name: str) -> str:
+    from vqtheory.claims import all_claims
+
+    return check.choice("verify", "CLAIM", name, all_claims())
 
 
 def _until_stopped(verdicts: Iterable[Verdict]) -> tuple[list[Verdict], bool]:

@@ -21,6 +21,7 @@ from scipy.special import zeta
 from vqtheory.claims.laws.provenance import DERIVED
 from vqtheory.claims.statement import Claim, Effort, Exact, Limit, Range, claim
 from vqtheory.rules import VQ
+from vqtheory.simulation.alive import count_alive
 from vqtheory.simulation.follow import follow
 from vqtheory.streams import Distribution, Gaussian, Mixture, Source, Stream, Translation, Uniform
 from vqtheory.theory import critical_speed, steady_state, surviving_codes
@@ -45,19 +46,6 @@ CLOUDS = {
     "quadratic": Cloud(Distribution("powerlaw", 3.0), 1.0, (1, -1)),  # f = 3 x^2 on [0, 1]
     "mixture": Cloud(Mixture([[-1.5], [1.5]], scale=0.8, weights=[2, 1]), 13.0, (1, -1)),
 }
-
-
-def count_alive(stream: Stream, codes: np.ndarray, step: int) -> int:
-    """How many codes [K, 1] win at least one of 200 K latents of a step on average."""
-    return int(np.sum(shares(stream, codes, step) >= 1 / (200 * len(codes))))
-
-
-def shares(stream: Stream, codes: np.ndarray, step: int) -> np.ndarray:
-    """The masses of the cells of codes [K, 1] at a step, in the order of the codes in the cloud."""
-    at_rest = stream.at(step).now.invert(codes[None], stream.source.mean)[0, :, 0]
-    borders = np.sort(at_rest)[1:] / 2 + np.sort(at_rest)[:-1] / 2
-    below = np.concatenate([[0.0], stream.source.distribution().cdf(borders), [1.0]])
-    return np.diff(below)
 
 
 @claim(

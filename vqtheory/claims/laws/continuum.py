@@ -13,7 +13,6 @@ import numpy as np
 from scipy import stats
 
 from vqtheory.assign import nearest
-from vqtheory.claims.laws.collapse import count_alive, shares
 from vqtheory.claims.laws.provenance import DERIVED, SEEN
 from vqtheory.claims.laws.stationary import optimum
 from vqtheory.claims.laws.transients import CENTRED
@@ -21,6 +20,7 @@ from vqtheory.claims.statement import Effort, Exact, Range, claim
 from vqtheory.measure import carrying
 from vqtheory.reference import lloyd
 from vqtheory.rules import VQ
+from vqtheory.simulation.alive import count_alive, shares
 from vqtheory.simulation.follow import follow
 from vqtheory.streams import Fading, Latents, Oscillation, Scaling, Stream
 from vqtheory.streams.base import Drift

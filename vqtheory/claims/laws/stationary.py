@@ -13,17 +13,13 @@ from vqtheory.claims.laws.provenance import DERIVED, PAPER
 from vqtheory.claims.statement import Effort, Exact, Limit, Range, Scaling, claim
 from vqtheory.rules import VQ
 from vqtheory.schedules import harmonic
+from vqtheory.simulation.alive import optimum
 from vqtheory.simulation.follow import follow
 from vqtheory.streams import Stream, Uniform
 
 LAW = "stationary encoder"
 LINE = Stream(Uniform(dim=1))
 ROUNDING = 1e-11  # of the eigenvalues of a matrix with entries 1e4 times larger
-
-
-def optimum(num_codes: int) -> np.ndarray:
-    """The k-means solution of the uniform distribution, [K, 1]."""
-    return ((2 * np.arange(num_codes) + 1) / (2 * num_codes))[:, None]
 
 
 def residual(codes: np.ndarray) -> float:
