@@ -36,9 +36,9 @@ def say(text: object) -> None:
         raise
 
 
-def picture_file(path: Path | None, folder: Path | None = None) -> Path:
+def picture_file(path: Path | None, folder: Path | None = None, name: str = "run") -> Path:
     """Where the picture goes; refused before the run and not after it."""
-    target = path or (Path("vqtheory-run.png") if folder is None else folder / "run.png")
+    target = path or (Path(f"vqtheory-{name}.png") if folder is None else folder / f"{name}.png")
     if target.suffix.lower() not in (".png", ".pdf", ".svg", ".jpg") or target.is_dir():
         raise ValueError(f"The picture must be a .png, .pdf, .svg or .jpg file. Got {str(target)!r}.")
     return target
@@ -50,8 +50,9 @@ def read(name: str, value: Any) -> Any:
         return value
     if name in ("rule", "stream"):
         from vqtheory._base.config import parse
+        from vqtheory._base.own import build, is_own
 
-        return parse(value)
+        return build(value) if is_own(value) else parse(value)
     count = _whole(value)
     if name != "codes" or not isinstance(count, str):
         return count

@@ -38,8 +38,9 @@ def simulate(
     """Let a rule follow a stream, and say which codes survive.
 
     Args:
-        rule: How the codebook moves, e.g. "EMA(decay=0.99)"; all rules by name: vqtheory --help.
-        stream: What it follows, e.g. "Stream(Gaussian(dim=2), Rotation(rate=1e-4))"; all by name: vqtheory --help.
+        rule: How the codebook moves, e.g. "EMA(decay=0.99)"; all rules by name: vqtheory list. One of your own by its file,
+            which is run: "mymodule.py:MyRule(leak=0.1)"; a stream likewise.
+        stream: What it follows, e.g. "Stream(Gaussian(dim=2), Rotation(rate=1e-4))"; all by name: vqtheory list.
         codes: How many codes, or a file that holds them, [K, D].
         steps: Updates of the codebook.
         batch_size: Latents in an update; 1 is online k-means.
@@ -67,6 +68,8 @@ def resume(
     /,
     *,
     steps: Annotated[str | None, option("INT")] = None,
+    rule: Annotated[str | None, option("TEXT", "the run's")] = None,
+    stream: Annotated[str | None, option("TEXT", "the run's")] = None,
     picture: Annotated[Path | None, option("FILE.png", "run.png in the folder")] = None,
 ) -> None:
     """Continue a saved run, as if it had not stopped.
@@ -74,25 +77,32 @@ def resume(
     Args:
         folder: The --save folder of simulate.
         steps: A new number of updates, to go further than was asked for, or less far.
+        rule: Needed if it is of your own, "mymodule.py:MyRule(leak=0.1)".
+        stream: Likewise.
         picture: Where to draw the run.
     """
     target = picture_file(picture, folder)
     import vqtheory as vq
 
     total = None if steps is None else read("steps", steps)
-    _end(_interruptible(folder, lambda: vq.resume(folder, total)), target, folder)
+    own = {"rule": read("rule", rule), "stream": read("stream", stream)}
+    _end(_interruptible(folder, lambda: vq.resume(folder, total, **own)), target, folder)
 
 
 def show(
     folder: Folder,
     /,
     *,
+    rule: Annotated[str | None, option("TEXT", "the run's")] = None,
+    stream: Annotated[str | None, option("TEXT", "the run's")] = None,
     picture: Annotated[Path | None, option("FILE.png", "run.png in the folder")] = None,
 ) -> None:
     """Say what came out of a saved run, without running.
 
     Args:
         folder: The --save folder of simulate.
+        rule: Needed if it is of your own, "mymodule.py:MyRule(leak=0.1)".
+        stream: Likewise.
         picture: Where to draw the run.
     """
     target = picture_file(picture, folder)
@@ -102,7 +112,7 @@ def show(
         )
     import vqtheory as vq
 
-    _end(vq.Run.load(folder), target, folder)
+    _end(vq.Run.load(folder, read("rule", rule), read("stream", stream)), target, folder)
 
 
 def _configured(path: Path | None) -> dict[str, Any]:

@@ -1,11 +1,11 @@
-"""`check_rule`: every contract, every claim that is declared, and a report that can be read."""
+"""`rule_checks` and `check_rule`: every contract, every claim that is declared, one by one or as a report."""
 
 from __future__ import annotations
 
 import textwrap
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -112,20 +112,91 @@ def check_rule(rule: Rule, *, examples: int = 30) -> Report:
       checked: state, info, nearest code, distortion, purity, determinism, global randomness, chunks, dtype, finite,
       declarations, displacement, unselected codes, fixed point, translation, rotation, scaling, permutation
     """
+    checks = rule_checks(rule, examples=examples)
+    failures = [Failure(one.name, text) for one in checks if (text := one.problem())]
+    return Report(repr(rule), tuple(one.name for one in checks), tuple(failures))
+
+
+@dataclass(frozen=True)
+class Check:
+    """One check of one rule; called, it raises `AssertionError` with what is wrong with the smallest example that fails.
+
+    Attributes
+    ----------
+    name : str
+        As in the report of `check_rule`; pytest names its item so.
+    rule : rule
+        What is checked.
+    problem : callable () -> str
+        The same as a text, "" if nothing is wrong.
+    """
+
+    name: str
+    rule: Rule
+    problem: Callable[[], str] = field(repr=False)
+
+    @property
+    def __name__(self) -> str:
+        """What pytest calls it."""
+        return self.name
+
+    def __call__(self) -> None:
+        """Raise `AssertionError` if something is wrong."""
+        if text := self.problem():
+            raise AssertionError(f"{self.rule!r}: {self.name}: {text}")
+
+
+def rule_checks(rule: Rule, *, examples: int = 30) -> list[Check]:
+    """The checks of `check_rule`, one by one, for a test of your own: each is a function without parameters.
+
+    Parameters
+    ----------
+    rule : rule
+        As of `check_rule`.
+    examples : int, default 30
+        Tried in each check.
+
+    Returns
+    -------
+    list of Check
+        In the order of the report. Of a rule that refuses every codebook, and of one whose declarations are none, those
+        that can be made.
+
+    Raises
+    ------
+    ValueError
+        For an object that is no rule.
+
+    Examples
+    --------
+    With ``@pytest.mark.parametrize("check", rule_checks(MyRule()))`` above ``def test_my_rule(check): check()`` pytest has an
+    item for each, such as ``test_my_rule[nearest code]``.
+
+    >>> from vqtheory.rules import VQ
+    >>> checks = rule_checks(VQ(step_size=0.5), examples=5)
+    >>> [check.name for check in checks][:4]
+    ['state', 'info', 'nearest code', 'distortion']
+    >>> checks[0]()
+    """
     for name in ("init", "advance"):
         if isinstance(rule, type) or not callable(getattr(rule, name, None)):
             raise check.fail("check_rule", "rule", f"a rule, an object with a method {name!r}", rule)
     check.integer("check_rule", "examples", examples)
     if not _accepts(rule):
         text = f"init refuses every codebook; the last with: {Trial.refusal}"
-        return Report(repr(rule), ("init",), (Failure("init", text),))
+        return [Check("init", rule, lambda: text)]
     problem = _declared.problem_with_declarations(rule)
     own = set() if declared(rule, "assigns_nearest") else {"nearest code", "distortion"}  # of another assignment
-    found = {name: _run(check, rule, examples) for name, check in CONTRACTS.items() if name not in own}
-    found |= {"declarations": problem}
+    contracts = {name: function for name, function in CONTRACTS.items() if name not in own}
+    checks = [_check(name, rule, function, examples) for name, function in contracts.items()]
+    checks.append(Check("declarations", rule, lambda: problem))
     if not problem:
-        found |= {name: _run(check, rule, examples) for name, check in _chosen(rule).items()}
-    return Report(repr(rule), tuple(found), tuple(Failure(name, text) for name, text in found.items() if text))
+        checks += [_check(name, rule, function, examples) for name, function in _chosen(rule).items()]
+    return checks
+
+
+def _check(name: str, rule: Rule, function: Callable[[Trial], None], examples: int) -> Check:
+    return Check(name, rule, lambda: _run(function, rule, examples))
 
 
 def _accepts(rule: Rule) -> bool:
