@@ -6,7 +6,9 @@ import math
 from pathlib import Path
 from typing import Annotated
 
-from simulations import EXPERIMENTS, command, faces
+import tyro
+
+from simulations import EXPERIMENTS, command, faces, faces_own
 from simulations.tables import RESULTS, path_of, table
 
 PROGRAM = "python -m simulations"
@@ -23,6 +25,7 @@ def main(
     anew: bool = False,
     minutes: float = math.inf,
     results: Path = RESULTS,
+    own: Annotated[str | None, tyro.conf.arg(metavar="FILE.py:CALL")] = None,
     scheduler: command.Scheduler = None,
 ) -> None:
     """Run experiments and write one table each, as parquet. A table that is there already is kept.
@@ -36,9 +39,13 @@ def main(
         anew: Run everything, even where the table is there.
         minutes: Begin no training of faces after so many minutes.
         results: The folder of the tables.
+        own: With faces: train a rule of your own instead, such as "mymodule.py:MyRule(leak=0.1)", whose file has its
+            codebook in torch too, and show its rows beside those of the study. After a change of its code: --anew.
         scheduler: The address of a Dask scheduler, to run on its workers, such as tcp://host:8786.
     """
     chosen = command.known(PROGRAM, names, (*EXPERIMENTS, "faces")) or EXPERIMENTS
+    if own is not None:
+        return _own(names, own, fast, results, anew)
     with command.workers(scheduler) as backend:
         for name in chosen:
             if name == "faces":
@@ -46,6 +53,16 @@ def main(
                 continue
             rows = len(table(name, fast, results, anew, backend))
             print(f"{path_of(name, fast, results)}: {rows} rows")
+
+
+def _own(names: tuple[str, ...], own: str, fast: bool, results: Path, anew: bool) -> None:
+    """The rows of a rule of your own in the face study."""
+    if names != ("faces",):
+        raise SystemExit("--own is for the study faces: python -m simulations faces --own FILE.py:CALL.")
+    try:
+        print(faces_own.beside_others(faces_own.run(own, fast, results, anew), fast))
+    except ValueError as error:
+        raise SystemExit(str(error)) from None
 
 
 if __name__ == "__main__":

@@ -50,7 +50,7 @@ PROBES = ("step", "used", "speed", "moved", "spread", "dimension", "distortion")
 
 def run(fast: bool = False, results: Path = RESULTS, minutes: float | None = None, anew: bool = False) -> pl.DataFrame:
     """The table with a row for each training that is finished; no training begins after so many minutes."""
-    _check_data(fast)
+    check_data(fast)
     began, path, folder = time.monotonic(), table_path(fast, results), folder_of(fast, results)
     if anew:
         shutil.rmtree(folder, ignore_errors=True)
@@ -102,7 +102,8 @@ def progress(table: pl.DataFrame, fast: bool, results: Path) -> str:
     return f"{table_path(fast, results)}: {len(table)} trainings" + (f"; {left} are left, run it again" if left else "")
 
 
-def _check_data(fast: bool) -> None:
+def check_data(fast: bool) -> None:
+    """Ends the program where there are no faces and the study is to be the whole one."""
     if not fast and not Path(os.environ.get("VQTHEORY_DATA", "none"), "train.parquet").is_file():
         raise SystemExit(
             "The face study needs faces: set VQTHEORY_DATA to a folder with train.parquet and test.parquet, each with a "

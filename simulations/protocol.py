@@ -219,16 +219,26 @@ def points(table: pl.DataFrame) -> list[Point]:
     return [point._replace(options=point.options | held_out) for point in compared] + [*_sgd(), *_plain_sizes()]
 
 
+def points_of(label: str, method: Method, table: pl.DataFrame) -> list[Point]:
+    """The trainings of one method, of yours too, that can be named by now: its search, by name, and tuned, of one seed."""
+    several = [*_searched(label, method), Point("named", label, 0, method.options), *_tuned_of(label, method, table)]
+    return [point._replace(options=point.options | {"validation": VALIDATION}) for point in several]
+
+
 def chosen(table: pl.DataFrame, label: str) -> float | None:
     """The rate of a method with the highest PSNR on validation images, once all of its search is done."""
-    wanted = [_at(label, value) for value in METHODS[label].grid]
+    return _chosen(table, label, METHODS[label])
+
+
+def _chosen(table: pl.DataFrame, label: str, method: Method) -> float | None:
+    wanted = [_at(label, value) for value in method.grid]
     if not wanted or "group" not in table.columns:
         return None
     rows = table.filter(pl.col("group") == "search", pl.col("label").is_in(wanted))
     if len(rows) < len(wanted):
         return None
     best = rows.sort("psnr", descending=True, nulls_last=True, maintain_order=True)["label"][0]
-    return next(value for value in METHODS[label].grid if _at(label, value) == best)
+    return next(value for value in method.grid if _at(label, value) == best)
 
 
 def _at(label: str, value: float) -> str:
@@ -237,8 +247,12 @@ def _at(label: str, value: float) -> str:
 
 def _search() -> Iterator[Point]:
     for label, method in METHODS.items():
-        for value, options in method.grid.items():
-            yield Point("search", _at(label, value), 0, method.options | options | {"steps": SEARCH_STEPS})
+        yield from _searched(label, method)
+
+
+def _searched(label: str, method: Method) -> Iterator[Point]:
+    for value, options in method.grid.items():
+        yield Point("search", _at(label, value), 0, method.options | options | {"steps": SEARCH_STEPS})
 
 
 def _named() -> Iterator[Point]:
@@ -259,10 +273,14 @@ def _tuned(table: pl.DataFrame) -> Iterator[Point]:
     """Of methods whose chosen setting is not the one by name: that is in the table already."""
     for seed in range(SEEDS):
         for label, method in METHODS.items():
-            value = chosen(table, label)
-            options = method.options | method.grid.get(value, {})  # type: ignore[arg-type]
-            if value is not None and not is_named(label, value) and (seed == 0 or label in MAIN):
-                yield Point("tuned", label, seed, options)
+            if seed == 0 or label in MAIN:
+                yield from _tuned_of(label, method, table, seed)
+
+
+def _tuned_of(label: str, method: Method, table: pl.DataFrame, seed: int = 0) -> Iterator[Point]:
+    value = _chosen(table, label, method)
+    if value is not None and method.grid[value]:
+        yield Point("tuned", label, seed, method.options | method.grid[value])
 
 
 def is_named(label: str, value: float) -> bool:

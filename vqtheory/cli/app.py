@@ -26,7 +26,20 @@ from vqtheory.cli.simulate import resume, show, simulate
 from vqtheory.cli.train import train
 from vqtheory.cli.verify import verify
 
-_IN_THE_ORDER_OF_THE_HELP = (simulate, resume, show, diagnose, predict, phase, verify, train, evaluate, compare, restore, doctor)
+_IN_THE_ORDER_OF_THE_HELP = (
+    simulate,
+    resume,
+    show,
+    diagnose,
+    predict,
+    phase,
+    verify,
+    train,
+    evaluate,
+    compare,
+    restore,
+    doctor,
+)
 COMMANDS: dict[str, Callable[..., None]] = {function.__name__: function for function in _IN_THE_ORDER_OF_THE_HELP}
 COMMANDS["list"] = list_names
 

@@ -27,7 +27,7 @@ def phase(
 ) -> None:
     """Let a rule follow drifts of many speeds with codebooks of many sizes, and draw which of them keep their codes.
 
-    A cloud in one dimension moves by three of its widths. Where there is a law for the rule, its critical speed is drawn too.
+    A cloud in one dimension moves by three of its widths. Where the rule has a law, its critical speed is drawn too.
 
     Args:
         rule: How the codebook moves, e.g. "EMA(decay=0.9)", or one of your own, "mymodule.py:MyRule(leak=0.1)": the file is

@@ -6,6 +6,7 @@ except ImportError as error:
     raise ImportError('vqtheory.nn needs torch, which is not installed: pip install "vqtheory[torch]".') from error
 
 from vqtheory.nn.adapters import TamingQuantizer
+from vqtheory.nn.codebooks import Codebook
 from vqtheory.nn.evaluation.frechet import frechet_distance
 from vqtheory.nn.evaluation.measure import compare, evaluate
 from vqtheory.nn.foreign import start_on
@@ -19,6 +20,7 @@ from vqtheory.nn.training.loop import resume, train
 from vqtheory.nn.transport import Transport
 
 __all__ = [
+    "Codebook",
     "FollowingRate",
     "GroupedQuantize",
     "Info",

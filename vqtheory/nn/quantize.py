@@ -60,6 +60,7 @@ class VectorQuantize(nn.Module):
         K.
     rule : str or rule, default "vq"
         A rule of `vqtheory.rules`, or its `key`, such as "ema" for ``rules.EMA()``; the page docs/rules.md has all of them.
+        One of your own derives from `vqtheory.rules.Rule`, and has a class derived from `vqtheory.nn.Codebook`.
         "nsvq" is the normalised form, which has no learning rate and no schedule; the bandwidth of a published form does not
         shrink by itself: give `rules.NSVQ` a schedule for that.
     start : {"matched", "published"}, optional
@@ -446,8 +447,9 @@ def _check_rule(rule: Rule) -> None:
         if not Codebook.has(type(rule)):
             raise check.fail(owner, "rule", rule.in_layer, rule)
         _check_rule(rule.rule)  # type: ignore[arg-type]
-    elif type(rule) not in RULES.values():
-        raise check.fail(owner, "rule", f"one of {', '.join(RULES)}, or a rule of vqtheory.rules", rule)
+    elif type(rule) not in RULES.values() and not Codebook.has_own(type(rule)):
+        yours = "or one of yours, derived from it, with a Codebook of its own"
+        raise check.fail(owner, "rule", f"one of {', '.join(RULES)}, or a rule of vqtheory.rules, {yours}", rule)
     Codebook.of(type(rule)).check(owner, rule)
 
 

@@ -169,8 +169,8 @@ def rule_checks(rule: Rule, *, examples: int = 30) -> list[Check]:
 
     Examples
     --------
-    With ``@pytest.mark.parametrize("check", rule_checks(MyRule()))`` above ``def test_my_rule(check): check()`` pytest has an
-    item for each, such as ``test_my_rule[nearest code]``.
+    With ``@pytest.mark.parametrize("check", rule_checks(MyRule()))`` above ``def test_my_rule(check): check()`` pytest has
+    an item for each, such as ``test_my_rule[nearest code]``.
 
     >>> from vqtheory.rules import VQ
     >>> checks = rule_checks(VQ(step_size=0.5), examples=5)

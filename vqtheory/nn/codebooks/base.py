@@ -40,8 +40,18 @@ class Mirror:
         raise LookupError(f"There is no {cls.__name__} of {rule.__name__}.")
 
     @classmethod
+    def named(cls) -> dict[str, type[Rule]]:
+        """The rules that have a class of their own, by the names of their classes."""
+        return {rule.__name__: rule for rule in cls._mirrors}
+
+    @classmethod
+    def has_own(cls, rule: type[Rule]) -> bool:
+        """Whether there is one of exactly this rule."""
+        return rule in cls._mirrors
+
+    @classmethod
     def has(cls, rule: type[Rule]) -> bool:
-        """Whether there is one."""
+        """Whether there is one of the rule or of an ancestor."""
         return any(ancestor in cls._mirrors for ancestor in rule.__mro__)
 
 

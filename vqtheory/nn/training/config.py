@@ -10,7 +10,7 @@ from vqtheory import schedules
 from vqtheory._base import check
 from vqtheory._base.config import Configured, parse
 from vqtheory.nn.branches import BranchQuantize
-from vqtheory.nn.codebooks import RULES
+from vqtheory.nn.codebooks import RULES, Codebook
 from vqtheory.nn.degradation import Degradation
 from vqtheory.nn.estimators import estimator_of, text_of
 from vqtheory.nn.models import MODELS, VQFR, Autoencoder
@@ -213,7 +213,7 @@ class TrainingConfig(Configured):
         if self.rule is None:
             self._set("rule", self._model.rule)
         if isinstance(self.rule, str):
-            self._set("rule", parse(self.rule, more=_BY_NAME) if "(" in self.rule else _named(self.rule))
+            self._set("rule", parse(self.rule, more=_known()) if "(" in self.rule else _named(self.rule))
         self._check_rule()
         if self.quantize_from and self.quantize_from >= self.steps:
             raise check.fail(_OWNER, "quantize_from", f"below steps = {self.steps}", self.quantize_from)
@@ -324,8 +324,8 @@ class TrainingConfig(Configured):
             raise ValueError(f"Cannot read {source!r} as a configuration: {error.msg}.") from None
         if not isinstance(call, ast.Call) or ast.unparse(call.func) != cls.__name__:
             raise ValueError(f"Cannot read {source!r}: it is not a call of {cls.__name__}.")
-        named = {str(keyword.arg): parse(ast.unparse(keyword.value), more=_BY_NAME) for keyword in call.keywords}
-        return cls(*(parse(ast.unparse(argument), more=_BY_NAME) for argument in call.args), **named)
+        named = {str(keyword.arg): parse(ast.unparse(keyword.value), more=_known()) for keyword in call.keywords}
+        return cls(*(parse(ast.unparse(argument), more=_known()) for argument in call.args), **named)
 
     @property
     def codebook_schedule(self) -> Any:
@@ -347,6 +347,11 @@ def _rate(rate: Any) -> Any:
         schedules.validate(_OWNER, "codebook_lr", rate, 0, above=True)
         return rate
     return None if rate is None else check.real(_OWNER, "codebook_lr", rate, 0, above=True)
+
+
+def _known() -> dict[str, Any]:
+    """What may be called beside the public names: rules of your own are known once their codebooks are."""
+    return Codebook.named() | _BY_NAME
 
 
 def _named(name: str) -> Rule | Reference:
