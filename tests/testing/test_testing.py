@@ -18,7 +18,7 @@ from vqtheory.assign import nearest
 from vqtheory.rules import NSVQ, VQ, SimVQ
 from vqtheory.schedules import values
 from vqtheory.streams import Stream, Uniform
-from vqtheory.testing import Report, check_rule, codebooks, drifts, latents, schedules
+from vqtheory.testing import Report, check_rule, codebooks, drifts, latents, rule_checks, schedules
 
 ALL = frozenset({"translation", "rotation", "scaling", "permutation"})
 
@@ -273,6 +273,23 @@ def test_catches_nothing_else_in_a_rule_with_one_fault():
 def test_passes_a_good_rule():
     report = check_rule(Good())
     assert report.ok, report
+
+
+def test_checks_one_by_one_are_those_of_the_report():
+    """The same names in the same order, and the one that fails raises what the report says."""
+    report = check_rule(MovesUnselected(), examples=10)
+    checks = rule_checks(MovesUnselected(), examples=10)
+    assert tuple(check.__name__ for check in checks) == report.checked
+    for check in checks:
+        failures = [failure.text for failure in report.failures if failure.check == check.name]
+        if failures:
+            with pytest.raises(AssertionError, match=re.escape(failures[0])):
+                check()
+        else:
+            check()
+    assert not report.ok
+    with pytest.raises(ValueError, match="an object with a method 'init'"):
+        rule_checks(MovesUnselected)
 
 
 def test_declared_claims_are_checked_and_others_are_not():

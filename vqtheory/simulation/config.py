@@ -113,9 +113,8 @@ def _parsed(name: str, value: str, arrays: dict[str, np.ndarray]) -> Any:
     try:
         return parse(value, arrays)
     except ValueError as error:
-        raise ValueError(
-            f"The {name!r} of the run: {error} One of your own is given, as {name}=, on the command line --{name} FILE.py:CALL."
-        ) from None
+        own = f"One of your own is given, as {name}=, on the command line --{name} FILE.py:CALL."
+        raise ValueError(f"The {name!r} of the run: {error} {own}") from None
 
 
 def read_config(path: str | Path) -> dict[str, Any]:
