@@ -1,5 +1,6 @@
 """The face study on a small scale, and the table that is bundled."""
 
+import sys
 from dataclasses import replace
 
 import joblib
@@ -11,7 +12,7 @@ pytest.importorskip("torch")
 
 from paper_figures import faces as figure
 from paper_figures import faces_ablation, faces_prediction, faces_table
-from simulations import faces, protocol
+from simulations import faces, faces_own, protocol
 from simulations.tables import DATA
 from vqtheory.nn.training.loop import train
 
@@ -174,6 +175,65 @@ def test_the_study_asks_for_faces(monkeypatch):
     monkeypatch.delenv("VQTHEORY_DATA", raising=False)
     with pytest.raises(SystemExit, match="set VQTHEORY_DATA"):
         faces.run()
+
+
+OWN = """
+from dataclasses import dataclass
+
+import torch
+
+from vqtheory.nn import Codebook
+from vqtheory.rules import VQ
+
+
+@dataclass(frozen=True, repr=False)
+class Mine(VQ):
+    leak: float = 0.0
+
+
+class MineCodebook(Codebook, of=Mine):
+    moves = True
+
+    @torch.no_grad()
+    def update(self, batch, chosen, indices, displacement):
+        codes = self.weight.data
+        lost = torch.bincount(indices, minlength=len(codes) + 1)[:-1] == 0
+        codes[lost] += self.rule.leak * (batch.latents.mean(dim=0) - codes[lost])
+"""
+
+
+def test_a_rule_of_your_own_has_a_search_and_two_rows_and_goes_on_where_it_was(tmp_path, monkeypatch):
+    monkeypatch.delenv("VQTHEORY_DATA", raising=False)
+    monkeypatch.setattr(protocol, "RATES", (protocol.RATE, 4e-2))
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    (tmp_path / "mymodule.py").write_text(OWN)
+    call = f"{tmp_path / 'mymodule.py'}:Mine(leak=0.5)"
+    table = faces_own.run(call, fast=True, results=tmp_path)
+    tuned = [] if table["psnr"][0] >= table["psnr"][1] else [("tuned", "Mine(leak=0.5)")]
+    searched = [("search", f"Mine(leak=0.5) at {rate:g}") for rate in protocol.RATES]
+    assert table.select("group", "label").rows() == [*searched, ("named", "Mine(leak=0.5)"), *tuned]
+    assert (table["used"] > 0).all()
+    assert "Mine(leak=0.5)" in faces_own.beside_others(table, fast=True)
+    with monkeypatch.context() as patch:
+        patch.setattr(faces_own, "finish", None)
+        assert faces_own.run(call, fast=True, results=tmp_path).equals(table)
+    study = faces_own.beside_others(table.with_columns(label=pl.lit("ours")), fast=False)
+    assert study.count("ours") == 1 + len(tuned)
+    assert all(f"┆ {label} " in study for label in protocol.MAIN)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("class Mine:\n    pass", "The 'own' parameter of faces must be a rule that derives from vqtheory.rules.Rule"),
+        (OWN.partition("class MineCodebook")[0], "one of yours, derived from it, with a Codebook of its own"),
+    ],
+)
+def test_what_is_no_rule_of_the_layer_is_refused(tmp_path, monkeypatch, content, said):
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    (tmp_path / "mymodule.py").write_text(content)
+    with pytest.raises(ValueError, match=said):
+        faces_own.run(f"{tmp_path / 'mymodule.py'}:Mine()", fast=True, results=tmp_path)
 
 
 def test_agreement_of_predictions():
