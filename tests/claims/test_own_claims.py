@@ -1,7 +1,6 @@
 """Claims of a file: found by its path, verified beside the package's own, refused in one sentence."""
 
 import sys
-from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -78,7 +77,10 @@ def test_claims_of_a_file_are_verified_in_other_processes_and_judged_like_all_ot
     assert pl.read_csv(kept)["claim"].to_list() == ["threshold-of-two", "mine", "off-by-0.5"]
     with Image.open(picture) as image:
         assert image.size[0] == 1800
-    assert call("verify", file, "--list")[1].splitlines() == ["mine (law): A mean (ratio)", "off-by-0.5 (law): A mean (ratio)"]
+    assert call("verify", file, "--list")[1].splitlines() == [
+        "mine (law): A mean (ratio)",
+        "off-by-0.5 (law): A mean (ratio)",
+    ]
 
 
 def test_the_claims_of_a_file_are_its_own_each_once(file):

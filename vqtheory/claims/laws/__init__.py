@@ -21,6 +21,7 @@ from vqtheory.claims.laws import (
     revival,
     rotation,
     softmax,
+    stacks,
     stationary,
     straight_through,
     trained,
@@ -54,4 +55,5 @@ LAWS = (
     magnification,
     revival,
     softmax,
+    stacks,
 )
