@@ -1,4 +1,4 @@
-"""The notebook: its cells run in order at a reduced size, draw what they say, and end with more codes than they began with."""
+"""The notebook: its cells run in order at a reduced size, draw what they say, and end with more codes than at first."""
 
 from pathlib import Path
 

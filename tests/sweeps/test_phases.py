@@ -76,9 +76,10 @@ def test_the_boundary_is_that_of_the_rule_on_this_cloud_or_yours():
     assert law_of(VQ(0.1), normal)(8) == critical_speed(8, 0.1, density=normal)
     for rule, source in ((EMA(0.9), normal), (SimVQ(), Uniform(1)), (NSVQ(), Uniform(1)), (Transport(VQ(0.1)), Uniform(1))):
         assert law_of(rule, source) is None
-    diagram = vq.phase(SimVQ(), [2, 4], [0.5, 1.0], law=lambda codes: 1.0 / codes, jobs=1)
+    diagram = vq.phase(SimVQ(), [2, 4], [0.5, 1.0], law=lambda codes: 20.0 / codes, jobs=1)
     below, above = laws(diagram.plot())
-    assert above.get_xdata() == pytest.approx([1 / 2, 1 / 3, 1 / 4])
+    assert above.get_xdata() == pytest.approx([20 / 2, 20 / 3, 20 / 4])
+    assert diagram.table["updates"].to_list() == [6, 3, 6, 3], "as long as without it: it is what is to be tested"
     assert (below.get_color(), above.get_color()) == ("black", "white")
 
 

@@ -105,8 +105,8 @@ def phase(
     """Let a rule follow translations of many speeds with codebooks of many sizes, and count the codes that stay alive.
 
     A cloud in one dimension moves by `widths` of its widths. The codes start where they are best for it at rest. A code is
-    alive at the end if its cell has at least the mass 1 / (200 K), by the cdf and not by samples. Where there is a law, a
-    run at less than half of its speed is no longer than at half of it, since nothing is lost there.
+    alive at the end if its cell has at least the mass 1 / (200 K), by the cdf and not by samples. Where the rule has a law,
+    a run at less than half of its speed is no longer than at half of it, since nothing is lost there.
 
     Parameters
     ----------
@@ -163,11 +163,7 @@ def phase(
     if law is not None and not callable(law):
         raise check.fail(_OWNER, "law", "a function of a number of codes, or None", law)
     shared: dict[str, Any] = {"source": source, "recovery": check.integer(_OWNER, "recovery", recovery, 0)}
-    grid = [
-        shared | point
-        for number in numbers
-        for point in _row(rule, number, rates, batch_size, distance, lambda held, size: law or law_of(held, source, size))
-    ]
+    grid = [shared | point for number in numbers for point in _row(rule, number, rates, batch_size, distance, source)]
     options: dict[str, Any] = {"seeds": seeds, "folder": folder, "jobs": jobs, "backend": backend, "progress": progress}
     table = sweep(_count, grid, **options).select("codes", "speed", "seed", "updates", "alive", "error")
     first = grid[0]["rule"]
@@ -175,11 +171,11 @@ def phase(
 
 
 def _row(
-    rule: Any, number: int, rates: list[float], batch_size: Any, distance: float, law_for_rule: Callable[..., Any]
+    rule: Any, number: int, rates: list[float], batch_size: Any, distance: float, source: Source
 ) -> Iterator[dict[str, Any]]:
     """The points of one number of codes."""
     size = check.integer(_OWNER, "batch_size", batch_size(number) if callable(batch_size) else batch_size)
-    law = law_for_rule(_rule_for(rule, 1), size)
+    law = law_of(_rule_for(rule, 1), source, size)  # and not a prediction that the diagram is to test
     critical = math.nan if law is None else law(number)
     for speed in rates:
         drifting = drift_length(speed, distance, critical)
