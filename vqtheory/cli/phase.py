@@ -25,15 +25,14 @@ def phase(
     save: Annotated[Path | None, option("FOLDER")] = None,
     picture: Annotated[Path | None, option("FILE.png", "phase.png in the folder, else vqtheory-phase.png")] = None,
 ) -> None:
-    """Let a rule follow drifts of many speeds with codebooks of many sizes, and draw which of them keep their codes.
-
-    A cloud in one dimension moves by three of its widths. Where the rule has a law, its critical speed is drawn too.
+    """Draw which speeds of a drift codebooks of many sizes withstand, beside the law.
 
     Args:
         rule: How the codebook moves, e.g. "EMA(decay=0.9)", or one of your own, "mymodule.py:MyRule(leak=0.1)": the file is
             run.
         codes: Numbers of codes.
-        speeds: The slowest and the fastest drift, in the latents' unit per update.
+        speeds: The slowest and the fastest drift of a cloud in one dimension, which moves by three of its widths, in its own
+            unit per update.
         points: How many speeds, equally far apart on a log scale.
         density: A cloud that is not uniform, e.g. "Gaussian(dim=1)" or "Distribution('expon')".
         batch_size: Latents in an update.
