@@ -89,6 +89,27 @@ def test_the_width_of_a_cloud_is_in_the_length_of_a_run():
     assert diagram.table["alive"][0] == 1
 
 
+class Fails(VQ):
+    """Fails with more codes than two."""
+
+    def advance(self, state, batches):
+        if len(state.codes) > 2:
+            raise ArithmeticError("too many")
+        return super().advance(state, batches)
+
+
+def test_runs_that_fail_are_named_and_left_white(capsys):
+    diagram = vq.phase(Fails(0.1), [2, 3], [0.1], jobs=1, progress=False)
+    assert diagram.table["alive"].to_list() == [1, None]
+    assert diagram.table["error"].to_list() == [None, "ArithmeticError: too many"]
+    assert "A point failed: " in capsys.readouterr().err
+    assert str(diagram).splitlines()[-1].split() == ["3", "-"]
+    (mesh,) = diagram.plot().axes[0].collections
+    assert np.ma.getmaskarray(mesh.get_array()).ravel().tolist() == [False, True]
+    with pytest.raises(ValueError, match="All 2 runs of phase failed, the first with ArithmeticError: too many"):
+        vq.phase(Fails(0.1), [3], [0.1, 0.2], jobs=1)
+
+
 def test_the_picture_has_the_shares_of_the_table():
     diagram = vq.phase(VQ(0.1), [2, 8], [1e-3, 1e-2], jobs=1)
     (mesh,) = diagram.plot().axes[0].collections
@@ -129,11 +150,13 @@ def test_a_rule_of_your_own_has_a_diagram_by_one_command_and_goes_on_where_it_wa
         Table: kept/phase.parquet
     """)
     assert (tmp_path / "kept" / "phase.png").read_bytes().startswith(b"\x89PNG")
-    assert call(*line, "--save", "kept")[:2] == (0, out)
-    runs = (tmp_path / "log").read_text().count("run")
-    (tmp_path / "mymodule.py").write_text(OWN + "\n# another file\n")
-    assert call(*line, "--save", "kept")[:2] == (0, out)
-    assert [runs, (tmp_path / "log").read_text().count("run")] == [6, 12]
+    runs = [(tmp_path / "log").read_text().count("run")]
+    for content in (OWN, OWN + "\n# another file\n"):
+        (tmp_path / "mymodule.py").write_text(content)
+        assert call(*line, "--save", "kept")[:2] == (0, out)
+        runs.append((tmp_path / "log").read_text().count("run"))
+    assert runs[0] in (6, 7), "six points, and one update before, of several processes"
+    assert runs[1:] == [runs[0], 2 * runs[0]]
 
 
 def test_a_run_by_a_rule_of_your_own_is_simulated_shown_and_resumed(call):

@@ -6,7 +6,9 @@ import dataclasses
 import hashlib
 import inspect
 import math
+import textwrap
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -63,8 +65,9 @@ class Phase:
         axes = figure.subplots()
         mesh = draw_phase(axes, self.table, self.law)
         line = "" if self.law is None else "\nWhite: the predicted critical speed, nothing fitted"
-        axes.set(xlabel="speed of the drift per update", ylabel="codes", title=f"{check.short(self.rule)}{line}")
-        axes.title.set_fontsize(10)
+        name = textwrap.fill(repr(self.rule), 70, max_lines=2)
+        axes.set(xlabel="speed of the drift per update", ylabel="codes")
+        axes.set_title(f"{name}{line}", fontsize=10, parse_math=False)
         figure.colorbar(mesh, ax=axes, label="share of the codes that are alive")
         return figure
 
@@ -140,7 +143,8 @@ def phase(
     Raises
     ------
     ValueError
-        For parameters out of range, a source that is not a density in one dimension, and what `sweep` refuses.
+        For parameters out of range, a source that is not a density in one dimension, what `sweep` refuses, and where all
+        runs fail.
 
     Examples
     --------
@@ -165,9 +169,12 @@ def phase(
     shared: dict[str, Any] = {"source": source, "recovery": check.integer(_OWNER, "recovery", recovery, 0)}
     grid = [shared | point for number in numbers for point in _row(rule, number, rates, batch_size, distance, source)]
     options: dict[str, Any] = {"seeds": seeds, "folder": folder, "jobs": jobs, "backend": backend, "progress": progress}
-    table = sweep(_count, grid, **options).select("codes", "speed", "seed", "updates", "alive", "error")
+    table = sweep(_count, grid, warm=lambda: _compile(grid[0]), **options)
+    if table["error"].null_count() == 0:
+        raise ValueError(f"All {len(table)} runs of phase failed, the first with {table['error'][0]}.")
     first = grid[0]["rule"]
-    return Phase(first, table, law or law_of(first, source, grid[0]["batch_size"]))
+    columns = ["codes", "speed", "seed", "updates", "alive", "error"]
+    return Phase(first, table.select(columns), law or law_of(first, source, grid[0]["batch_size"]))
 
 
 def _row(
@@ -202,7 +209,7 @@ def _rule_for(rule: Any, drifting: int) -> Rule:
 
 
 def _written_in(rule: Any) -> str:
-    """A digest of the files in which a rule of your own, and what it holds, are defined; "" for rules of the package."""
+    """A digest of the files in which a rule of your own, and what it holds, are defined; the same for all of the package."""
     digest = hashlib.sha256()
     for kind in sorted(set(_kinds(rule)), key=str):
         if not kind.__module__.startswith(("vqtheory.", "builtins", "numpy")):
@@ -218,6 +225,12 @@ def _kinds(value: Any) -> Iterator[type]:
     if dataclasses.is_dataclass(value):
         for item in dataclasses.fields(value):
             yield from _kinds(getattr(value, item.name))
+
+
+def _compile(point: dict[str, Any]) -> None:
+    """One update, whose kernels other processes then find in the cache; what is wrong with it, the point itself will say."""
+    with suppress(Exception):
+        _count(**point | {"drifting": 1, "recovery": 0, "seed": 0})
 
 
 def _count(
