@@ -192,6 +192,7 @@ def shrunk_along(effort: Effort, seed: int) -> list[float]:
     strength="tolerance",
     kind=Exact(worst=True),
     predict=Range(-0.7, -0.3),
+    seen=range(2),
 )
 def falls_first(effort: Effort, seed: int) -> list[float]:
     """Differences of shares at the end of runs whose drift leaves about half of the codes at one level or the other."""
