@@ -26,12 +26,12 @@ REACH = 2.5  # of the axis; what lies beyond is drawn at its end
 def draw(table: pl.DataFrame) -> Callable[[Path], None]:
     """One line per claim, in two columns."""
     half = -(-table.height // 2)
-    figure, columns = plt.subplots(1, 2, figsize=(12, 0.2 * half + 1.4), layout="constrained")
+    figure, columns = plt.subplots(1, 2, figsize=(15, 0.2 * half + 1.4), layout="constrained")
     for axes, part in zip(columns, (table[:half], table[half:]), strict=True):
         draw_column(axes, part)
     figure.suptitle(
         f"{summary_of(table)}. Grey: the predicted range, or the widest interval that counts as evidence\n"
-        "for a single number. Bars: what was measured"
+        "for a single number. Bars: what was measured, and its interval in numbers"
     )
     return partial(write, figure, table)
 
@@ -51,11 +51,19 @@ def draw_column(axes: Axes, table: pl.DataFrame) -> None:
         color = HUES[claim["outcome"]]
         axes.plot([low, high], [row, row], color=color, lw=2)
         axes.plot(middle, row, "o", color=color, ms=4)
+        axes.text(REACH, row, interval(claim), fontsize=7, va="center", ha="left")
     axes.set_yticks(rows, table["claim"], fontsize=8)
     axes.set(xlim=(-REACH, REACH), ylim=(-0.8, table.height - 0.2), xticks=[-1, 0, 1])
     axes.set_xticklabels(["low end", "predicted", "high end"])
     axes.spines["left"].set_visible(False)
     axes.tick_params(left=False)
+    axes.spines["bottom"].set_bounds(-REACH, REACH)
+
+
+def interval(claim: dict) -> str:
+    """What was measured, as a number where it is one."""
+    middle, low, high = (f"{claim[name]:.4g}" for name in ("measured", "low", "high"))
+    return middle if low == high else f"{middle}  [{low}, {high}]"
 
 
 def scaled(claim: dict) -> np.ndarray:
