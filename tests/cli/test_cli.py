@@ -480,10 +480,10 @@ def test_streams_that_are_closed_or_full(tmp_path):
     """Every way in which the last line cannot be said, in one shell."""
     script = f"""
     v() {{ {shlex.quote(sys.executable)} -m vqtheory "$@"; }}
-    v predict --num-codes 4 --speed 1e-3 > /dev/full; echo "$?"
-    v predict --num-codes 4 --speed 1e-3 >&-; echo "$?"
-    v predict --num-codes 0 --speed 1e-3 2>&-; echo "$?"
-    v predict --num-codes 0 --speed 1e-3 2> /dev/full; echo "$?"
+    v predict --codes 4 --speed 1e-3 > /dev/full; echo "$?"
+    v predict --codes 4 --speed 1e-3 >&-; echo "$?"
+    v predict --codes 0 --speed 1e-3 2>&-; echo "$?"
+    v predict --codes 0 --speed 1e-3 2> /dev/full; echo "$?"
     PYTHONIOENCODING=ascii v --help > /dev/null; echo "$?"
     """
     done = subprocess.run(["bash", "-c", script], cwd=tmp_path, capture_output=True, text=True)

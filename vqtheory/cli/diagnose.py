@@ -27,7 +27,7 @@ def diagnose(
     Args:
         source: The --save folder of train or simulate, a file that a Monitor's recording was saved in (.npz), or latents
             [time, N, D] of one and the same batch (.npy).
-        rule: How the codebook moves, where the source does not say, e.g. "VQ(step_size=0.05)".
+        rule: How the codebook moves, where the source does not say: a name such as ema, or a call such as "EMA(decay=0.99)".
         codes: With latents, the codebook at the last time [K, D] or at each [time, K, D].
         every: With latents, updates from one time to the next.
         batch_size: With latents, how many there are in an update of the training; Adam's law depends on it.

@@ -38,8 +38,8 @@ def simulate(
     """Let a rule follow a stream, and say which codes survive.
 
     Args:
-        rule: How the codebook moves, e.g. "EMA(decay=0.99)"; all rules by name: vqtheory --help.
-        stream: What it follows, e.g. "Stream(Gaussian(dim=2), Rotation(rate=1e-4))"; all by name: vqtheory --help.
+        rule: How the codebook moves: a name such as ema, or a call such as "EMA(decay=0.99)"; vqtheory list rules has all.
+        stream: What it follows, e.g. "Stream(Gaussian(dim=2), Rotation(rate=1e-4))"; vqtheory list has all.
         codes: How many codes, or a file that holds them, [K, D].
         steps: Updates of the codebook.
         batch_size: Latents in an update; 1 is online k-means.

@@ -130,12 +130,14 @@ def _plot_changes(axes: Axes, findings: Findings) -> None:
     axes.barh(range(len(trials)), [trial.alive for trial in trials], height=0.6, color=USED)
     for row, trial in enumerate(trials):
         axes.text(trial.alive, row, f" {trial.alive:,}", va="center", fontsize=8)
-    axes.axvline(findings.alive.sum(), color=UNUSED, ls="--", lw=1.2, label=f"as it was: {findings.alive.sum():,}")
+    own = findings.ranking.unchanged
+    if own is not None:
+        axes.axvline(own.alive, color=UNUSED, ls="--", lw=1.2, label=f"its own rule, played again: {own.alive:,}")
+        axes.legend(frameon=False, fontsize=8, loc="lower right")
     axes.set_yticks(range(len(trials)), names, fontsize=8)
-    axes.set(xlabel="codes alive, played again on the motion that was seen")
+    axes.set(xlabel="codes alive, played again")
     axes.invert_yaxis()
     axes.margins(x=0.12)
-    axes.legend(frameon=False, fontsize=8, loc="lower right")
     _titled(axes, report.advice(findings))
 
 

@@ -53,7 +53,7 @@ def _plot_distances(axes: Axes, run: Record) -> None:
     best = f", at the end {number(ratio[-1])} times the least" if len(ratio) else ""
     _plot_column(axes, run, "distortion", f"distortion{best}", color="k")
     _plot_column(axes, run, "residual", "residual", color="#8856a7")
-    axes.set(ylabel="squared distance, in the latents' unit squared")
+    axes.set(ylabel="squared distance")
     if axes.dataLim.height > 0:
         axes.set_yscale("log")
     _finish(axes)
@@ -126,7 +126,7 @@ def _plot_line(axes: Axes, run: Record, latents: np.ndarray, codes: np.ndarray) 
             colors=color,
             label=label,
         )
-    axes.set(xlabel="where the codes are at the end, in the latents' unit", yticks=[], ylim=(-0.3 * top, 1.08 * top))
+    axes.set(xlabel="codes at the end", yticks=[], ylim=(-0.3 * top, 1.08 * top))
 
 
 def _groups(run: Record) -> list[tuple[np.ndarray, str, str]]:
@@ -145,4 +145,4 @@ def _plot_plane(axes: Axes, run: Record, latents: np.ndarray, codes: np.ndarray,
     axes.plot(*latents.T, ",", color="0.6", zorder=0)
     for chosen, color, label in _groups(run)[::-1]:
         axes.plot(*codes[chosen].T, "o", ms=4 if len(codes) <= 300 else 2, color=color, label=label)
-    axes.set(xlabel=f"codes at the end: {names[0]}, in the latents' unit", ylabel=names[1])
+    axes.set(xlabel=f"codes at the end: {names[0]}", ylabel=names[1])
