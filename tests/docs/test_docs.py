@@ -24,6 +24,24 @@ def test_code_runs_and_prints_what_the_page_says(page, tmp_path, monkeypatch):
         printed = io.StringIO()
         with contextlib.redirect_stdout(printed):
             exec(compile(content, str(page), "exec"), namespace)
+        for expression, comment in VALUED.findall(content):
+            assert says(comment, eval(expression, namespace)), (expression, comment)
+
+
+VALUED = re.compile(r"^(?!print)(\w\S*\([^#\n]*\)|\w+\.\w+)  # ([^\n]*\d[^\n]*)$", re.MULTILINE)  # an expression, and its value
+
+
+def says(comment, value):
+    """Whether one of the comment's numbers is the value, to the digits that it has."""
+    return any(f"{value:.{digits(number)}e}" == f"{float(number):.{digits(number)}e}" for number in NUMBER.findall(comment))
+
+
+NUMBER = re.compile(r"\d+(?:\.\d+)?(?:e-?\d+)?")
+
+
+def digits(number):
+    """After the first one, of a number as it is written."""
+    return len(number.partition("e")[0].replace(".", "").lstrip("0")[1:])
 
 
 LINK = re.compile(r"\]\(([^)\s]+)\)")
