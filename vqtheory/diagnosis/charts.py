@@ -144,11 +144,10 @@ def _stairs(name: str, edges: np.ndarray, values: np.ndarray, color: str, dash: 
 
 
 def _axes(x: str, y: str, logarithmic: str = "") -> dict[str, Any]:
-    kinds = {axis: {"type": "log", "exponentformat": "power"} if axis in logarithmic else {} for axis in "xy"}
-    return {
-        "xaxis": {"title": {"text": x, "standoff": 8}} | kinds["x"],
-        "yaxis": {"title": {"text": y, "standoff": 8}} | kinds["y"],
-    }
+    axes: dict[str, Any] = {f"{axis}axis": {"title": {"text": title, "standoff": 8}} for axis, title in (("x", x), ("y", y))}
+    for axis in logarithmic:
+        axes[f"{axis}axis"] |= {"type": "log", "exponentformat": "power"}
+    return axes
 
 
 def _positive(values: np.ndarray) -> np.ndarray:

@@ -27,8 +27,9 @@ if TYPE_CHECKING:
 class Diagnosis(Findings):
     """Which codes are alive, what the laws say will survive, and which knob would change it.
 
-    `print` it to read it, `plot` it to see it, `save` it as a page. `forecast`, `causes` and `cures` have numbers as their fields, and print as
-    sentences. `ranking` has what changes would have kept, each with the line that makes it, and as a frame in its `table`.
+    `print` it to read it, `plot` it to see it, `save` it as a page. `forecast`, `causes` and `cures` have numbers as their
+    fields, and print as sentences. `ranking` has what changes would have kept, each with the line that makes it, and as a
+    frame in its `table`.
 
     Attributes
     ----------

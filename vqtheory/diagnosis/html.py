@@ -122,9 +122,8 @@ def _ranking(findings: Findings) -> str:
             f'<li><div class="bar" style="width:{share:.1f}%"></div><h3>{escape(trial.change.name)}</h3>'
             f"<p>{escape(numbers)}</p>{_line_to_copy(trial.change.call)}</li>"
         )
-    return (
-        _paragraphs([heading]) + f'<ol class="ranking">{"".join(items)}</ol>' + _paragraphs(report.notes(findings), "small")
-    )
+    listed = f'<ol class="ranking">{"".join(items)}</ol>'
+    return _paragraphs([heading]) + listed + _paragraphs(report.notes(findings), "small")
 
 
 def _line_to_copy(line: str) -> str:
