@@ -13,6 +13,7 @@ from torch import nn  # noqa: E402
 
 from vqtheory import rules  # noqa: E402
 from vqtheory.nn import Replacement, VectorQuantize  # noqa: E402
+from vqtheory.nn.models import VQVAE  # noqa: E402
 
 CODES = torch.randn(16, 4, generator=torch.Generator().manual_seed(1))
 
@@ -112,6 +113,25 @@ class TestModules:
         moved(again, image=image)
         moved(quantizer, image=image)
         torch.testing.assert_close(again.codebook, quantizer.codebook, rtol=1e-5, atol=1e-6)
+
+    def test_a_training_around_lucidrains_and_around_ours(self):
+        """The same weights of encoder and decoder after updates, up to rounding: the rotated gradient is the same as well."""
+
+        def trained(of_module):
+            torch.manual_seed(0)
+            model = VQVAE(VectorQuantize(4, 32), (4, 8), residual_layers=0)
+            model.quantizer = of_module(theirs.VectorQuantize(4, 32, accept_image_fmap=True))
+            optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+            for _ in range(8):
+                images = torch.rand(4, 3, 16, 16)
+                quantized, _, loss, *_ = model.quantizer(model.encode(images))
+                optimizer.zero_grad()
+                (nn.functional.mse_loss(model.decode(quantized), images) + loss).backward()
+                optimizer.step()
+            return [model.quantizer.codebook, *model.encoder.parameters(), *model.decoder.parameters()]
+
+        for ours, wanted in zip(trained(VectorQuantize.from_module), trained(lambda quantizer: quantizer), strict=True):
+            torch.testing.assert_close(ours, wanted, rtol=1e-3, atol=1e-4)
 
     def test_codes_by_a_gradient(self):
         """Under SGD: a learnable codebook, and both versions of diffusers' loss."""
