@@ -115,7 +115,7 @@ class TestModules:
         torch.testing.assert_close(again.codebook, quantizer.codebook, rtol=1e-5, atol=1e-6)
 
     def test_a_training_around_lucidrains_and_around_ours(self):
-        """The same weights of encoder and decoder after updates, up to rounding: the rotated gradient is the same as well."""
+        """The same weights of encoder and decoder after updates, up to rounding: the gradient is rotated in both."""
 
         def trained(of_module):
             torch.manual_seed(0)
