@@ -12,8 +12,10 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import polars as pl
 import torch
 import tyro
@@ -32,6 +34,7 @@ from vqtheory.nn.training.data import load
 CODES, DIM, SIZE, BATCH, UPDATES, RATE = 512, 16, 32, 16, 400, 1e-3
 TESTED, LAST, THRESHOLD, EARLY, CHANGE = 640, 100, 2, 16, 1e-6
 WAYS = ("theirs", "ours", "theirs, changed")
+KINDS = ("lucidrains", "lucidrains with expiry", "diffusers")
 
 
 def made(kind: str) -> nn.Module:
@@ -42,32 +45,33 @@ def made(kind: str) -> nn.Module:
     return Lucidrains(DIM, CODES, accept_image_fmap=True, **expiry)
 
 
-def main(updates: int = UPDATES, seed: int = 0) -> None:
-    """Train all pairs, and print the table.
+def main(kinds: tuple[str, ...] = KINDS, updates: int = UPDATES, batch_size: int = BATCH, seed: int = 0) -> None:
+    """Train the quantizers in each way, and print the table.
 
     Args:
+        kinds: Which quantizers.
         updates: In each run.
+        batch_size: Images in an update.
         seed: Of the weights, and of what theirs draw.
     """
     images = load(size=SIZE)
-    train, test = (pixels(part) for part in (images.train[: updates * BATCH], images.test[:TESTED]))
+    train, test = pixels(images.train), pixels(images.test[:TESTED])
+    batches = [train[np.arange(step * batch_size, (step + 1) * batch_size) % len(train)] for step in range(updates)]
     rows = []
-    for kind in ("lucidrains", "lucidrains with expiry", "diffusers"):
-        runs = {way: trained(kind, way, train, test, seed) for way in WAYS}
+    for kind in kinds:
+        runs = {way: trained(kind, way, batches, test, seed) for way in WAYS}
         early = {way: run.pop("early") for way, run in runs.items()}
         for way, run in runs.items():
             apart = float((early[way] - early["theirs"]).norm() / early["theirs"].norm())
             rows.append({"quantizer": kind, "run": way, "apart": apart, **run})
-            print(rows[-1], flush=True)
     print(pl.DataFrame(rows))
 
 
-def trained(kind: str, way: str, train: Tensor, test: Tensor, seed: int) -> dict[str, Any]:
+def trained(kind: str, way: str, batches: Sequence[Tensor], test: Tensor, seed: int) -> dict[str, Any]:
     """What a run ends with, and its codes early on."""
     model, optimizer = begun(kind, way, seed)
     used: set[int] = set()
     early = torch.empty(0)
-    batches = train.split(BATCH)
     for update, batch in enumerate(batches):
         quantized, loss, indices = passed(model.quantizer, model.encode(batch))
         optimizer.zero_grad()

@@ -14,11 +14,22 @@ safetensors = pytest.importorskip("safetensors.torch")
 from torch import nn  # noqa: E402
 
 from vqtheory import rules  # noqa: E402
-from vqtheory.nn import ResidualQuantize, VectorQuantize  # noqa: E402
+from vqtheory.nn import (  # noqa: E402
+    GroupedQuantize,
+    MultiHeadQuantize,
+    MultiScaleQuantize,
+    ResidualQuantize,
+    VectorQuantize,
+)
 from vqtheory.nn.branches import BranchQuantize  # noqa: E402
 from vqtheory.nn.degradation import Degradation  # noqa: E402
 from vqtheory.nn.models import DQVAE, VQCT, VQFR, VQVAE, Autoencoder  # noqa: E402
 from vqtheory.schedules import exponential  # noqa: E402
+
+
+class Foreign(nn.Module):
+    dim = 4
+
 
 SMALL = {"channels": (4, 8), "residual_layers": 0}
 
@@ -66,18 +77,44 @@ def test_a_layer_is_the_same_again(rule, options, tmp_path):
 @pytest.mark.parametrize(
     "made",
     [
+        lambda: ResidualQuantize(4, [8, 16], levels=2, rule=["ema", rules.NSVQ()], beams=2, dropout=0.5, codebook_dim=2),
+        lambda: ResidualQuantize(4, 8, levels=3, shared=True, accept_image_fmap=True, commitment_weight=1.0),
+        lambda: GroupedQuantize(4, 8, groups=2, levels=2, rule="ema", shared=True, shared_levels=True),
+        lambda: GroupedQuantize(4, 8, groups=2, beta_on_codebook=True),
+        lambda: MultiHeadQuantize(4, 8, heads=2, rule="ema", shared=False),
+        lambda: MultiScaleQuantize(4, 8, scales=(1, (2, 2), 4), rule="nsvq"),
+    ],
+    ids=["residual", "shared", "grouped levels", "grouped", "heads", "scales"],
+)
+def test_a_stack_is_the_same_again(made, tmp_path):
+    torch.manual_seed(0)
+    stack, latents = made(), torch.randn(2, 4, 4, 4)
+    stack(latents)
+    stack.save_pretrained(tmp_path)
+    again = type(stack).from_pretrained(tmp_path)
+    assert repr(again) == repr(stack)
+    assert again.arguments() == stack.arguments()
+    for output, wanted in zip(again.train()(latents)[:3], stack(latents)[:3], strict=True):
+        pairs = zip(output, wanted, strict=True) if isinstance(output, tuple) else [(output, wanted)]
+        assert all(torch.equal(one, other) for one, other in pairs)
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
         lambda: VQVAE(VectorQuantize(8, 16, "nsvq"), **SMALL),
+        lambda: VQVAE(ResidualQuantize(8, 16, levels=2), **SMALL),
         lambda: DQVAE(VectorQuantize(8, 16, "ema"), **SMALL, grains=3, budget=(0.2, 0.3), gate="entropy"),
         lambda: VQFR(VectorQuantize(8, 16), **SMALL, degradation=Degradation(noise=(5, 10), quality=None)),
         lambda: VQCT(BranchQuantize(8, 16, adjectives=3), **SMALL),
     ],
-    ids=["VQVAE", "DQVAE", "VQFR", "VQCT"],
+    ids=["VQVAE", "VQVAE with a stack", "DQVAE", "VQFR", "VQCT"],
 )
 def test_a_model_is_the_same_again(made, tmp_path):
     torch.manual_seed(0)
     model, images = made(), torch.rand(2, 3, 32, 32)
-    model.quantizer.initialize(torch.randn(64, model.quantizer.codebook_dim))
     model.calibrate(images)
+    model(images)  # which starts the codes
     model.save_pretrained(tmp_path)
     again = Autoencoder.from_pretrained(tmp_path)
     assert type(again) is type(model)
@@ -184,7 +221,9 @@ class TestDamage:
         VectorQuantize(2, 4).save_pretrained(tmp_path)
         with pytest.raises(ValueError, match=r"has a VectorQuantize: VectorQuantize.from_pretrained reads it"):
             VQVAE.from_pretrained(tmp_path)
-        with pytest.raises(ValueError, match=r"'quantizer' parameter of VQVAE.save_pretrained must be a VectorQuantize"):
-            VQVAE(ResidualQuantize(4, 8, levels=2), **SMALL).save_pretrained(tmp_path)
+        with pytest.raises(
+            ValueError, match=r"'quantizer' parameter of VQVAE.save_pretrained must be a quantizer of vqtheory"
+        ):
+            VQVAE(Foreign(), **SMALL).save_pretrained(tmp_path)
         with pytest.raises(ValueError, match=r"'folder' parameter of VectorQuantize.save_pretrained must be"):
             VectorQuantize(2, 4).save_pretrained(tmp_path / "config.json")

@@ -52,7 +52,7 @@ class Pretrained:
         Raises
         ------
         ValueError
-            For a path that is no folder's, and for a model around a quantizer that is none of `VectorQuantize`.
+            For a path that is no folder's, and for a model around a quantizer of another package.
         ImportError
             Where safetensors is not installed.
         """
@@ -144,7 +144,9 @@ def _package(owner: str, name: str) -> Any:
 def _described(owner: str, module: Any) -> dict[str, Any]:
     """The class and the arguments of a module, and of the modules among these."""
     if not isinstance(module, Pretrained) or type(module).__name__ not in Pretrained._kinds:
-        raise check.fail(owner, "quantizer", "a VectorQuantize, whose arguments can be written", type(module).__name__)
+        raise check.fail(
+            owner, "quantizer", "a quantizer of vqtheory.nn, whose arguments can be written", type(module).__name__
+        )
     arguments = {name: _written(owner, value) for name, value in module.arguments().items()}
     return {"class": type(module).__name__, "arguments": arguments}
 
