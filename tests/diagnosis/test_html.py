@@ -104,7 +104,7 @@ def test_the_plots_have_the_numbers_of_the_diagnosis(diagnosis, path):
 @pytest.mark.parametrize(
     "seen",
     [
-        lambda: drifting(4000, dim=3, samples=3000, times=3),
+        lambda: drifting(3200, dim=3, samples=1600, times=3),
         lambda: drifting(4, times=400, rule=None),
         lambda: diagnose(np.zeros((2, 5, 2)), np.zeros((3, 2)), rule=rules.EMA()),
     ],
