@@ -114,7 +114,7 @@ def test_other_diagnoses(seen):
     seen = seen()
     vars(seen)["ranking"] = dataclasses.replace(drifting(4, times=3).ranked(0.01, False), trials=())
     assert max(len(trace["x"]) for plot in charts(seen) for trace in plot.traces) <= 3000
-    page = html.made(seen)
+    page = html.page(seen)
     assert len(page.encode()) < 6e6
     assert page.count("<tr>") <= 160
 

@@ -225,5 +225,10 @@ class TestDamage:
             ValueError, match=r"'quantizer' parameter of VQVAE.save_pretrained must be a quantizer of vqtheory"
         ):
             VQVAE(Foreign(), **SMALL).save_pretrained(tmp_path)
+        shadow = type("VectorQuantize", (VectorQuantize,), {})
+        with pytest.raises(ValueError, match="whose arguments can be written"):
+            shadow(2, 4).save_pretrained(tmp_path)  # which would be read as the package's own class
+        with pytest.raises(ValueError, match="The 'repo' parameter of VectorQuantize.push_to_hub must be a text"):
+            VectorQuantize(2, 4).push_to_hub(3)
         with pytest.raises(ValueError, match=r"'folder' parameter of VectorQuantize.save_pretrained must be"):
             VectorQuantize(2, 4).save_pretrained(tmp_path / "config.json")

@@ -93,6 +93,10 @@ class TestStates:
             VectorQuantize.from_state_dict({"embedding.weight": CODES}, rule="transvq")
         with pytest.raises(ValueError, match="must be a dict of tensors by name"):
             VectorQuantize.from_state_dict("model.pt")
+        with pytest.raises(
+            ValueError, match="The 'prefix' parameter of VectorQuantize.from_state_dict must be a text or None"
+        ):
+            VectorQuantize.from_state_dict(stack, prefix=1)
 
 
 class TestModules:

@@ -44,12 +44,12 @@ def check_target(owner: str, path: Any, overwrite: bool = False) -> Path:
 
 def write(findings: Findings, target: Path, title: str = "", notes: str = "") -> None:
     """Write the report to a target that was checked; nothing half-written stays."""
-    page = made(findings, title, notes)  # before there is a folder
+    content = page(findings, title, notes)  # before there is a folder
     target.parent.mkdir(parents=True, exist_ok=True)
-    write_beside(target, page.encode())
+    write_beside(target, content.encode())
 
 
-def made(findings: Findings, title: str = "", notes: str = "") -> str:
+def page(findings: Findings, title: str = "", notes: str = "") -> str:
     """The page."""
     frame = Template(files("vqtheory.diagnosis").joinpath("report.html").read_text("utf-8"))
     plots = charts(findings)

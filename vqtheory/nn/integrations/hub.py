@@ -33,7 +33,9 @@ class Pretrained:
     def __init_subclass__(cls, words: tuple[type, ...] = (), **options: Any) -> None:
         super().__init_subclass__(**options)
         cls._words = (*cls._words, *words)
-        Pretrained._kinds[cls.__name__] = cls
+        known = Pretrained._kinds.get(cls.__name__)
+        if known is None or not known.__module__.startswith("vqtheory."):  # a class of somebody's may be defined again
+            Pretrained._kinds[cls.__name__] = cls
 
     def arguments(self) -> dict[str, Any]:
         """What the class has to be called with to make the module as it is: texts, numbers, rules and modules."""
@@ -125,6 +127,7 @@ class Pretrained:
             Of the commit.
         """
         owner = f"{type(self).__name__}.push_to_hub"
+        check.instance(owner, "repo", repo, str, "a text such as 'owner/name'")
         hub = _package(owner, "huggingface_hub").HfApi(token=token)
         name = hub.create_repo(repo.removeprefix(_SCHEME), private=private, exist_ok=True).repo_id
         with tempfile.TemporaryDirectory() as folder:
@@ -143,7 +146,7 @@ def _package(owner: str, name: str) -> Any:
 
 def _described(owner: str, module: Any) -> dict[str, Any]:
     """The class and the arguments of a module, and of the modules among these."""
-    if not isinstance(module, Pretrained) or type(module).__name__ not in Pretrained._kinds:
+    if Pretrained._kinds.get(type(module).__name__) is not type(module):
         raise check.fail(
             owner, "quantizer", "a quantizer of vqtheory.nn, whose arguments can be written", type(module).__name__
         )

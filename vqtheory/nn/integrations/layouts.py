@@ -39,6 +39,7 @@ class Stored(NamedTuple):
 
 def stored(state: Any, prefix: str | None) -> Stored:
     """The one codebook in a state, or the one under the prefix."""
+    check.instance(_OWNER, "prefix", prefix, (str, type(None)), "a text or None")
     tensors = _tensors(state)
     places = _places(tensors, prefix)
     if len(places) != 1:
