@@ -247,15 +247,24 @@ class TestDiagnose:
     def test_of_latents(self, call):
         np.save("latents.npy", np.random.default_rng(0).random((1, 200, 1)) + 0.1 * np.arange(5)[:, None, None])
         np.save("codes.npy", np.linspace(0, 1, 16)[:, None])
-        status, out, _ = call("diagnose", "latents.npy", "--codes", "codes.npy", "--rule", "VQ(0.05)", "--every", "100")
+        options = ["--codes", "codes.npy", "--rule", "VQ(0.05)", "--every", "100", "--html", "report.html"]
+        status, out, _ = call("diagnose", "latents.npy", *options)
         assert status == 0
         assert "0.001 per update" in out
         assert Path("vqtheory-diagnosis.png").exists()
+        assert out.endswith("Report: report.html\n")
+        assert "0.001 per update" in Path("report.html").read_text()
+        assert call("diagnose", "latents.npy", *options)[::2] == (
+            2,
+            "vqtheory: There is a file 'report.html' already: name another one, or allow it to be overwritten.\n",
+        )
+        assert call("diagnose", "latents.npy", *options, "--overwrite")[0] == 0
 
     @pytest.mark.parametrize(
         ("arguments", "sentence"),
         [
             (["nowhere"], "nowhere"),
+            (["latents.npy", "--html", "report.txt"], "'path' parameter of diagnose --html must be a .html file"),
             (["latents.npy"], "'codes' parameter"),
             (["latents.npy", "--codes", "latents.npy", "--every", "0"], "'every' parameter of diagnose must be an int >= 1"),
         ],

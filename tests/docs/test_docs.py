@@ -13,6 +13,7 @@ BLOCK = re.compile(r"^```(python|text)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
 @pytest.mark.filterwarnings("ignore:The latents drift by")  # of a codebook that is shown because it stays behind
+@pytest.mark.filterwarnings("ignore:.*treespec, LeafSpec", "ignore:The 'train_dataloader' does not")  # of Lightning's own
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_code_runs_and_prints_what_the_page_says(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

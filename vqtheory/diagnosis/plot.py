@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import textwrap
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,14 +11,13 @@ import numpy as np
 from vqtheory._base.pictures import UNUSED, USED, in_plane
 from vqtheory.diagnosis import report
 from vqtheory.diagnosis.findings import Findings
-from vqtheory.diagnosis.laws import outlook
+from vqtheory.diagnosis.laws import allowed_speeds
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 _LAW, _SPEED = "#e08e1b", "#8856a7"
-_SIZES = 40  # of codebook, on the curve of the critical speed
 _CHANGES = 7  # drawn, the best
 
 
@@ -105,12 +103,10 @@ def _plot_law(axes: Axes, findings: Findings) -> None:
     """The knob: what speed is allowed to codebooks of which size."""
     i, motion = findings.worst, findings.recording.motion
     law, K, speed = findings.laws[i], findings.num_codes, float(motion.speed[i])
-    if not math.isfinite(law.critical_speed) or law.critical_speed <= 0 or law.limit:
+    if not law.has_curve:
         _plot_changes(axes, findings)
         return
-    sizes = np.unique(np.geomspace(2, max(2 * K, 8), _SIZES).astype(int))
-    curve = [_critical(findings, int(size)) for size in sizes]
-    axes.plot(sizes, curve, color=_LAW, lw=1.8, label="critical speed")
+    axes.plot(*allowed_speeds(findings.recording, i), color=_LAW, lw=1.8, label="critical speed")
     axes.axhline(speed, color=_SPEED, lw=1.2, label=f"the drift, at its worst: {speed:.3g}")
     axes.plot([K], [speed], "o", color=_SPEED)
     if not math.isnan(law.survivors) and law.survivors < K:
@@ -148,9 +144,3 @@ def _write_law(axes: Axes, findings: Findings) -> None:
     sentences = [str(findings.forecast), *map(str, findings.causes)]
     text = "\n\n".join(textwrap.fill(sentence, 62) for sentence in sentences)
     axes.text(0, 0.97, text, va="top", fontsize=8.5, transform=axes.transAxes)
-
-
-def _critical(findings: Findings, size: int) -> float:
-    """The critical speed of a codebook of another size."""
-    recording = findings.recording
-    return outlook(replace(recording, codes=np.zeros((size, recording.codes.shape[1]))), findings.worst).critical_speed

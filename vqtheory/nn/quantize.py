@@ -13,6 +13,7 @@ from vqtheory._base import check
 from vqtheory.nn.codebooks import RULES, Codebook
 from vqtheory.nn.codebooks.base import Batch, Soft
 from vqtheory.nn.estimators import CodeGradient, Estimator, Lookup, StraightThrough, estimator_of, text_of
+from vqtheory.nn.integrations.interchange import Interchange
 from vqtheory.nn.ops import inside
 from vqtheory.nn.ops.layout import Layout
 from vqtheory.nn.ops.mode import repeated, transformed
@@ -42,7 +43,7 @@ class Quantized(NamedTuple):
     info: Info
 
 
-class VectorQuantize(nn.Module):
+class VectorQuantize(Interchange, nn.Module):
     """Vector quantization of latents, the codebook moved by one of the simulator's rules.
 
     The rule says how codes are to move, the optimizer of the model how far: all fields of the rule but `step_size` and
@@ -162,6 +163,12 @@ class VectorQuantize(nn.Module):
         self.register_load_state_dict_post_hook(_look_again)
         if self.rule.start == "published":
             self._load(np.zeros((self.codebook_size, self.codebook_dim)))
+
+    def arguments(self) -> dict[str, Any]:
+        """What makes a layer like this one."""
+        names = ("dim", "codebook_size", "rule", "codebook_dim", "codebook_weight", "commitment_weight")
+        values = {name: getattr(self, name) for name in (*names, "accept_image_fmap", "channel_last", "seed")}
+        return values | {"estimator": text_of(self.estimator)}
 
     @property
     def codebook(self) -> Tensor:
