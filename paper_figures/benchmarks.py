@@ -39,7 +39,8 @@ def draw_ratios(axes: Axes, rows: pl.DataFrame) -> None:
     for peer, marker in PEERS.items():
         of_peer = rows.filter(peer=peer)
         places = [tasks.index(task) for task in of_peer.select(TASK).iter_rows()]
-        axes.plot(of_peer["ratio"], places, marker, color="0.15", ms=5 if marker != "|" else 9, mew=1.5, label=f"over {peer}")
+        size = 9 if marker == "|" else 5
+        axes.plot(of_peer["ratio"], places, marker, color="0.15", ms=size, mew=1.5, label=f"over {peer}")
     axes.axvline(1, color="0.8", lw=1, zorder=0)
     names = [f"{case}, {codes:,} x {dim}" + ("" if size == 1 else f", batch {size:,}") for case, codes, dim, size in tasks]
     axes.set(xscale="log", yticks=range(len(names)), yticklabels=names, xlabel="our rate over the peer's")

@@ -51,7 +51,7 @@ def draw_column(axes: Axes, table: pl.DataFrame) -> None:
         color = HUES[claim["outcome"]]
         axes.plot([low, high], [row, row], color=color, lw=2)
         axes.plot(middle, row, "o", color=color, ms=4)
-        axes.text(REACH, row, interval(claim), fontsize=7, va="center", ha="left")
+        axes.text(REACH, float(row), interval(claim), fontsize=7, va="center", ha="left")
     axes.set_yticks(rows, table["claim"], fontsize=8)
     axes.set(xlim=(-REACH, REACH), ylim=(-0.8, table.height - 0.2), xticks=[-1, 0, 1])
     axes.set_xticklabels(["low end", "predicted", "high end"])

@@ -16,7 +16,7 @@ from simulations.lineup import LINEUP, in_order
 
 TABLE, SUFFIX = "drift", ".png"
 MEASURES = {f"codes alive, of {CODES}": CODES - pl.col("dead"), "distortion / best Lloyd": pl.col("ratio")}
-FIRST = ("VQ", "EMA", "VQ with transport", "NSVQ", "NSVQ gaussian", "NSVQ softmax", "NSVQ propagate", "TransVQ")  # the paper's
+OF_THE_PAPER = ("VQ", "EMA", "VQ with transport", "NSVQ", "NSVQ gaussian", "NSVQ softmax", "NSVQ propagate", "TransVQ")
 WORST = 30  # the top of the axis of distortions: one code that is left behind may have any
 SHIFTS = 3  # drawn, the fastest
 
@@ -25,8 +25,8 @@ def draw(table: pl.DataFrame) -> Callable[[Path], None]:
     """Columns: drifts, faster to the right; rows: codes alive and distortion of the paper's rules, then of all others."""
     drifts = shown(table)
     figure = plt.figure(figsize=(2.6 * len(drifts) + 1.2, 10), layout="constrained")
-    paper = pl.col("rule").is_in(FIRST)
-    for block, rules in zip(figure.subfigures(2, 1), (table.filter(paper), table.filter(~paper)), strict=True):
+    paper = pl.col("rule").is_in(OF_THE_PAPER)
+    for block, rules in zip(figure.subfigures(2, 1, squeeze=False).flat, (table.filter(paper), table.filter(~paper)), strict=True):
         draw_block(block, rules, drifts)
     figure.suptitle(
         "While the encoder drifts (shaded) VQ and EMA lose codes for good. NSVQ crowds its codes and has them all back\n"

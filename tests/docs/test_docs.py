@@ -10,6 +10,18 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"^```(python|text)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+VALUED = re.compile(r"^(?!print)(\w\S*\([^#\n]*\)|\w+\.\w+)  # ([^\n]*\d[^\n]*)$", re.MULTILINE)  # and what it gives
+NUMBER = re.compile(r"\d+(?:\.\d+)?(?:e-?\d+)?")
+
+
+def says(comment, value):
+    """Whether one of the comment's numbers is the value, to the digits that it has."""
+    return any(f"{value:.{digits(number)}e}" == f"{float(number):.{digits(number)}e}" for number in NUMBER.findall(comment))
+
+
+def digits(number):
+    """After the first one, of a number as it is written."""
+    return len(number.partition("e")[0].replace(".", "").lstrip("0")[1:])
 
 
 @pytest.mark.filterwarnings("ignore:The latents drift by")  # of a codebook that is shown because it stays behind
@@ -27,22 +39,6 @@ def test_code_runs_and_prints_what_the_page_says(page, tmp_path, monkeypatch):
             exec(compile(content, str(page), "exec"), namespace)
         for expression, comment in VALUED.findall(content):
             assert says(comment, eval(expression, namespace)), (expression, comment)
-
-
-VALUED = re.compile(r"^(?!print)(\w\S*\([^#\n]*\)|\w+\.\w+)  # ([^\n]*\d[^\n]*)$", re.MULTILINE)  # an expression, and its value
-
-
-def says(comment, value):
-    """Whether one of the comment's numbers is the value, to the digits that it has."""
-    return any(f"{value:.{digits(number)}e}" == f"{float(number):.{digits(number)}e}" for number in NUMBER.findall(comment))
-
-
-NUMBER = re.compile(r"\d+(?:\.\d+)?(?:e-?\d+)?")
-
-
-def digits(number):
-    """After the first one, of a number as it is written."""
-    return len(number.partition("e")[0].replace(".", "").lstrip("0")[1:])
 
 
 LINK = re.compile(r"\]\(([^)\s]+)\)")
