@@ -26,7 +26,9 @@ def draw(table: pl.DataFrame) -> Callable[[Path], None]:
     drifts = shown(table)
     figure = plt.figure(figsize=(2.6 * len(drifts) + 1.2, 10), layout="constrained")
     paper = pl.col("rule").is_in(OF_THE_PAPER)
-    for block, rules in zip(figure.subfigures(2, 1, squeeze=False).flat, (table.filter(paper), table.filter(~paper)), strict=True):
+    for block, rules in zip(
+        figure.subfigures(2, 1, squeeze=False).flat, (table.filter(paper), table.filter(~paper)), strict=True
+    ):
         draw_block(block, rules, drifts)
     figure.suptitle(
         "While the encoder drifts (shaded) VQ and EMA lose codes for good. NSVQ crowds its codes and has them all back\n"

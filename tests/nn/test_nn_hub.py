@@ -177,7 +177,7 @@ class TestTheHub:
     @pytest.mark.parametrize("missing", ["safetensors.torch", "huggingface_hub"])
     def test_a_missing_package_is_named(self, missing, monkeypatch):
         monkeypatch.setitem(sys.modules, missing, None)
-        with pytest.raises(ImportError, match=rf"needs {missing.split('.')[0]}, .* pip install \"vqtheory\[hub\]\""):
+        with pytest.raises(ImportError, match=rf"needs {missing.split('.')[0]}, .* pip install '.\[hub\]'"):
             _ = (
                 VectorQuantize(2, 4).save_pretrained("x")
                 if "safe" in missing

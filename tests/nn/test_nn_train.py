@@ -22,6 +22,7 @@ from processes import together
 torch = pytest.importorskip("torch")
 import vqtheory  # noqa: E402
 from vqtheory import rules, streams  # noqa: E402
+from vqtheory._base.extras import missing  # noqa: E402
 from vqtheory._base.folder import locked, replace_together  # noqa: E402
 from vqtheory.assign import nearest  # noqa: E402
 from vqtheory.cli import app  # noqa: E402
@@ -667,4 +668,4 @@ class TestCommand:
         """
         done = subprocess.run([sys.executable, "-c", textwrap.dedent(program), "train"], capture_output=True, text=True)
         assert done.returncode == 2
-        assert done.stderr == ('vqtheory: vqtheory.nn needs torch, which is not installed: pip install "vqtheory[torch]".\n')
+        assert done.stderr == f"vqtheory: {missing('vqtheory.nn', 'torch', 'torch')}\n"

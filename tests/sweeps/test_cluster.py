@@ -194,7 +194,7 @@ class TestRefusals:
 
     def test_no_dask(self, monkeypatch):
         monkeypatch.setitem(sys.modules, "distributed", None)
-        with pytest.raises(ValueError, match=r'needs dask and distributed, .*: pip install "vqtheory\[cluster\]"'):
+        with pytest.raises(ValueError, match=r"needs the package distributed, .*: pip install '.\[cluster\]'"):
             vq.sweep(logged, [], backend="tcp://127.0.0.1:9")
         with pytest.raises(ValueError, match=r"'backend' parameter of sweep must be a Backend, .* Got 3"):
             vq.sweep(logged, [], backend=3)

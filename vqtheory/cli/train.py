@@ -62,7 +62,7 @@ def train(
     save: Annotated[Path | None, option("FOLDER")] = None,
     resume: Annotated[Path | None, option("FOLDER")] = None,
 ) -> None:
-    """Train a VQ-VAE on images, and say how many codes it uses. Needs torch: pip install "vqtheory[torch]".
+    """Train a VQ-VAE on images, and say how many codes it uses. Needs torch: pip install '.[torch]' in the checkout.
 
     With several processes: torchrun --nproc-per-node 2 -m vqtheory train ...
 

@@ -35,7 +35,7 @@ def verify(
         effort: How much evidence: quick takes a minute or two, full much longer.
         seed: Of all experiments.
         save: Keep the verdicts as a page; or as a table, .csv or .parquet.
-        scheduler: Of a Dask cluster, to measure on its workers. Needs dask: pip install "vqtheory[cluster]".
+        scheduler: Of a Dask cluster, to measure on its workers. Needs the extra cluster.
     """
     from tqdm import tqdm
 

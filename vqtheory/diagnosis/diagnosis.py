@@ -50,7 +50,7 @@ class Diagnosis(Findings):
         return plot_diagnosis(self)
 
     def save(self, path: str | Path, *, title: str = "", notes: str = "", overwrite: bool = False) -> None:
-        """Write all of it as one HTML file, which can be read without network: needs ``pip install "vqtheory[report]"``.
+        """Write all of it as one HTML file, which can be read without network: needs the extra "report".
 
         It has the text, the ranking with lines to copy, plots that can be zoomed, the table, the settings and versions.
 

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from vqtheory._base import check
+from vqtheory._base.extras import missing
 from vqtheory._base.folder import write_beside
 from vqtheory.diagnosis import report
 from vqtheory.diagnosis.charts import charts
@@ -78,7 +79,7 @@ def _plotly_js(owner: str) -> str:
     try:
         from plotly.offline import get_plotlyjs
     except ImportError:
-        raise ImportError(f'{owner} needs plotly, which is not installed: pip install "vqtheory[report]".') from None
+        raise ImportError(missing(owner, "plotly", "report")) from None
     return get_plotlyjs()
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from vqtheory import measure
+from vqtheory._base.extras import missing
 from vqtheory.nn.branches import selected
 from vqtheory.nn.evaluation.frechet import frechet_distance
 from vqtheory.nn.foreign import compared
@@ -117,9 +118,7 @@ def similarities() -> tuple[Callable[..., Tensor], Callable[..., Tensor]]:
         from torchmetrics.functional.image import multiscale_structural_similarity_index_measure as ms_ssim
         from torchmetrics.functional.image import structural_similarity_index_measure as ssim
     except ImportError as error:
-        raise ImportError(
-            'An evaluation needs torchmetrics, which is not installed: pip install "vqtheory[torch]".'
-        ) from error
+        raise ImportError(missing("An evaluation", "torchmetrics", "torch")) from error
     return ssim, ms_ssim  # type: ignore[return-value]
 
 

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from vqtheory._base import check
 from vqtheory._base.config import arrays_of, parse, text
+from vqtheory._base.extras import missing
 from vqtheory._base.folder import write_beside
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
@@ -44,7 +45,7 @@ class Pretrained:
     def save_pretrained(self, folder: str | Path) -> None:
         """Write config.json and model.safetensors, which `from_pretrained` reads; files of these names are replaced.
 
-        Needs ``pip install "vqtheory[hub]"``. The state of an optimizer, of a `Monitor` or a `Replacement` is not in it.
+        Needs the extra "hub". The state of an optimizer, of a `Monitor` or a `Replacement` is not in it.
 
         Parameters
         ----------
@@ -141,7 +142,7 @@ def _package(owner: str, name: str) -> Any:
         return import_module(name)
     except ImportError:
         package = name.partition(".")[0]
-        raise ImportError(f'{owner} needs {package}, which is not installed: pip install "vqtheory[hub]".') from None
+        raise ImportError(missing(owner, package, "hub")) from None
 
 
 def _described(owner: str, module: Any) -> dict[str, Any]:

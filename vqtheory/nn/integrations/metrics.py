@@ -5,7 +5,7 @@ name: usage of one batch and usage of an epoch are two numbers.
 
     usage = #{k: n_k > 0} / K,   perplexity = exp(-sum_k n_k/n ln n_k/n),   dead codes = #{k: n_k = 0}
 
-Needs torchmetrics, which the extra "torch" brings: ``pip install "vqtheory[torch]"``.
+Needs torchmetrics, which the extra "torch" brings.
 """
 
 from __future__ import annotations
@@ -16,13 +16,12 @@ import torch
 from torch import Tensor
 
 from vqtheory._base import check
+from vqtheory._base.extras import missing
 
 try:
     from torchmetrics import Metric, MetricCollection
 except ImportError as error:
-    raise ImportError(
-        'vqtheory.nn.integrations.metrics needs torchmetrics, which is not installed: pip install "vqtheory[torch]".'
-    ) from error
+    raise ImportError(missing("vqtheory.nn.integrations.metrics", "torchmetrics", "torch")) from error
 
 
 class CodeMetric(Metric):
