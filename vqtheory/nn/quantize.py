@@ -19,7 +19,7 @@ from vqtheory.nn.ops.layout import Layout
 from vqtheory.nn.ops.mode import repeated, transformed
 from vqtheory.nn.ops.passes import Passes, advance, unrepeated
 from vqtheory.nn.ops.presence import fill, finite, mean, restore, wide
-from vqtheory.nn.ops.start import draw
+from vqtheory.nn.ops.start import draw, warn_of_equal
 from vqtheory.rules.base import Rule
 from vqtheory.rules.wrapper import Wrapper
 
@@ -214,13 +214,8 @@ class VectorQuantize(Interchange, nn.Module):
             codes = draw(latents, self.codebook_size, self.seed)  # if there are any, for the rule to say why it cannot
         if len(codes) == 0:
             return False
-        distinct = len(codes.unique(dim=0))
-        if distinct < self.codebook_size and self._codebook.has_rows and self.rule.start == "matched":
-            warnings.warn(
-                f"The codebook of {self.codebook_size} codes starts on {distinct} distinct latents, and of equal codes the "
-                "first alone wins: call `initialize` with more latents before training.",
-                stacklevel=2,
-            )
+        if self._codebook.has_rows and self.rule.start == "matched":
+            warn_of_equal(codes, "call `initialize` with more latents before training")
         self._load(codes.double().cpu().numpy())
         return True
 
