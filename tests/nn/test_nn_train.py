@@ -214,16 +214,6 @@ class TestExactness:
                 recorded = [np.load(tmp_path / f"{which}{i}" / name) for which in ("one", "two")]
                 np.testing.assert_allclose(*recorded, rtol=0, atol=1e-9)
 
-    def test_torchrun(self, tiny, tmp_path):
-        """What torchrun tells its processes is enough: they join by themselves, and the first one speaks and saves."""
-        launch = ["torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "vqtheory", "train"]
-        given = {"data": tiny.data, "size": 16, "codes": 8, "dim": 4, "batch-size": 4, "steps": 3, "save": tmp_path / "kept"}
-        options = [text for name, value in given.items() for text in (f"--{name}", str(value))]
-        done = subprocess.run([sys.executable, "-m", *launch, *options], capture_output=True, text=True, timeout=100)
-        assert done.returncode == 0, done.stderr
-        assert done.stdout.count("After 3 updates") == 1
-        assert TrainingRun.load(tmp_path / "kept").step == 3
-
 
 def replaced(trained, step):
     trained.step = step

@@ -64,7 +64,7 @@ def train(
 ) -> None:
     """Train a VQ-VAE on images, and say how many codes it uses. Needs torch: pip install "vqtheory[torch]".
 
-    With several processes: torchrun --nproc-per-node 2 -m vqtheory train ...
+    With several processes: torchrun --nproc-per-node 2 -m vqtheory train ...; on several hosts: docs/clusters.md.
 
     Args:
         rule: How the codebook moves: a name such as vq, ema, nsvq or transvq, or a call such as "EMA(decay=0.9)". To compare
@@ -153,14 +153,18 @@ def run_training(options: dict[str, Any], save: Path | None, folder: Path | None
             raise KeyboardInterrupt("Nothing was kept: --save FOLDER makes a run that can be resumed.") from None
         if not (kept / MANIFEST).is_file():
             raise KeyboardInterrupt("Nothing was kept yet.") from None
-        raise KeyboardInterrupt(
-            f"Kept up to update {_kept_steps(kept):,}. Go on with: vqtheory train --resume {shlex.quote(str(kept))}"
-        ) from None
+        raise KeyboardInterrupt(_going_on(kept)) from None
+    except ConnectionError as lost:
+        raise ConnectionError(f"{lost} {_going_on(kept)}" if kept and (kept / MANIFEST).is_file() else str(lost)) from None
     if os.environ.get("RANK", "0") != "0":  # of torchrun's processes the first one speaks
         return
     say(sentences(run))
     if kept is not None:
         say(f"Run: {kept}; to go further, with --steps: vqtheory train --resume {shlex.quote(str(kept))}")
+
+
+def _going_on(kept: Path) -> str:
+    return f"Kept up to update {_kept_steps(kept):,}. Go on with: vqtheory train --resume {shlex.quote(str(kept))}"
 
 
 def _kept_steps(folder: Path) -> int:

@@ -3,18 +3,15 @@
 An update is a pure function of the model, its optimizers and the number of updates done: the batch is drawn by
 (seed, epoch), the rate is set by the epoch, and nothing else is random. So a run that was killed goes on from its
 checkpoint to the same bits, on the same number of threads: the order of sums depends on it. Started by
-``torchrun --nproc-per-node 2 -m vqtheory train ...``, every process takes its share of each batch: together they do what
-one would do with the whole."""
+``torchrun --nproc-per-node 2 -m vqtheory train ...``, on one host or on several, every process takes its share of each
+batch: together they do what one would do with the whole."""
 
 from __future__ import annotations
 
 import math
-import os
 import sys
 import time
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -22,17 +19,18 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, distributed, nn
+from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 from tqdm import tqdm
 
 from vqtheory._base import check
-from vqtheory._base.folder import MANIFEST, locked
+from vqtheory._base.folder import MANIFEST
 from vqtheory._base.randomness import Purpose, generator
 from vqtheory.nn.models import Output
 from vqtheory.nn.ops import processes
 from vqtheory.nn.ops.processes import device
 from vqtheory.nn.training.config import TrainingConfig
+from vqtheory.nn.training.hosts import as_before, check_alike, joined, owned, place
 from vqtheory.nn.training.provenance import read_images
 from vqtheory.nn.training.recorder import Recorder, refuse_foreign
 from vqtheory.nn.training.run import TrainingRun, parameters, refuse_arrays
@@ -73,7 +71,10 @@ def train(
     ------
     ValueError
         For parameters out of range, a folder that holds a run or is in use by another process, files in it that a window
-        of `latents` would write over, a rule with arrays that is to be saved, a damaged image, a training that diverges.
+        of `latents` would write over, a rule with arrays that is to be saved, a damaged image, a training that diverges,
+        processes that do not have the same images or configuration.
+    LostProcess
+        A `ConnectionError`, in the processes that are left where one of several has ended.
 
     Examples
     --------
@@ -87,7 +88,7 @@ def train(
     if save is not None:
         refuse_arrays(config)
     run = founded(config)
-    with _processes() as (rank, _), _owned(save, rank):
+    with joined() as (rank, _), owned(save, rank):
         if save is not None and rank == 0:
             _check_new(Path(save), config)
         return _play(run, save, on_record, progress)
@@ -110,19 +111,21 @@ def resume(
     """Continue a saved run to its end, or to `steps` updates; on a CPU to the same bits as if it had not stopped.
 
     It goes on with the threads of torch that it had; a warning says where there are fewer cores, and then the last bits
-    are others.
+    are others. So they are with another number of processes.
 
     Raises
     ------
     ValueError
         For a folder that holds no training, or is in use by another process; for files that are missing, damaged or
-        altered; for other images, or other files of the rule, than before.
+        altered; for other images, or other files of the rule, than before; for processes that do not have the same folder.
     FileNotFoundError
         For images that are not there.
+    LostProcess
+        As `train`.
     """
     if not (Path(folder) / MANIFEST).is_file():
         return TrainingRun.load(folder)  # which says so
-    with _processes() as (rank, _), _owned(folder, rank):
+    with joined() as (rank, _), owned(folder, rank):
         run = TrainingRun.load(folder)
         if steps is not None:
             run.config = replace(run.config, steps=check.integer("resume", "steps", steps, max(run.step, 1)))
@@ -131,16 +134,18 @@ def resume(
 
 def _play(run: TrainingRun, folder: str | Path | None, on_record: Any, progress: bool) -> TrainingRun:
     """All updates that are left, with records and checkpoints."""
-    config, (rank, world) = run.config, _place()
-    if config.batch_size % world:
-        raise check.fail("train", "batch_size", f"a multiple of {world}, the number of processes", config.batch_size)
-    with _as_before(run, rank, world):
+    size, world = run.config.batch_size, processes.world_size()
+    if size % world:
+        raise check.fail("train", "batch_size", f"a multiple of {world}, the number of processes", size)
+    with as_before(run):
         return _continue(run, folder, on_record, progress)
 
 
 def _continue(run: TrainingRun, folder: str | Path | None, on_record: Any, progress: bool) -> TrainingRun:
-    config, (rank, world) = run.config, _place()
+    config, (rank, world) = run.config, place()
     images = _images(run, progress and rank == 0)
+    processes.wait()
+    check_alike(run)
     recorder = Recorder(None if folder is None else Path(folder), config.latents, rank, world)
     if run.step == 0:
         _start(run, images)
@@ -168,6 +173,7 @@ def _continue(run: TrainingRun, folder: str | Path | None, on_record: Any, progr
             if run.step == config.steps or time.monotonic() - saved > _SECONDS_BETWEEN_CHECKPOINTS:
                 _keep(run, folder, rank, recorder)
                 saved = time.monotonic()
+            processes.wait()
     run.hold_front(False)
     return run
 
@@ -288,6 +294,7 @@ def _start(run: TrainingRun, images: np.ndarray) -> None:
         if count > len(images):
             raise check.fail("train", "transport_images", f"at most {len(images)}, the images to train on", count)
         run.carry(pixels(images[_first(run, len(images), count)]))
+    processes.share_model(run.model)
     if run.transport is not None:
         run.transport.step()
 
@@ -320,51 +327,3 @@ def _keep(run: TrainingRun, folder: str | Path | None, rank: int, recorder: Reco
     recorder.flush()
     if folder is not None and rank == 0:
         run.save(folder)
-
-
-def _place() -> tuple[int, int]:
-    """This process's number, and how many there are."""
-    return (distributed.get_rank(), distributed.get_world_size()) if processes.running() else (0, 1)
-
-
-def _owned(folder: str | Path | None, rank: int) -> AbstractContextManager[None]:
-    """The folder for this training alone, whose processes are one: the first has it."""
-    return locked(Path(folder)) if folder is not None and rank == 0 else nullcontext()
-
-
-@contextmanager
-def _as_before(run: TrainingRun, rank: int, world: int) -> Iterator[None]:
-    """On the threads of torch that the run has had so far: the order of its sums depends on them."""
-    own, before = torch.get_num_threads(), {"threads": run.threads, "processes": run.processes}
-    run.threads = run.threads if run.threads is not None and run.threads <= _cores() else own
-    run.processes = world
-    for name, count in before.items():
-        now = getattr(run, name)
-        if rank == 0 and count not in (None, now):
-            warnings.warn(
-                f"The training was on {count} {name}, and goes on with {now}: its last bits will differ.", stacklevel=2
-            )
-    torch.set_num_threads(run.threads)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(own)
-
-
-def _cores() -> int:
-    """How many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-@contextmanager
-def _processes() -> Iterator[tuple[int, int]]:
-    """Join the processes of torchrun, where there are any."""
-    if joins := "WORLD_SIZE" in os.environ and not distributed.is_initialized():
-        distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
-    try:
-        yield _place()
-        if joins:
-            distributed.barrier()  # whoever is done first waits for the others, which may still need it
-    finally:
-        if joins:
-            distributed.destroy_process_group()
