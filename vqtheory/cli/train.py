@@ -59,6 +59,7 @@ def train(
     validation: Annotated[str | None, option("INT", "0")] = None,
     records: Annotated[str | None, option("INT", "20")] = None,
     latents: Annotated[tuple[str, str] | None, option("START STOP")] = None,
+    in_memory: Annotated[str | None, option("BYTES", "2^31")] = None,
     save: Annotated[Path | None, option("FOLDER")] = None,
     resume: Annotated[Path | None, option("FOLDER")] = None,
 ) -> None:
@@ -116,6 +117,8 @@ def train(
         records: Rows of the history.
         latents: Keep the latents and codes of these updates as latents.npy and codes.npy in the folder, for Recorded; they
             are each update's own batch, so that what moves from one to the next is not the encoder alone.
+        in_memory: Decoded images of more bytes than this are not held in memory; each is decoded when it is needed, by
+            processes that read ahead. The bits are the same.
         save: Keep the run in this folder, up to date while it goes on.
         resume: Go on with the run in this folder, further with --steps.
     """
@@ -133,6 +136,7 @@ def train(
         "quantize_from": quantize_from,
         "freeze_encoder_at": freeze_encoder_at,
         "validation": validation,
+        "in_memory": in_memory,
     }
     options |= {name: number(text) for name, text in numbers.items() if text is not None}
     options |= {"codebook_optimizer": codebook_optimizer, "latents": latents and tuple(map(number, latents))}
@@ -142,12 +146,13 @@ def train(
 
 def run_training(options: dict[str, Any], save: Path | None, folder: Path | None) -> None:
     """Train with these options, or resume the folder's run, and say what came out."""
-    if folder is not None and (save is not None or set(options) - {"steps"}):
-        raise check.fail("train", "resume", "alone, or with --steps: the rest is the folder's", str(folder))
+    if folder is not None and (save is not None or set(options) - {"steps", "in_memory"}):
+        wanted = "alone, or with --steps and --in-memory: the rest is the folder's"
+        raise check.fail("train", "resume", wanted, str(folder))
     kept = folder or save
     try:
         training = torch_module("training")
-        run = training.train(**options, save=save) if folder is None else training.resume(folder, options.get("steps"))
+        run = training.train(**options, save=save) if folder is None else training.resume(folder, **options)
     except KeyboardInterrupt:
         if kept is None:
             raise KeyboardInterrupt("Nothing was kept: --save FOLDER makes a run that can be resumed.") from None

@@ -115,3 +115,8 @@ def fullest(count: int, device: torch.device) -> int | None:
 def device() -> torch.device:
     """The GPU of this process, or the CPU."""
     return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0))) if torch.cuda.is_available() else torch.device("cpu")
+
+
+def cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -75,7 +75,7 @@ def check_alike(run: TrainingRun) -> None:
 def as_before(run: TrainingRun) -> Iterator[None]:
     """On the threads of torch that the run has had so far: the order of its sums depends on them."""
     own, before = torch.get_num_threads(), {"threads": run.threads, "processes": run.processes}
-    run.threads = run.threads if run.threads is not None and run.threads <= cores() else own
+    run.threads = run.threads if run.threads is not None and run.threads <= processes.cores() else own
     run.processes = processes.world_size()
     for name, number in before.items():
         now = getattr(run, name)
@@ -88,8 +88,3 @@ def as_before(run: TrainingRun) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(own)
-
-
-def cores() -> int:
-    """How many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
