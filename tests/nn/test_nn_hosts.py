@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 
@@ -56,7 +57,9 @@ def hosts(folder, options):
     """What both launchers have said, once both have ended."""
     (folder / "program.py").write_text(PROGRAM)
     arguments = [text for name, value in options.items() for text in (f"--{name.replace('_', '-')}", str(value))]
-    meeting = ["--rdzv-id", folder.name, "--rdzv-endpoint", f"127.0.0.1:{20_000 + os.getpid() % 10_000}", "program.py"]
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        place = "{}:{}".format(*free.getsockname())
+    meeting = ["--rdzv-id", folder.name, "--rdzv-endpoint", place, "program.py"]
     launchers = [
         subprocess.Popen(
             [sys.executable, *LAUNCH, *meeting, *arguments],
@@ -65,7 +68,7 @@ def hosts(folder, options):
         for _ in range(2)
     ]  # fmt: skip
     try:
-        return [launcher.communicate(timeout=60)[0] for launcher in launchers]
+        return [launcher.communicate(timeout=150)[0] for launcher in launchers]
     finally:
         for launcher in launchers:
             if launcher.poll() is None:
