@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 
 import pytest
 from processes import ONE_THREAD, together
@@ -80,6 +81,7 @@ def test_two_hosts_do_what_one_process_does_and_go_on_after_a_death(tmp_path, op
     """EMA's sums, gradients, transport, replacement and hits; in float64: what is left is the order of sums."""
     one = train(**options, progress=False)
     said = "".join(hosts(tmp_path, options))
+    assert time.time() - (tmp_path / "killed" / "manifest.json").stat().st_mtime < 60  # which is of shortly before the death
     two = TrainingRun.load(tmp_path / "whole")
     assert said.count("vqtheory: All 2 processes of a training must have the same configuration. These have not.") == 2
     assert said.count("After 15 updates") == 1, said
