@@ -50,6 +50,11 @@ class Cluster:
     client: Client
     compiles_apart = False  # a worker compiles with its first point, and numba's lock makes its other threads wait
 
+    @property
+    def num_workers(self) -> int:
+        """How many workers there are now."""
+        return len(self.client.nthreads())
+
     def check(self, owner: str, name: str, function: Callable[..., Any]) -> None:
         """Refuse workers of other versions, and a function that they cannot import: `ValueError` names the workers.
 
