@@ -12,8 +12,8 @@ from matplotlib.axes import Axes
 from simulations.lineup import LINEUP
 
 TABLE, SUFFIX = "benchmarks", ".png"
-OURS = "#1f77b4"
-PEERS = {"compiled loop": "#1f77b4", "scikit-learn": "#e08e1b", "NumPy loop": "#8856a7", "torch": "#c0392b", "bound": "0.6"}
+OURS = "#4a5a78"
+PEERS = {"compiled loop": "o", "scikit-learn": "s", "NumPy loop": "^", "torch": "D", "bound": "|"}  # black: no rule's colour
 TASK = ("case", "codes", "dim", "batch")  # what is timed
 LAYER = "at 16,384 latents and 8,192 codes in 64 dimensions"
 
@@ -28,7 +28,7 @@ def draw(table: pl.DataFrame) -> Callable[[Path], None]:
     draw_scale(grid[1, 1], large, "codebooks", "memory beside the codebook given, in codebooks")
     grid[0, 1].set(yscale="log")
     grid[0, 1].legend()
-    grid[1, 1].set(ylim=(0, None))
+    grid[1, 1].set(ylim=(0, 1.1 * grid[1, 1].get_ylim()[1]))
     figure.suptitle(f"{table['machine'][0]}, float32; the simulator on one thread, the layer on two")
     return lambda path: figure.savefig(path)
 
@@ -36,10 +36,11 @@ def draw(table: pl.DataFrame) -> Callable[[Path], None]:
 def draw_ratios(axes: Axes, rows: pl.DataFrame) -> None:
     """Our rate over each peer's."""
     tasks = rows.select(TASK).unique(maintain_order=True).rows()
-    for peer, color in PEERS.items():
+    for peer, marker in PEERS.items():
         of_peer = rows.filter(peer=peer)
         places = [tasks.index(task) for task in of_peer.select(TASK).iter_rows()]
-        axes.plot(of_peer["ratio"], places, "o", color=color, label=f"over {peer}")
+        size = 9 if marker == "|" else 5
+        axes.plot(of_peer["ratio"], places, marker, color="0.15", ms=size, mew=1.5, label=f"over {peer}")
     axes.axvline(1, color="0.8", lw=1, zorder=0)
     names = [f"{case}, {codes:,} x {dim}" + ("" if size == 1 else f", batch {size:,}") for case, codes, dim, size in tasks]
     axes.set(xscale="log", yticks=range(len(names)), yticklabels=names, xlabel="our rate over the peer's")
@@ -62,6 +63,7 @@ def draw_scale(axes: Axes, rows: pl.DataFrame, column: str, label: str) -> None:
     """One line for each rule."""
     for case in rows["case"].unique(maintain_order=True):
         of_case = rows.filter(case=case).sort("codes")
-        axes.plot(of_case["codes"], of_case[column], "o-", label=case)
+        rule, dashes = case.split(",")[0], "-" if "one sample" in case else "--"
+        axes.plot(of_case["codes"], of_case[column], "o", ls=dashes, color=LINEUP[rule].color, label=case)
     axes.set(xscale="log", xlabel="codes, in 256 dimensions", ylabel=label)
     axes.set_xscale("log", base=2)

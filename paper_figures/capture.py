@@ -31,6 +31,9 @@ def draw(table: pl.DataFrame) -> Callable[[Path], None]:
     plain = table.filter(bandwidth=0)
     edge = np.full(len(plain), widths[0] / 1.25)
     axes.plot(edge, plain["speed"] / STEP_SIZE, "s", ms=5, color=LINEUP["VQ"].color, clip_on=False, label="plain VQ, K = 4")
+    axes.annotate(
+        "no kernel", (edge[0], plain["speed"].to_numpy().min() / STEP_SIZE), (6, -12), textcoords="offset points", fontsize=8
+    )
     axes.set(xscale="log", yscale="log", xlabel=r"bandwidth $\sigma$ / width of the cloud")
     axes.set(ylabel=r"largest recovered speed / ($\eta \cdot$ width)", xlim=(widths[0] / 1.25, widths[-1] * 1.1))
     axes.legend(title="simulated", loc="upper left", alignment="left")

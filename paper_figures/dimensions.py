@@ -15,7 +15,8 @@ from vqtheory.claims.laws.dimensions import OFFSET, STEP_SIZE, law_with_offset, 
 from vqtheory.claims.statement import estimate
 
 TABLE, SUFFIX = "dimensions", ".png"
-HUES = {1: "#636363", 2: "#c0392b", 3: "#e08e1b", 4: "#2a9d55", 8: "#1f77b4"}
+HUES = dict(zip((1, 2, 3, 4, 8), plt.get_cmap("cividis")(np.linspace(0, 0.85, 5)), strict=True))  # no rule's colours
+MARKS = {1: "o", 2: "s", 3: "^", 4: "D", 8: "v"}
 
 
 def draw(table: pl.DataFrame) -> Callable[[Path], None]:
@@ -37,7 +38,7 @@ def draw_survivors(axes: Axes, runs: pl.DataFrame) -> None:
     """Every run, the law dashed, and with the offset of the trailing face solid."""
     for (dim,), of_dim in runs.sort("dim").group_by("dim", maintain_order=True):
         lag, color = of_dim["speed"].to_numpy() / STEP_SIZE, HUES[dim]
-        axes.plot(lag, of_dim["survivors"], "o", ms=3, mew=0, zorder=3, color=color, label=fitted(dim, of_dim))
+        axes.plot(lag, of_dim["survivors"], MARKS[dim], ms=3.5, mew=0, zorder=3, color=color, label=fitted(dim, of_dim))
         line = np.geomspace(lag.min() / 1.5, lag.max() * 1.5, 50)
         axes.plot(line, [plain_law(dim, a) for a in line], "--", color=color, lw=0.8, gid="law")
         if dim in OFFSET:
@@ -60,7 +61,7 @@ def draw_ratios(axes: Axes, runs: pl.DataFrame) -> None:
         means = of_dim.group_by("speed").agg(pl.col("survivors").mean()).sort("speed")
         lag = means["speed"].to_numpy() / STEP_SIZE
         law = np.array([plain_law(dim, a) for a in lag])
-        axes.plot(law, means["survivors"].to_numpy() / law, "o-", ms=3, lw=0.6, color=HUES[dim])
+        axes.plot(law, means["survivors"].to_numpy() / law, MARKS[dim] + "-", ms=3.5, lw=0.6, color=HUES[dim])
         end = law[0], means["survivors"][0] / law[0]
         axes.annotate(f"D = {dim}", end, (4, -12 if dim == 1 else 4), textcoords="offset points", color=HUES[dim])
         if dim in OFFSET:
@@ -77,7 +78,7 @@ def draw_balance(axes: Axes, profiles: pl.DataFrame) -> None:
     for (dim,), of_dim in profiles.sort("dim").group_by("dim", maintain_order=True):
         groups = of_dim.with_columns(pl.col("x").rank("ordinal").over("seed").alias("group"))
         means = groups.group_by("group").agg(pl.col("x", "balance").mean()).sort("group")
-        axes.plot(means["x"], means["balance"], "o-", ms=3.5, lw=0.8, color=HUES[dim], label=f"D = {dim}")
+        axes.plot(means["x"], means["balance"], MARKS[dim] + "-", ms=3.5, lw=0.8, color=HUES[dim], label=f"D = {dim}")
     axes.plot([0, 1], [0, 1], "k--", lw=0.8, label="law", gid="law")
     axes.set(xlabel="$x$ along the drift, from the trailing face", ylabel=r"$(M\eta/v)\,h^{D+2}$, $h$ size of a cell")
     axes.legend(loc="upper left")

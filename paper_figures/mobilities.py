@@ -11,8 +11,14 @@ import numpy as np
 import polars as pl
 from matplotlib.axes import Axes
 
+from simulations.lineup import LINEUP
+
 TABLE, SUFFIX = "mobilities", ".png"
-RULES = {"vq": ("SGD", "#1f77b4"), "ema": ("EMA", "#c0392b"), "adam": ("Adam", "#2a9d55")}
+RULES = {
+    "vq": ("SGD", LINEUP["VQ"].color),
+    "ema": ("EMA", LINEUP["EMA"].color),
+    "adam": ("Adam", LINEUP["VQ by wins"].color),
+}
 EXPONENTS: dict[str, Callable[[Any], Any]] = {
     "vq": lambda dim: dim / (dim + 2),
     "ema": lambda dim: dim / 2,

@@ -23,7 +23,7 @@ def draw(table: pl.DataFrame) -> Callable[[Path], None]:
         for rule in in_order(table["rule"]):
             of_rule = table.filter(rule=rule)
             median = of_rule.group_by("rate").agg(pl.col(column).median()).sort("rate")
-            axes.plot(median["rate"], median[column], "-", color=LINEUP[rule].color, label=rule)
+            axes.plot(median["rate"], median[column], **LINEUP[rule].line, label=rule)
             axes.plot(of_rule["rate"], of_rule[column], "o", ms=3, color=LINEUP[rule].color, alpha=0.5)
         axes.set(xscale="log", xlabel="shrinking per update, percent")
         axes.set_xticks(rates, [f"{100 * rate:g}" for rate in rates])

@@ -29,9 +29,11 @@ def draw(table: pl.DataFrame, drift: str = "translating", step_size: float = 4.0
     for row, rule in zip(grid, rules, strict=True):
         for axes, step in zip(row, steps, strict=True):
             draw_panel(axes, *moment(table, rule, drift, step_size, step))
-        row[0].set_ylabel(rule, fontsize=11, color=LINEUP[rule].color)
+        row[0].set_ylabel(f"{rule}\naxis 2", color=LINEUP[rule].color)
     for axes, step in zip(grid[0], steps, strict=True):
-        axes.set_title(f"update {step}{', drifting' if 0 < step < DRIFTING else ''}", fontsize=9)
+        axes.set_title(f"update {step}{', drifting' if 0 < step < DRIFTING else ''}", fontsize=9, loc="left")
+    for axes in grid[-1]:
+        axes.set_xlabel("axis 1")
     figure.suptitle(f"The encoder's output {moves(drift)} until update {DRIFTING} and is stationary afterwards")
     figure.legend(handles=legend(), loc="outside lower center", ncol=3)
     return lambda path: figure.savefig(path)
@@ -60,9 +62,9 @@ def draw_panel(axes: Axes, points: np.ndarray, codes: np.ndarray) -> None:
     """The cloud, the codes that are alive and the dead ones."""
     alive = vq.measure.cells(points, codes).hits > 0
     axes.plot(*points[::4].T, ".", ms=1, color="0.82", zorder=0)
-    axes.plot(*codes[~alive].T, "x", ms=5, mew=1.3, color="#c0392b")
     axes.plot(*codes[alive].T, "o", ms=3.5, color="#1b1b1b")
-    axes.text(0.98, 0.95, f"{alive.sum()} of {len(codes)}", transform=axes.transAxes, ha="right", va="top", fontsize=8)
+    axes.plot(*codes[~alive].T, "x", ms=5, mew=1.3, color="#c0392b")  # on top: dead codes may crowd under one that is chosen
+    axes.text(0.98, 1.0, f"{alive.sum()} of {len(codes)}", transform=axes.transAxes, ha="right", va="bottom", fontsize=8)
     axes.set_aspect("equal")
 
 

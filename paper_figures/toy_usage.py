@@ -10,6 +10,8 @@ import matplotlib.pyplot as plt
 import polars as pl
 from matplotlib.axes import Axes
 
+from paper_figures.style import lines_of
+from paper_figures.toy import SHOWN
 from simulations.lineup import LINEUP, in_order
 from simulations.toy import BATCH, CODES, DRIFTING
 
@@ -17,7 +19,8 @@ TABLE, SUFFIX = "toy", ".png"
 
 
 def draw(table: pl.DataFrame) -> Callable[[Path], None]:
-    """Rows: codes alive and distortion at each step size; columns: drifts."""
+    """Rows: codes alive and distortion at each step size; columns: drifts. Of the rules that the toy shows."""
+    table = table.filter(pl.col("rule").is_in(SHOWN))
     drifts, step_sizes = (table[name].unique(maintain_order=True).to_list() for name in ("drift", "step_size"))
     rows = list(product(step_sizes, ("alive", "ratio")))
     size = (10, 2.25 * len(rows))
@@ -31,7 +34,7 @@ def draw(table: pl.DataFrame) -> Callable[[Path], None]:
         axes.set_title(drift)
     for axes in grid[-1]:
         axes.set_xlabel(f"updates of batch {BATCH}")
-    grid[0, -1].legend(loc="lower right", ncols=2)  # the panel with the most room
+    figure.legend(handles=lines_of(in_order(table["rule"])), loc="outside lower center", ncols=6)
     figure.suptitle("Drift in the shaded third: the median of all seeds, and their range")
     return lambda path: figure.savefig(path)
 
@@ -44,10 +47,10 @@ def draw_panel(axes: Axes, table: pl.DataFrame, column: str) -> None:
     )
     axes.axvspan(0, DRIFTING, color="0.94", zorder=0)
     for rule in in_order(summary["rule"]):
-        of_rule = summary.filter(rule=rule).sort("step")
-        axes.fill_between(of_rule["step"], of_rule["low"], of_rule["high"], color=LINEUP[rule].color, alpha=0.2, lw=0)
-        axes.plot(of_rule["step"], of_rule["median"], color=LINEUP[rule].color, label=rule)
+        of_rule, entry = summary.filter(rule=rule).sort("step"), LINEUP[rule]
+        axes.fill_between(of_rule["step"], of_rule["low"], of_rule["high"], color=entry.color, alpha=0.2, lw=0)
+        axes.plot(of_rule["step"], of_rule["median"], **entry.line)
     if column == "alive":
-        axes.set_ylim(0, CODES + 1)
+        axes.set(ylim=(0, CODES + 1), yticks=range(0, CODES + 1, 4))
     else:
         axes.set_yscale("log")

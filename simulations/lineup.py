@@ -13,14 +13,20 @@ from typing import Any, NamedTuple, TypeVar
 from vqtheory._base import check
 
 Setting = TypeVar("Setting")
+Dashes = str | tuple[float, tuple[float, ...]]
+
+DASH_DOT_DOT: Dashes = (0, (4, 1.2, 1, 1.2, 1, 1.2))
 
 
 class Entry(NamedTuple):
-    """How a rule is drawn; rules of one family share a hue."""
+    """How a rule is drawn; rules of one family share a hue.
+
+    Lines of one kind of dashes have colours that readers who see no red or no green tell apart too (a test measures it).
+    """
 
     family: str
     color: str
-    dashes: str | tuple[float, tuple[float, ...]] = "-"
+    dashes: Dashes = "-"
 
     @property
     def line(self) -> dict[str, Any]:
@@ -36,29 +42,29 @@ LINEUP = {
     "EMA with expiry": Entry("EMA", "#9c6b1e", "--"),
     "VQ with transport": Entry("VQ with transport", "#1a1a1a"),
     "EMA with transport": Entry("VQ with transport", "#6e6e6e", "-."),
-    "NSVQ with transport": Entry("VQ with transport", "#4a5a78", "--"),
+    "NSVQ with transport": Entry("VQ with transport", "#4a5a78", DASH_DOT_DOT),
     "NSVQ": Entry("NSVQ", "#1f77b4"),
     "NSVQ gaussian": Entry("NSVQ", "#5b7fd6", "-."),
     "NSVQ softmax": Entry("NSVQ", "#6baed6", "--"),
     "NSVQ propagate": Entry("NSVQ", "#08306b", (0, (1, 2))),
     "TransVQ": Entry("TransVQ", "#2a9d55"),
     "TransVQ without positions": Entry("TransVQ", "#86c9a0", "--"),
-    "FVQ": Entry("FVQ", "#00695c"),
+    "FVQ": Entry("FVQ", "#0d6864"),
     "FVQ residual": Entry("FVQ", "#4db6ac", "--"),
     "GraphVQ": Entry("GraphVQ", "#6d4c41"),
-    "SimVQ": Entry("SimVQ", "#8856a7"),
-    "SimVQ without bias": Entry("SimVQ", "#c994c7", "--"),
-    "CosineVQ": Entry("CosineVQ", "#636363"),
+    "SimVQ": Entry("SimVQ", "#8e2d8a"),
+    "SimVQ without bias": Entry("SimVQ", "#b77cb4", "--"),
+    "CosineVQ": Entry("CosineVQ", "#443f42"),
     "FSQ": Entry("FSQ", "#17a2a2"),
-    "LFQ": Entry("FSQ", "#7fc8c8", "--"),
+    "LFQ": Entry("FSQ", "#7fc8c8", "-."),
     "IBQ": Entry("IBQ", "#3b3fa0"),
-    "IBQ by distance": Entry("IBQ", "#8f93d9", "--"),
+    "IBQ by distance": Entry("IBQ", "#8692de", "--"),
     "GRITVQ": Entry("SimVQ", "#5b2a83", "-."),
-    "HyperVQ": Entry("IBQ", "#00695c", "-."),
+    "HyperVQ": Entry("IBQ", "#00695c", DASH_DOT_DOT),
     "CVQ": Entry("CVQ", "#17becf"),
-    "NeuralGas": Entry("NeuralGas", "#b5a000"),
-    "SOM": Entry("NeuralGas", "#8c6d31", "--"),
-    "FSCL": Entry("FSCL", "#e377c2"),
+    "NeuralGas": Entry("NeuralGas", "#cfb649"),
+    "SOM": Entry("NeuralGas", "#8c6d31", DASH_DOT_DOT),
+    "FSCL": Entry("FSCL", "#e38bf1"),
     "Conscience": Entry("FSCL", "#7f2f6b", "--"),
 }
 

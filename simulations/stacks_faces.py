@@ -54,7 +54,7 @@ def main(updates: int = UPDATES) -> None:
         )
     done = {(row["rule"], row["carried"]) for row in rows}
     images = load(size=SIZE)
-    train, test = (pixels(part) for part in (images.train[: updates * BATCH + STARTING], images.test[:TESTED]))
+    train, test = (pixels(np.asarray(part)) for part in (images.train[: updates * BATCH + STARTING], images.test[:TESTED]))
     for carried, rule in product((False, True), RULES):
         if (rule, carried) in done:
             continue

@@ -8,6 +8,8 @@ layer      the layer in torch, forward and backward: the published dense NSVQ, l
 training   an update of the face study's VQ-VAE: every method by its name beside plain VQ
 scale      time per sample and memory from 2^10 to 2^18 codes in 256 dimensions
 start      seconds to import the package, and to the end of a first `simulate`
+kmeans     two passes over latents at hand: scikit-learn, faiss-cpu, SuperKMeans; only where it is named
+gpu        the layer on a GPU: the dense formulas, lucidrains' EMA, flash-kmeans' assignment; only where it is named
 =========  ====================================================================================================
 
 `bound` is the rate that the machine's own matrix product would allow, 2 K D operations per sample at the rate of a
@@ -15,3 +17,4 @@ product of 2048 x 2048 matrices in float32 on one thread.
 """
 
 SECTIONS = ("online", "batch", "kernels", "layer", "training", "scale", "start")
+NAMED = ("kmeans", "gpu")  # sections that run only where they are named

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import platform
 import time
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,11 +14,12 @@ import tyro
 from tqdm import tqdm
 
 from simulations import command
-from simulations.benchmarks import SECTIONS
+from simulations.benchmarks import NAMED, SECTIONS
 from simulations.tables import write
 
 PROGRAM = "python -m simulations.benchmarks"
-NAMES = f"Which sections: {', '.join(SECTIONS)}. By default all of these."
+NAMES = f"Which sections: {', '.join(SECTIONS)}, by default all of these; or {' or '.join(NAMED)}."
+PEERS = ("torch", "scikit-learn", "vector-quantize-pytorch", "faiss-cpu", "superkmeans", "flash-kmeans")
 MODULES = {"online": "simulator", "batch": "simulator", "kernels": "simulator"}
 
 
@@ -25,23 +27,31 @@ def main(
     names: Annotated[command.Names, command.names(NAMES)] = (),
     save: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None,
 ) -> None:
-    """Compare speed and memory with named peers; on an idle machine, in ten minutes or so.
+    """Compare speed and memory with named peers; on an idle machine, in ten minutes or so, as do kmeans and gpu by name.
 
     Args:
         save: A .parquet file for the table; paper_figures/data/benchmarks.parquet is the one that is drawn.
     """
     began, rows = time.monotonic(), []
-    for name in command.known(PROGRAM, names, SECTIONS) or SECTIONS:
+    for name in command.known(PROGRAM, names, (*SECTIONS, *NAMED)) or SECTIONS:
         module = importlib.import_module(f"simulations.benchmarks.{MODULES.get(name, name)}")
         rows += list(tqdm(getattr(module, name)(), desc=name, unit=" rows"))
     table = pl.DataFrame(rows, infer_schema_length=None).with_columns(machine=pl.lit(machine()))
     if save is not None:
-        write(save, table, time.monotonic() - began, ("torch", "scikit-learn", "vector-quantize-pytorch"))
+        write(save, table, time.monotonic() - began, tuple(filter(installed, PEERS)))
     shown: dict[str, Any] = {"tbl_rows": -1, "tbl_cols": -1, "tbl_width_chars": 140, "fmt_str_lengths": 40}
     with pl.Config(**shown, tbl_hide_dataframe_shape=True, tbl_hide_column_data_types=True, float_precision=4):
         for _, of_section in table.drop("machine").group_by("section", maintain_order=True):
             print(of_section.select(column.name for column in of_section if column.null_count() < len(of_section)))
     print(f"{machine()}.")
+
+
+def installed(package: str) -> bool:
+    """Whether there is such a package; a GPU's machine may have few of them."""
+    try:
+        return bool(version(package))
+    except PackageNotFoundError:
+        return False
 
 
 def machine() -> str:

@@ -90,8 +90,8 @@ def ours(rule: Rule, estimator: str = "straight-through") -> Callable[[Tensor, i
 
         from vqtheory.nn import VectorQuantize
 
-        layer, z = VectorQuantize(DIM, num_codes, rule, estimator=estimator), latents.requires_grad_()
-        layer.initialize(torch.randn(num_codes, DIM))
+        layer, z = VectorQuantize(DIM, num_codes, rule, estimator=estimator).to(latents.device), latents.requires_grad_()
+        layer.initialize(torch.randn(num_codes, DIM, device=latents.device))
         moved = torch.zeros_like(latents) if rule.needs_displacement else None
 
         def step() -> None:
@@ -107,7 +107,7 @@ def dense_nsvq(latents: Tensor, num_codes: int) -> Pass:
     """The loss as published: squares, weights and their products are [N, K], kept for the backward pass."""
     import torch
 
-    z, codes = latents[0].requires_grad_(), torch.nn.Parameter(torch.randn(num_codes, DIM))
+    z, codes = latents[0].requires_grad_(), torch.nn.Parameter(torch.randn(num_codes, DIM, device=latents.device))
 
     def step() -> None:
         x = z.detach()
@@ -125,11 +125,11 @@ def dense_vq(latents: Tensor, num_codes: int) -> Pass:
     """Common code: squares by the product, the chosen codes by a one-hot matrix."""
     import torch
 
-    z, codes = latents[0].requires_grad_(), torch.nn.Parameter(torch.randn(num_codes, DIM))
+    z, codes = latents[0].requires_grad_(), torch.nn.Parameter(torch.randn(num_codes, DIM, device=latents.device))
 
     def step() -> None:
         squared = z.square().sum(dim=1, keepdim=True) + codes.square().sum(dim=1) - 2 * z @ codes.T
-        hot = torch.zeros(len(z), num_codes).scatter_(1, squared.argmin(dim=1, keepdim=True), 1)
+        hot = torch.zeros(len(z), num_codes, device=z.device).scatter_(1, squared.argmin(dim=1, keepdim=True), 1)
         chosen = hot @ codes
         loss = (chosen - z.detach()).square().mean() + 0.25 * (chosen.detach() - z).square().mean()
         (loss + (z + (chosen - z).detach()).mean()).backward()
@@ -141,7 +141,7 @@ def lucidrains(latents: Tensor, num_codes: int) -> Pass:
     """vector-quantize-pytorch with its defaults: codes by EMA."""
     from vector_quantize_pytorch import VectorQuantize
 
-    layer, z = VectorQuantize(dim=DIM, codebook_size=num_codes), latents.requires_grad_()
+    layer, z = VectorQuantize(dim=DIM, codebook_size=num_codes).to(latents.device), latents.requires_grad_()
 
     def step() -> None:
         quantized, _, loss = layer(z)

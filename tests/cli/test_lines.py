@@ -22,7 +22,7 @@ SMALL = {
     "resume": ["{run}"],
     "show": ["{run}"],
     "diagnose": ["{latents}", "--codes", "{codes}", "--rule", "VQ(0.1)", "--picture", "{picture}"],
-    "predict": ["--num-codes", "8", "--speed", "1e-4"],
+    "predict": ["--codes", "8", "--speed", "1e-4"],
     "phase": ["VQ(0.1)", "--codes", "2", "--speeds", "0.1", "0.2", "--points", "2"],
     "verify": ["straight-through-forward"],
     "train": ["--size", "16", "--codes", "8", "--dim", "4", "--batch-size", "4", "--steps", "1"],

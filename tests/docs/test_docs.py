@@ -11,9 +11,22 @@ ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 RUN_APART = ("notebook",)  # at a reduced size, in test_notebook.py
 BLOCK = re.compile(r"^```(python|text)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+VALUED = re.compile(r"^(?!print)(\w\S*\([^#\n]*\)|\w+\.\w+)  # ([^\n]*\d[^\n]*)$", re.MULTILINE)  # and what it gives
+NUMBER = re.compile(r"\d+(?:\.\d+)?(?:e-?\d+)?")
+
+
+def says(comment, value):
+    """Whether one of the comment's numbers is the value, to the digits that it has."""
+    return any(f"{value:.{digits(number)}e}" == f"{float(number):.{digits(number)}e}" for number in NUMBER.findall(comment))
+
+
+def digits(number):
+    """After the first one, of a number as it is written."""
+    return len(number.partition("e")[0].replace(".", "").lstrip("0")[1:])
 
 
 @pytest.mark.filterwarnings("ignore:The latents drift by")  # of a codebook that is shown because it stays behind
+@pytest.mark.filterwarnings("ignore:.*treespec, LeafSpec", "ignore:The 'train_dataloader' does not")  # of Lightning's own
 @pytest.mark.parametrize("page", [page for page in PAGES if page.stem not in RUN_APART], ids=lambda page: page.stem)
 def test_code_runs_and_prints_what_the_page_says(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -25,6 +38,8 @@ def test_code_runs_and_prints_what_the_page_says(page, tmp_path, monkeypatch):
         printed = io.StringIO()
         with contextlib.redirect_stdout(printed):
             exec(compile(content, str(page), "exec"), namespace)
+        for expression, comment in VALUED.findall(content):
+            assert says(comment, eval(expression, namespace)), (expression, comment)
 
 
 LINK = re.compile(r"\]\(([^)\s]+)\)")

@@ -2,6 +2,7 @@
 
 import io
 import re
+import tracemalloc
 import zipfile
 from pathlib import Path
 
@@ -12,8 +13,10 @@ from PIL import Image
 
 pytest.importorskip("torch")
 
-from vqtheory.nn.training import data
-from vqtheory.nn.training.data import load
+from vqtheory.nn.training import sources
+from vqtheory.nn.training.data import grace_hopper, load
+from vqtheory.nn.training.provenance import read_images
+from vqtheory.nn.training.streamed import Streamed, batches
 
 
 def png(pixels):
@@ -89,13 +92,54 @@ class TestFormats:
             archive.writestr("notes.txt", b"not an image")
         assert len(load(path, size=8).train) == 2
 
-    def test_large_sets_are_mapped(self, tmp_path, monkeypatch):
-        folder = folder_of(pictures(12), tmp_path)
-        in_memory = load(folder, size=8)
-        monkeypatch.setattr(data, "_IN_MEMORY", 0)
-        mapped = load(folder, size=8)
-        assert isinstance(mapped.train, np.memmap)
-        assert np.array_equal(mapped.train, in_memory.train)
+
+class TestStreamed:
+    """Images that are decoded when they are needed."""
+
+    def test_every_format_gives_the_bits_that_memory_has(self, tmp_path):
+        images = pictures(12, 9, 10)
+        for path in (
+            folder_of(images, tmp_path / "folder"),
+            zip_of(images, tmp_path / "images.zip"),
+            parquet_of(images[:5], tmp_path / "tables" / "a.parquet").parent,
+        ):
+            parquet_of(images[5:], tmp_path / "tables" / "b.parquet")
+            whole, streamed = load(path, size=8), load(path, size=8, in_memory=0)
+            for one, other in zip(whole[:2], streamed[:2], strict=True):
+                assert isinstance(other, Streamed)
+                assert one.shape == other.shape
+                np.testing.assert_array_equal(np.asarray(other), one)
+                np.testing.assert_array_equal(np.asarray(other[-1:][[0, 0]]), one[[-1, -1]])
+            rows = [np.array([7, 1]), np.array([0, 9, 4]), np.array([2])]
+            for batch, chosen in zip(batches(streamed.train, rows), rows, strict=True):
+                np.testing.assert_array_equal(batch, whole.train[chosen])
+
+    def test_copies_of_tables_end_with_the_images(self, tmp_path, monkeypatch):
+        monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
+        (tmp_path / "temporary").mkdir()
+        streamed = load(parquet_of(pictures(5), tmp_path / "a.parquet"), size=8, in_memory=0)
+        (copy,) = (tmp_path / "temporary").iterdir()
+        assert copy.stat().st_size == sum(map(len, pictures(5)))
+        del streamed
+        assert not copy.exists()
+
+    def test_a_damaged_image_is_named_before_the_first_update(self, tmp_path):
+        images = pictures(4)
+        images[2] = images[2][: len(images[2]) // 2]
+        with pytest.raises(ValueError, match=r"^Cannot read the image in row 2 of '.*a.parquet': [^\n]*$"):
+            read_images(str(parquet_of(images, tmp_path / "a.parquet")), 8, None, in_memory=0)
+
+    def test_memory_has_room_for_a_few_batches(self, tmp_path):
+        """160 images of 256 x 256 would be 31 MB."""
+        path = folder_of([png(np.full((256, 256, 3), row, np.uint8)) for row in range(160)], tmp_path)
+        tracemalloc.start()
+        try:
+            streamed, _ = read_images(str(path), 256, None, in_memory=2**20)
+            for batch in batches(streamed.train, np.arange(144).reshape(18, 8)):
+                assert (batch[:, 0, 0] == batch[:, -1, -1]).all()
+            assert tracemalloc.get_traced_memory()[1] < 160 * 256 * 256 * 3 / 2
+        finally:
+            tracemalloc.stop()
 
 
 class TestSplits:
@@ -133,7 +177,7 @@ class TestSplits:
     def test_without_data_windows_of_one_photograph_that_share_no_pixel(self):
         images = load(size=64)
         assert (images.train.shape, images.test.shape) == ((2380, 64, 64, 3), (952, 64, 64, 3))
-        photograph = np.asarray(Image.open(data.grace_hopper()).convert("RGB"))
+        photograph = np.asarray(Image.open(grace_hopper()).convert("RGB"))
         border = 2 * photograph.shape[1] // 3
         assert np.array_equal(images.train[0], photograph[:64, :64])
         assert np.array_equal(images.test[0], photograph[:64, border : border + 64])
@@ -185,6 +229,7 @@ class TestDamage:
     ("options", "sentence"),
     [
         ({"size": 0}, "The 'size' parameter of load must be an int >= 1. Got 0."),
+        ({"in_memory": -1}, "The 'in_memory' parameter of load must be an int >= 0. Got -1."),
         ({"size": 200}, "The 'size' parameter of load must be at most 171 without a data set. Got 200."),
         ({"test_share": 1.5}, "The 'test_share' parameter of load must be a number >= 0 and <= 1. Got 1.5."),
     ],
@@ -264,7 +309,7 @@ class TestPixels:
         monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 50)
         with pytest.raises(ValueError, match=r"a\.png' as an image: Image size \(64 pixels\) exceeds limit of 50"):
             self.saved(tmp_path / "png", Image.new("RGB", (8, 8)))
-        monkeypatch.setattr(data, "_MOST_BYTES", 100)
+        monkeypatch.setattr(sources, "_MOST_BYTES", 100)
         with pytest.raises(ValueError, match=r"it unpacks to \d+ bytes, and at most 100 are read"):
             load(zip_of(pictures(2), tmp_path / "images.zip"), size=8)
 

@@ -21,6 +21,7 @@ from scipy.stats import entropy
 
 torch = pytest.importorskip("torch")
 
+from vqtheory._base.extras import missing  # noqa: E402
 from vqtheory.cli import app  # noqa: E402
 from vqtheory.nn import frechet_distance  # noqa: E402
 from vqtheory.nn.evaluation.measure import compare, evaluate  # noqa: E402
@@ -559,7 +560,7 @@ class TestCommand:
         monkeypatch.setitem(sys.modules, "torchmetrics.functional.image", None)
         status, out, err = call("evaluate", runs["vq"])
         assert (status, out) == (2, "")
-        assert err == 'vqtheory: An evaluation needs torchmetrics, which is not installed: pip install "vqtheory[torch]".\n'
+        assert err == f"vqtheory: {missing('An evaluation', 'torchmetrics', 'torch')}\n"
 
     def test_a_damaged_run_is_named(self, call, tiny):
         train(tiny, save="kept", progress=False)
@@ -584,6 +585,4 @@ class TestCommand:
                 [sys.executable, "-c", textwrap.dedent(program), *arguments], capture_output=True, text=True
             )
             assert done.returncode == 2
-            assert done.stderr == (
-                'vqtheory: vqtheory.nn needs torch, which is not installed: pip install "vqtheory[torch]".\n'
-            )
+            assert done.stderr == (f"vqtheory: {missing('vqtheory.nn', 'torch', 'torch')}\n")

@@ -4,7 +4,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from simulations.benchmarks import peers, scale, simulator, start, timing
+from simulations.benchmarks import kmeans, peers, scale, simulator, start, timing
 from vqtheory.rules import VQ
 
 
@@ -70,3 +70,35 @@ def test_the_layer_s_cases_run():
 
     for case in layer.CASES:
         layer.prepared(case, 16, 8)()
+
+
+def test_clusterings_take_the_same_passes_over_the_same_latents(monkeypatch, capfd):
+    """From the same codes the same ones, to rounding; SuperKMeans begins at others."""
+    pytest.importorskip("superkmeans")
+    monkeypatch.setattr(kmeans, "SHAPES", ((64, 8),))
+    rows = {row["case"]: row for row in kmeans.kmeans()}
+    assert list(rows) == list(peers.CLUSTERINGS)
+    by_lloyd = rows["ours, Lloyd"]["distortion"]
+    for name in ("scikit-learn", "faiss"):
+        assert rows[name]["distortion"] == pytest.approx(by_lloyd, rel=1e-5)
+    assert rows["SuperKMeans"]["distortion"] == pytest.approx(by_lloyd, rel=0.2)
+    assert all(row["agreement"] > 0.98 for row in rows.values())
+
+
+def test_the_gpu_s_script_runs_without_one(monkeypatch):
+    torch = pytest.importorskip("torch")
+    pytest.importorskip("vector_quantize_pytorch")
+    from simulations.benchmarks import gpu
+
+    torch.set_num_threads(1)
+    monkeypatch.setattr(gpu, "SIZES", gpu.SMALL)
+    monkeypatch.setattr(gpu, "SECONDS", 0.0)
+    table = pl.DataFrame(gpu.gpu(), infer_schema_length=None)
+    assert table["case"].to_list() == [*gpu.LAYERS, *gpu.ASSIGNMENTS] * 2
+    seen = table.filter(pl.col("note").is_null())
+    assert (seen["fraction"] > 0).all()
+    assert (seen["agreement"].drop_nulls() > 0.999).all()
+    if not torch.cuda.is_available():
+        assert set(table["note"].drop_nulls()) <= {"flash_kmeans is not installed", "triton is not installed"}
+    monkeypatch.setattr(gpu, "LAST_BEGIN", -1.0)
+    assert next(gpu.gpu())["note"].startswith("left out")

@@ -1,16 +1,19 @@
 """Every figure is drawn from the table of its experiment, and of the laws in it from the laws themselves."""
 
 import importlib
+from itertools import combinations
 
 import numpy as np
 import polars as pl
 import pytest
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from scipy import stats
 
 import paper_figures.dimensions
+import paper_figures.mobilities
 import paper_figures.shrinking
 import paper_figures.tangent_table
 from paper_figures.style import lines_of, stacked
@@ -219,7 +222,8 @@ def exponents(figure: Figure, table: pl.DataFrame) -> None:
     shares, right = panels(figure)
     (level,) = laws(shares)
     assert points(level)[1] == near([1, 1])
-    of_color = {"#1f77b4": lambda d: d / (d + 2), "#c0392b": lambda d: d / 2, "#2a9d55": lambda d: 2 * d / (d + 2)}
+    law = {"vq": lambda d: d / (d + 2), "ema": lambda d: d / 2, "adam": lambda d: 2 * d / (d + 2)}
+    of_color = {color: law[rule] for rule, (_, color) in paper_figures.mobilities.RULES.items()}
     drawn = {line.get_color(): points(line) for line in laws(right)}
     assert set(drawn) == set(of_color)
     for color, (dims, exponent) in drawn.items():
@@ -307,9 +311,34 @@ def test_a_rule_that_is_new_in_a_table_is_drawn_as_the_line_up_has_it(tables):
     assert list(drawn.items()) == [(rule, LINEUP[rule].color) for rule in in_order([*table["rule"], "CosineVQ"])]
 
 
+DICHROMATS = {  # linear RGB as it is seen without one kind of cones; Machado, Oliveira and Fernandes 2009, severity 1
+    "no red": np.array([[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]]),
+    "no green": np.array([[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]]),
+}
+
+
+def apart(color: str, other: str, seen: np.ndarray) -> float:
+    """The distance of two colours in CIE Lab, as one sees them: 2 to 3 can just be told apart, side by side."""
+    return float(np.linalg.norm(lab(color, seen) - lab(other, seen)))
+
+
+def lab(color: str, seen: np.ndarray) -> np.ndarray:
+    """CIE Lab of a colour, under D65."""
+    rgb = np.array(to_rgb(color))
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    to_xyz = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
+    xyz = to_xyz @ np.clip(seen @ linear, 0, 1) / np.array([0.95047, 1, 1.08883])
+    x, y, z = np.where(xyz > (6 / 29) ** 3, np.cbrt(xyz), xyz / 3 / (6 / 29) ** 2 + 4 / 29)
+    return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
+
+
 def test_each_rule_has_a_line_of_its_own():
     assert len({(entry.color, entry.dashes) for entry in LINEUP.values()}) == len(LINEUP)
     assert {entry.family for entry in LINEUP.values()} <= set(LINEUP)
+    sighted = [*DICHROMATS.values(), np.eye(3)]
+    for (label, entry), (other, another) in combinations(LINEUP.items(), 2):
+        if entry.dashes == another.dashes:
+            assert min(apart(entry.color, another.color, seen) for seen in sighted) > 11, (label, other)
     (line,) = lines_of(["NSVQ softmax"])
     assert (line.get_color(), line.get_linestyle()) == (LINEUP["NSVQ softmax"].color, "--")
     assert stacked(["VQ", "NSVQ", "NSVQ softmax"]) == ["NSVQ", "VQ", "NSVQ softmax"]

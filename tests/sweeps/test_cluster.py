@@ -18,7 +18,7 @@ import vqtheory as vq
 from simulations import bias, command, tables
 from vqtheory.rules import EMA, VQ
 from vqtheory.streams import Stream, Translation, Uniform
-from vqtheory.sweeps import Cluster, Joblib, cluster
+from vqtheory.sweeps import Cluster, Joblib, cluster, running
 
 STREAM = Stream(Uniform(dim=1), Translation(speed=1e-4))
 RUNS = {"rule": [VQ(0.1), EMA(0.9)], "stream": [STREAM], "codes": [2, 4], "steps": [200], "batch_size": [4]}
@@ -75,6 +75,7 @@ def test_only_a_window_of_tasks_is_with_the_scheduler(client, monkeypatch):
     monkeypatch.setattr(cluster, "TASKS_PER_THREAD", 1)
     taken, back, ahead = [], 0, 0
     tasks = ((taken.append(x) or x, 2) for x in range(40))
+    assert (running.workers_of(Cluster(client)), running.workers_of(Joblib())) == ({"workers": 2}, {})
     for _ in Cluster(client).map(pow, tasks):
         ahead = max(ahead, len(taken) - back)
         back += 1
@@ -194,7 +195,7 @@ class TestRefusals:
 
     def test_no_dask(self, monkeypatch):
         monkeypatch.setitem(sys.modules, "distributed", None)
-        with pytest.raises(ValueError, match=r'needs dask and distributed, .*: pip install "vqtheory\[cluster\]"'):
+        with pytest.raises(ValueError, match=r"needs the package distributed, .*: pip install '.\[cluster\]'"):
             vq.sweep(logged, [], backend="tcp://127.0.0.1:9")
         with pytest.raises(ValueError, match=r"'backend' parameter of sweep must be a Backend, .* Got 3"):
             vq.sweep(logged, [], backend=3)

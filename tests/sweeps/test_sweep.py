@@ -129,6 +129,13 @@ class TestKept:
         assert calls(log)[4:] == ["0 0", "0 1", "0 2", "1 2", "2 2"]
         assert larger["value"].to_list() == [0, 1, 2, 1, 2, 3, 2, 3, 4]
 
+    def test_a_point_of_a_number_that_is_none_is_kept_too(self, tmp_path):
+        log = tmp_path / "log"
+        grid = {"x": [float("nan")], "log": [str(log)]}
+        tables = [vq.sweep(logged, grid, jobs=1, folder=tmp_path / "points") for _ in range(2)]
+        assert tables[0].equals(tables[1])
+        assert len(calls(log)) == 1
+
     def test_kept_points_give_the_same_table_to_the_bit(self, tmp_path):
         grid = {"x": [3, 1], "y": [0.1]}
         tables = [vq.sweep(square, grid, folder=folder, jobs=1) for folder in (None, tmp_path, tmp_path)]

@@ -36,7 +36,7 @@ def figure(text, label):
 
 
 def test_says_what_the_law_says(call):
-    status, out, _ = call("--num-codes", "64", "--step-size", "0.05", "--speed", "1e-5")
+    status, out, _ = call("--codes", "64", "--step-size", "0.05", "--speed", "1e-5")
     assert status == 0
     assert figure(out, "critical speed") == pytest.approx(theory.critical_speed(64, 0.05), rel=1e-3)
     assert figure(out, "survivors") == figure(out, "a smaller codebook") == theory.surviving_codes(1e-5, 0.05) == 11
@@ -101,7 +101,7 @@ def test_a_rule_without_a_law_says_so(call, rule, sentence):
     assert np.isnan([answer.critical_speed, answer.survivors]).all()
     assert answer.cures == ()
     assert answer.validity.startswith(sentence)
-    status, out, _ = call("--num-codes", "64", "--speed", "1e-5", "--rule", rule if isinstance(rule, str) else repr(rule))
+    status, out, _ = call("--codes", "64", "--speed", "1e-5", "--rule", rule if isinstance(rule, str) else repr(rule))
     assert status == 0
     assert f"No prediction. {sentence}" in " ".join(out.split())
 
@@ -129,12 +129,12 @@ def test_a_row_is_all_that_a_law_needs(call, monkeypatch):
     assert predict(Fake(), num_codes=10, speed=0.1).survivors == 5
     assert predict("fake", num_codes=10, speed=0.1).survivors == 10
     assert predict("fake", num_codes=10, speed=0.1, pace=0.2).cures[1].value == 1.0
-    out = call("--num-codes", "20", "--speed", "0.1", "--rule", "fake")[1]
+    out = call("--codes", "20", "--speed", "0.1", "--rule", "fake")[1]
     assert "A fake: 20 codes, latents that move by 0.1 per update; pace 1.0, width 1.0" in out
     assert "a larger pace         at least 2" in out
     assert (
-        "has no use for --dim. Its options: --num-codes, --speed, --pace, --width"
-        in call("--num-codes", "20", "--speed", "0.1", "--rule", "fake", "--dim", "2")[2]
+        "has no use for --dim. Its options: --codes, --speed, --pace, --width"
+        in call("--codes", "20", "--speed", "0.1", "--rule", "fake", "--dim", "2")[2]
     )
 
     probe = np.linspace(0, 1, 1001)[:, None] + 0.1 * np.arange(3)[:, None, None]
@@ -200,24 +200,24 @@ def test_a_cure_is_data_and_reads_as_a_sentence():
 
 
 def test_all_live_below_the_critical_speed(call):
-    assert "All codes live." in call("--num-codes", "8", "--speed", "1e-6")[1]
-    carried = call("--num-codes", "64", "--speed", "1e-2", "--rule", "NSVQ", "--bandwidth", "1")[1]
+    assert "All codes live." in call("--codes", "8", "--speed", "1e-6")[1]
+    carried = call("--codes", "64", "--speed", "1e-2", "--rule", "NSVQ", "--bandwidth", "1")[1]
     assert "The kernel carries all codes, most of them crowded and unused." in carried
 
 
 def test_too_few_layers_are_told(call):
-    out = call("--num-codes", "1024", "--dim", "64", "--speed", "1e-4")[1]
+    out = call("--codes", "1024", "--dim", "64", "--speed", "1e-4")[1]
     assert "K^(1/D) is 1.1 layers: too few, and the figures mean nothing. Give dim" in " ".join(out.split())
     assert not predict("vq", num_codes=1024, dim=64, speed=1e-4).meaningful
 
 
 def test_noise_and_other_densities(call):
-    noisy = call("--num-codes", "8", "--speed", "1e-5", "--steps", "1e7")[1]
+    noisy = call("--codes", "8", "--speed", "1e-5", "--steps", "1e7")[1]
     assert figure(noisy, "critical speed") == pytest.approx(theory.critical_speed(8, 0.05, steps=10**7), rel=1e-3)
-    normal = call("--num-codes", "8", "--speed", "1e-5", "--density", "Gaussian(dim=1)")[1]
+    normal = call("--codes", "8", "--speed", "1e-5", "--density", "Gaussian(dim=1)")[1]
     assert figure(normal, "critical speed") == pytest.approx(0.05 * 0.0013852, rel=1e-3)
     assert "density Gaussian(dim=1), direction 1" in normal
-    assert "none is enough" in call("--num-codes", "64", "--speed", "1e-6", "--steps", "1e7")[1]
+    assert "none is enough" in call("--codes", "64", "--speed", "1e-6", "--steps", "1e7")[1]
 
 
 def test_weight_decay_is_left_out_and_it_says_so():
@@ -231,11 +231,11 @@ REFUSED = [
         ["--rule", "Gaussian(dim=1)"],
         "'rule' parameter of predict must be a rule such as VQ(step_size=0.05), or its name.",
     ),
-    (["--decay", "0.9"], "The rule 'vq' has no use for --decay. Its options: --num-codes, --speed, --step-size"),
+    (["--decay", "0.9"], "The rule 'vq' has no use for --decay. Its options: --codes, --speed, --step-size"),
     (["--speed", "fast"], "The 'speed' parameter of predict must be a number > 0. Got 'fast'."),
-    (["--num-codes", "1.5"], "The 'num_codes' parameter of predict must be an int >= 1. Got 1.5."),
+    (["--codes", "1.5"], "The 'num_codes' parameter of predict must be an int >= 1. Got 1.5."),
     (["--density", "Gaussian(dim=2)"], "a source in one dimension whose density is known. Got Gaussian(dim=2)"),
-    (["--num-codes", "1e30"], "The 'num_codes' parameter of predict must be an int in [1, 18446744073709551615]"),
+    (["--codes", "1e30"], "The 'num_codes' parameter of predict must be an int in [1, 18446744073709551615]"),
     (["--rule", "nsvq", "--width", "0"], "The 'width' parameter of predict must be a number > 0. Got 0."),
     (["--rule", "nsvq", "--bandwidth", "x"], "The 'bandwidth' parameter of predict must be a number > 0. Got 'x'."),
     (["--step-size", "-1"], "The 'step_size' parameter of critical_speed must be a number > 0. Got -1."),
@@ -245,7 +245,7 @@ REFUSED = [
 
 @pytest.mark.parametrize(("arguments", "sentence"), REFUSED)
 def test_bad_input_is_refused(call, arguments, sentence):
-    given = {"--num-codes": "8", "--speed": "1e-4"} | dict(zip(arguments[::2], arguments[1::2], strict=True))
+    given = {"--codes": "8", "--speed": "1e-4"} | dict(zip(arguments[::2], arguments[1::2], strict=True))
     status, _, err = call(*(text for pair in given.items() for text in pair))
     assert status == 2
     assert sentence in err
@@ -256,28 +256,28 @@ def test_latents_as_they_drifted(call, tmp_path):
     x = np.random.default_rng(0).standard_normal((400, 2))
     frames, file = np.stack([x, x + 1e-3]), tmp_path / "latents.npy"
     np.save(file, frames)
-    status, out, _ = call("--num-codes", "16", "--latents", str(file), "--every", "10")
+    status, out, _ = call("--codes", "16", "--latents", str(file), "--every", "10")
     assert (status, out) == (0, f"{theory.which_codebook(frames, 16, every=10)}\n")
     diagnosis = vq.diagnose(frames, x[:4], every=10)
     diagnosis.recording.save(tmp_path / "seen.npz")
-    assert call("--num-codes", "16", "--latents", str(tmp_path / "seen.npz"))[1] == out
-    assert "leave out --speed beside" in call("--num-codes", "16", "--latents", str(file), "--speed", "1")[2]
-    assert "needs --speed" in call("--num-codes", "16")[2]
+    assert call("--codes", "16", "--latents", str(tmp_path / "seen.npz"))[1] == out
+    assert "leave out --speed beside" in call("--codes", "16", "--latents", str(file), "--speed", "1")[2]
+    assert "needs --speed" in call("--codes", "16")[2]
 
 
 def test_what_cannot_be_cured_is_not_said_to_be(call):
-    assert "NSVQ" not in call("--num-codes", "64", "--speed", "0.02")[1]
+    assert "NSVQ" not in call("--codes", "64", "--speed", "0.02")[1]
     alone = predict("vq", num_codes=64, speed=0.02).cures[2]
     assert (alone.knob, alone.value, alone.reachable) == ("codes", 1, False)
-    assert "none is slow enough" in call("--num-codes", "64", "--speed", "1e-2", "--step-size", "1", "--steps", "1e7")[1]
-    small_batch = call("--num-codes", "64", "--speed", "1e-5", "--batch-size", "2")[1]
+    assert "none is slow enough" in call("--codes", "64", "--speed", "1e-2", "--step-size", "1", "--steps", "1e7")[1]
+    small_batch = call("--codes", "64", "--speed", "1e-5", "--batch-size", "2")[1]
     assert "out of reach, since above 2, the lesser" in small_batch
-    assert "No prediction" in call("--num-codes", "8", "--speed", "1e-5", "--step-size", "2000")[1]
-    assert "No prediction" in call("--num-codes", "64", "--speed", "1e-4", "--rule", "adam", "--step-size", "1e-3")[1]
+    assert "No prediction" in call("--codes", "8", "--speed", "1e-5", "--step-size", "2000")[1]
+    assert "No prediction" in call("--codes", "64", "--speed", "1e-4", "--rule", "adam", "--step-size", "1e-3")[1]
 
 
 def test_one_code_and_slow_adam(call):
-    one = call("--num-codes", "1", "--speed", "1e-2")[1]
+    one = call("--codes", "1", "--speed", "1e-2")[1]
     assert "All codes live." in one
     assert "mean nothing" not in one
-    assert "All codes live." in call("--rule", "adam", "--num-codes", "8", "--speed", "1e-9")[1]
+    assert "All codes live." in call("--rule", "adam", "--codes", "8", "--speed", "1e-9")[1]

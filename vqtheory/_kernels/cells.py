@@ -11,6 +11,7 @@ from vqtheory._kernels.jit import inlined_kernel, kernel
 from vqtheory._kernels.threads import spread
 
 _PART = 256  # samples that are worth a thread of their own
+_MANY = 48  # codes of which few are nearer than all before: a jump for each is faster than to wait for each comparison
 
 
 def find_all(latents: np.ndarray, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -81,9 +82,14 @@ def find_nearest(x, codes_t, distances):
             difference = x[d] - codes_t[d, k]
             distances[k] += difference * difference
     best, closest = 0, distances[0]
-    for k in range(1, num_codes):
-        if distances[k] < closest:
-            best, closest = k, distances[k]
+    if num_codes < _MANY:
+        for k in range(1, num_codes):
+            if distances[k] < closest:
+                best, closest = k, distances[k]
+    else:
+        for k in range(1, num_codes):
+            if distances[k] < distances[best]:
+                best = k
     return best
 
 

@@ -44,12 +44,12 @@ def draw(figure: Figure, table: pl.DataFrame) -> None:
     """One line per row of `frame`, in two columns where there are many."""
     columns = 1 if table.height <= FEW else 2
     height = -(-table.height // columns)
-    figure.set_size_inches(12, 0.2 * height + 1.4)
+    figure.set_size_inches(9 if columns == 1 else 15, 0.2 * height + 1.4)
     for column, axes in enumerate(figure.subplots(1, columns, squeeze=False)[0]):
         draw_column(axes, table[column * height : (column + 1) * height])
     figure.suptitle(
         f"{summary_of(table)}. Grey: the predicted range, or the widest interval that counts as evidence\n"
-        "for a single number. Bars: what was measured"
+        "for a single number. Bars: what was measured, and its interval in numbers"
     )
 
 
@@ -62,11 +62,19 @@ def draw_column(axes: Axes, table: pl.DataFrame) -> None:
         color = HUES[claim["outcome"]]
         axes.plot([low, high], [row, row], color=color, lw=2)
         axes.plot(middle, row, "o", color=color, ms=4)
+        axes.text(REACH, float(row), interval(claim), fontsize=7, va="center", ha="left")
     axes.set_yticks(rows, table["claim"], fontsize=8)
     axes.set(xlim=(-REACH, REACH), ylim=(-0.8, table.height - 0.2), xticks=[-1, 0, 1])
     axes.set_xticklabels(["low end", "predicted", "high end"])
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.tick_params(left=False)
+    axes.spines["bottom"].set_bounds(-REACH, REACH)
+
+
+def interval(claim: dict) -> str:
+    """What was measured, as a number where it is one."""
+    middle, low, high = (f"{claim[name]:.4g}" for name in ("measured", "low", "high"))
+    return middle if low == high else f"{middle}  [{low}, {high}]"
 
 
 def scaled(claim: dict) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -21,25 +22,31 @@ def diagnose(
     seconds: Annotated[str | None, option("FLOAT", "1.5")] = None,
     replay: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
     picture: Annotated[Path | None, option("FILE.png", "diagnosis.png in the folder, else vqtheory-diagnosis.png")] = None,
+    html: Annotated[Path | None, option("FILE.html")] = None,
+    overwrite: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
 ) -> None:
     """Say which codes are alive, what the laws predict will survive the drift that was seen, and which changes would help.
 
     Args:
         source: The --save folder of train or simulate, a file that a Monitor's recording was saved in (.npz), or latents
             [time, N, D] of one and the same batch (.npy).
-        rule: How the codebook moves, where the source does not say, e.g. "VQ(step_size=0.05)".
+        rule: How the codebook moves, where the source does not say: a name such as ema, or a call such as "EMA(decay=0.99)".
         codes: With latents, the codebook at the last time [K, D] or at each [time, K, D].
         every: With latents, updates from one time to the next.
         batch_size: With latents, how many there are in an update of the training; Adam's law depends on it.
         seconds: About how long changes may be played again for their ranking.
         replay: Also play what a training with --latents has kept again by the simulator's rule, and compare the codes.
         picture: Where to draw it; .pdf, .svg and .jpg too.
+        html: Where to write a report, one file with plots that can be zoomed.
+        overwrite: Replace a report that is there.
     """
     default = source / "diagnosis.png" if source.is_dir() else Path("vqtheory-diagnosis.png")
     target = picture_file(picture or default)
     import vqtheory as vq
     from vqtheory._base.files import load_array
+    from vqtheory.diagnosis.html import check_target
 
+    page = None if html is None else _checked(check_target, html, overwrite)
     diagnosis = vq.diagnose(
         load_array(str(source), mapped=True) if source.suffix == ".npy" else source,
         None if codes is None else read("codes", str(codes)),
@@ -56,3 +63,14 @@ def diagnose(
     diagnosis.plot().savefig(target, dpi=150)
     say(text)
     say(f"\nPicture: {target}")
+    if page is not None:
+        diagnosis.save(page, overwrite=overwrite)
+        say(f"Report: {page}")
+
+
+def _checked(check_target: Callable[[str, Path, bool], Path], html: Path, overwrite: bool) -> Path:
+    """Where the report goes; refused before the work and not after it."""
+    try:
+        return check_target("diagnose --html", html, overwrite)
+    except ImportError as error:
+        raise ValueError(str(error)) from None

@@ -51,7 +51,7 @@ def _installed(name: str) -> tuple[str, str]:
         return version(name), ""
     except PackageNotFoundError:
         if name == "torch":
-            return 'not installed; vqtheory.nn and vqtheory train need it: pip install "vqtheory[torch]"', ""
+            return "not installed; vqtheory.nn and vqtheory train need it: pip install '.[torch]' in the checkout", ""
         return "not installed", f"The package {name} is missing: pip install {name}."
 
 

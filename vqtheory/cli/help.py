@@ -27,7 +27,7 @@ _EXAMPLES = {  # each may use what the ones above it have made
     "vqtheory simulate --rule \"NSVQ(bandwidth=0.3, form='propagate')\"": (
         "The same drift, passed on to the codes that are not chosen: all survive."
     ),
-    "vqtheory predict --num-codes 1024 --step-size 0.05 --dim 8 --speed 1e-4": (
+    "vqtheory predict --codes 1024 --step-size 0.05 --dim 8 --speed 1e-4": (
         "How many codes survive by the law, and what would save all."
     ),
     "vqtheory train --rule ema --steps 100 --save mymodel": (

@@ -10,7 +10,7 @@ from vqtheory.cli.options import number, option, read, say
 
 def predict(
     *,
-    num_codes: Annotated[str, option("INT")],
+    codes: Annotated[str, option("INT")],
     speed: Annotated[str | None, option("REAL")] = None,
     latents: Annotated[Path | None, option("FILE|FOLDER")] = None,
     every: Annotated[str | None, option("INT", "1")] = None,
@@ -33,7 +33,7 @@ def predict(
     distortion that each codebook buys.
 
     Args:
-        num_codes: How many codes.
+        codes: How many codes.
         speed: How far the latents move per update of the codebook, in their own unit.
         latents: In place of a speed, latents [time, N, D] of one and the same batch (.npy), a Monitor's recording (.npz), or
             the folder of a training.
@@ -61,7 +61,7 @@ def predict(
         _refuse_beside(latents, options | {"steps": steps, "rule": None if rule == "vq" else rule})
         if every is not None and latents.suffix != ".npy":
             raise ValueError("A recording has its own steps: leave out --every, which is for an array of latents.")
-        sizes = {"num_codes": num_codes, "batch_size": batch_size, "every": every}
+        sizes = {"num_codes": codes, "batch_size": batch_size, "every": every}
         counts: dict[str, Any] = {name: number(text) for name, text in sizes.items() if text is not None}
         return say(theory.which_codebook(_seen(latents), **counts))
     if every is not None:
@@ -69,7 +69,7 @@ def predict(
     if speed is None:
         raise ValueError("vqtheory predict needs --speed, how far the latents move per update, or --latents.")
     texts = {
-        "num_codes": num_codes,
+        "num_codes": codes,
         "speed": speed,
         "step_size": step_size,
         "momentum": momentum,

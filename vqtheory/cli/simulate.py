@@ -38,9 +38,9 @@ def simulate(
     """Let a rule follow a stream, and say which codes survive.
 
     Args:
-        rule: How the codebook moves, e.g. "EMA(decay=0.99)"; all rules by name: vqtheory list. One of your own by its file,
-            which is run: "mymodule.py:MyRule(leak=0.1)"; a stream likewise.
-        stream: What it follows, e.g. "Stream(Gaussian(dim=2), Rotation(rate=1e-4))"; all by name: vqtheory list.
+        rule: How the codebook moves: a name such as ema, or a call such as "EMA(decay=0.99)"; vqtheory list rules has all.
+            One of your own by its file, which is run: "mymodule.py:MyRule(leak=0.1)"; a stream likewise.
+        stream: What it follows, e.g. "Stream(Gaussian(dim=2), Rotation(rate=1e-4))"; vqtheory list has all.
         codes: How many codes, or a file that holds them, [K, D].
         steps: Updates of the codebook.
         batch_size: Latents in an update; 1 is online k-means.

@@ -59,12 +59,13 @@ def train(
     validation: Annotated[str | None, option("INT", "0")] = None,
     records: Annotated[str | None, option("INT", "20")] = None,
     latents: Annotated[tuple[str, str] | None, option("START STOP")] = None,
+    in_memory: Annotated[str | None, option("BYTES", "2^31")] = None,
     save: Annotated[Path | None, option("FOLDER")] = None,
     resume: Annotated[Path | None, option("FOLDER")] = None,
 ) -> None:
-    """Train a VQ-VAE on images, and say how many codes it uses. Needs torch: pip install "vqtheory[torch]".
+    """Train a VQ-VAE on images, and say how many codes it uses. Needs torch: pip install '.[torch]' in the checkout.
 
-    With several processes: torchrun --nproc-per-node 2 -m vqtheory train ...
+    With several processes: torchrun --nproc-per-node 2 -m vqtheory train ...; on several hosts: docs/clusters.md.
 
     Args:
         rule: How the codebook moves: a name such as vq, ema, nsvq or transvq, or a call such as "EMA(decay=0.9)". To compare
@@ -116,6 +117,8 @@ def train(
         records: Rows of the history.
         latents: Keep the latents and codes of these updates as latents.npy and codes.npy in the folder, for Recorded; they
             are each update's own batch, so that what moves from one to the next is not the encoder alone.
+        in_memory: Decoded images of more bytes than this are not held in memory; each is decoded when it is needed, by
+            processes that read ahead. The bits are the same.
         save: Keep the run in this folder, up to date while it goes on.
         resume: Go on with the run in this folder, further with --steps.
     """
@@ -133,6 +136,7 @@ def train(
         "quantize_from": quantize_from,
         "freeze_encoder_at": freeze_encoder_at,
         "validation": validation,
+        "in_memory": in_memory,
     }
     options |= {name: number(text) for name, text in numbers.items() if text is not None}
     options |= {"codebook_optimizer": codebook_optimizer, "latents": latents and tuple(map(number, latents))}
@@ -142,25 +146,30 @@ def train(
 
 def run_training(options: dict[str, Any], save: Path | None, folder: Path | None) -> None:
     """Train with these options, or resume the folder's run, and say what came out."""
-    if folder is not None and (save is not None or set(options) - {"steps"}):
-        raise check.fail("train", "resume", "alone, or with --steps: the rest is the folder's", str(folder))
+    if folder is not None and (save is not None or set(options) - {"steps", "in_memory"}):
+        wanted = "alone, or with --steps and --in-memory: the rest is the folder's"
+        raise check.fail("train", "resume", wanted, str(folder))
     kept = folder or save
     try:
         training = torch_module("training")
-        run = training.train(**options, save=save) if folder is None else training.resume(folder, options.get("steps"))
+        run = training.train(**options, save=save) if folder is None else training.resume(folder, **options)
     except KeyboardInterrupt:
         if kept is None:
             raise KeyboardInterrupt("Nothing was kept: --save FOLDER makes a run that can be resumed.") from None
         if not (kept / MANIFEST).is_file():
             raise KeyboardInterrupt("Nothing was kept yet.") from None
-        raise KeyboardInterrupt(
-            f"Kept up to update {_kept_steps(kept):,}. Go on with: vqtheory train --resume {shlex.quote(str(kept))}"
-        ) from None
+        raise KeyboardInterrupt(_going_on(kept)) from None
+    except ConnectionError as lost:
+        raise ConnectionError(f"{lost} {_going_on(kept)}" if kept and (kept / MANIFEST).is_file() else str(lost)) from None
     if os.environ.get("RANK", "0") != "0":  # of torchrun's processes the first one speaks
         return
     say(sentences(run))
     if kept is not None:
         say(f"Run: {kept}; to go further, with --steps: vqtheory train --resume {shlex.quote(str(kept))}")
+
+
+def _going_on(kept: Path) -> str:
+    return f"Kept up to update {_kept_steps(kept):,}. Go on with: vqtheory train --resume {shlex.quote(str(kept))}"
 
 
 def _kept_steps(folder: Path) -> int:

@@ -38,7 +38,7 @@ def verify(
         seed: Of all experiments.
         save: Keep the verdicts as a page; or as a table, .csv or .parquet.
         picture: Where to draw the verdicts, a bar each; .pdf, .svg and .jpg too.
-        scheduler: Of a Dask cluster, to measure on its workers. Needs dask: pip install "vqtheory[cluster]".
+        scheduler: Of a Dask cluster, to measure on its workers. Needs the extra cluster.
     """
     from tqdm import tqdm
 

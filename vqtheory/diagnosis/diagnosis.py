@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from numpy.typing import ArrayLike
 
 from vqtheory._base import check
 from vqtheory._base.config import parse
-from vqtheory.diagnosis import report
+from vqtheory.diagnosis import html, report
 from vqtheory.diagnosis.findings import Findings
 from vqtheory.diagnosis.intake import Source, recording_of
 from vqtheory.diagnosis.plot import plot_diagnosis
@@ -26,8 +27,9 @@ if TYPE_CHECKING:
 class Diagnosis(Findings):
     """Which codes are alive, what the laws say will survive, and which knob would change it.
 
-    `print` it to read it, `plot` it to see it. `forecast`, `causes` and `cures` have numbers as their fields, and print as
-    sentences. `ranking` has what changes would have kept, each with the line that makes it, and as a frame in its `table`.
+    `print` it to read it, `plot` it to see it, `save` it as a page. `forecast`, `causes` and `cures` have numbers as their
+    fields, and print as sentences. `ranking` has what changes would have kept, each with the line that makes it, and as a
+    frame in its `table`.
 
     Attributes
     ----------
@@ -46,6 +48,46 @@ class Diagnosis(Findings):
     def plot(self) -> Figure:
         """Codes among latents, survivors over the updates beside what the laws say, and speed against codebook size."""
         return plot_diagnosis(self)
+
+    def save(self, path: str | Path, *, title: str = "", notes: str = "", overwrite: bool = False) -> None:
+        """Write all of it as one HTML file, which can be read without network: needs the extra "report".
+
+        It has the text, the ranking with lines to copy, plots that can be zoomed, the table, the settings and versions.
+
+        Parameters
+        ----------
+        path : str or Path
+            Of a .html file; folders on the way to it are made.
+        title, notes : str, optional
+            Of your own, as plain text: above everything else, and below the title.
+        overwrite : bool, default False
+            Replace a file that is there.
+
+        Raises
+        ------
+        ValueError
+            For a path that is not of a .html file, or a title or notes that are no text.
+        FileExistsError
+            Where there is such a file and `overwrite` is False.
+        ImportError
+            Where plotly is not installed.
+
+        Examples
+        --------
+        >>> import numpy as np, tempfile
+        >>> from vqtheory import diagnose
+        >>> probe = np.linspace(0, 1, 100)[:, None] + 0.001 * np.arange(0, 300, 100)[:, None, None]
+        >>> diagnosis = diagnose(probe, probe[-1, ::10], rule="VQ(step_size=0.05)", every=100)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     diagnosis.save(f"{folder}/report.html", title="My run")
+        ...     "<h1>My run</h1>" in Path(f"{folder}/report.html").read_text()
+        True
+        """
+        owner = "Diagnosis.save"
+        for name, text in (("title", title), ("notes", notes)):
+            check.instance(owner, name, text, str, "a text")
+        target = html.check_target(owner, path, check.flag(owner, "overwrite", overwrite))
+        html.write(self, target, title, notes)
 
     def ranked(self, seconds: float, progress: bool = True, seed: int = 0) -> Ranking:
         """The `ranking`, from now on, with about so many seconds' work: more changes are in it, and finer steps.

@@ -52,7 +52,7 @@ class Findings:
         """Whether there were under 20 K hits to tell it by, so that codes which are alive may be missed."""
         return int(self.recording.hits[-1].sum()) < 20 * self.num_codes
 
-    @property
+    @cached_property
     def shut_out(self) -> int:
         """Codes that were not hit, and that no latent can choose which is as near to the probe's mean as the probe is."""
         probe, codes = self.recording.latents[-1].astype(np.float64), self.recording.codes.astype(np.float64)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,6 +28,7 @@ from vqtheory.theory.capture import capture_speed
 from vqtheory.theory.cures import BANDWIDTH, CODES, LEARNING_RATE, SPEED, Cure, fewer, kernel, slower
 from vqtheory.theory.prediction import NO_LAW, Law, law_for, predict
 
+_SIZES = 40  # of codebook, on the curve of the critical speed
 _ONE = 1.1  # effective dimensions, up to which the laws of one dimension are asked
 _TWO = 2.0  # effective dimensions, from which a cloud may be taken for a ball
 _COMMON = 0.7  # share of latents' own moves that a translation has in common
@@ -55,6 +57,11 @@ class Outlook(NamedTuple):
     validity: str
     limit: str = ""
 
+    @property
+    def has_curve(self) -> bool:
+        """Whether the critical speed depends on how many codes there are, so that it can be drawn against them."""
+        return 0 < self.critical_speed < math.inf and not self.limit
+
 
 def outlook(recording: Recording, i: int) -> Outlook:
     """Of the stretch from time i to the next."""
@@ -71,6 +78,14 @@ def outlook(recording: Recording, i: int) -> Outlook:
     if rule is None or law is None:
         return _of_adam_steps(recording, i)
     return _way_of(law)(recording, i, rule)
+
+
+def allowed_speeds(recording: Recording, i: int) -> tuple[np.ndarray, np.ndarray]:
+    """Sizes of codebooks up to twice this one, and the critical speed of each in the stretch from time i to the next."""
+    num_codes, dim = recording.codes.shape
+    sizes = np.unique(np.geomspace(2, max(2 * num_codes, 8), _SIZES).astype(int))
+    codebooks = [replace(recording, codes=np.zeros((size, dim))) for size in sizes]
+    return sizes, np.array([outlook(codebook, i).critical_speed for codebook in codebooks])
 
 
 def _mover(recording: Recording) -> Rule | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import textwrap
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,18 +11,18 @@ import numpy as np
 from vqtheory._base.pictures import UNUSED, USED, in_plane
 from vqtheory.diagnosis import report
 from vqtheory.diagnosis.findings import Findings
-from vqtheory.diagnosis.laws import outlook
+from vqtheory.diagnosis.laws import allowed_speeds
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 _LAW, _SPEED = "#e08e1b", "#8856a7"
-_SIZES = 40  # of codebook, on the curve of the critical speed
+_CHANGES = 7  # drawn, the best
 
 
 def plot_diagnosis(findings: Findings) -> Figure:
-    """Three columns: codes among latents; used codes and the drift over the updates; speed against codebook size."""
+    """Three columns: codes among latents; used codes and the drift over the updates; what would help."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(13.5, 4.8), layout="constrained")
@@ -60,8 +59,7 @@ def _plot_codes(axes: Axes, findings: Findings) -> None:
         axes.plot(*latents.T, ".", ms=2, color="0.7", label="latents", zorder=0)
         for (chosen, color, label), size in zip(groups[::-1], (1.0, 0.6), strict=True):  # the dead on top, and smaller
             axes.plot(*codes[chosen].T, "o", ms=size * (4 if len(codes) <= 300 else 3), color=color, label=label)
-        axes.set(xlabel=names[0], ylabel=names[1])
-        axes.set_aspect("equal", adjustable="datalim")
+        axes.set(xlabel=f"{names[0]}, in the latents' unit", ylabel=names[1])
     axes.legend(frameon=False, fontsize=8, loc="best")
 
 
@@ -71,7 +69,8 @@ def _plot_used(axes: Axes, findings: Findings) -> None:
     axes.plot(recording.steps[1:], recording.used[1:], "o-", ms=3, color=USED, label="used since the probe before")
     if np.isfinite(findings.predicted).any():
         axes.plot(recording.steps[1:], findings.predicted, "--", color=_LAW, lw=1.8, label="by the law")
-    axes.set(yscale="log", ylabel=f"codes of {num_codes:,}", ylim=(0.8, 1.5 * num_codes))
+    fewest = np.nanmin([*recording.used[1:], *findings.predicted])
+    axes.set(yscale="log", ylabel=f"codes of {num_codes:,}", ylim=(max(0.8, fewest / 2), 1.5 * num_codes))
     axes.tick_params(labelbottom=False)
     axes.legend(frameon=False, fontsize=8)
     _titled(axes, report.outcome(findings))
@@ -104,12 +103,10 @@ def _plot_law(axes: Axes, findings: Findings) -> None:
     """The knob: what speed is allowed to codebooks of which size."""
     i, motion = findings.worst, findings.recording.motion
     law, K, speed = findings.laws[i], findings.num_codes, float(motion.speed[i])
-    if not math.isfinite(law.critical_speed) or law.critical_speed <= 0 or law.limit:
-        _write_law(axes, findings)
+    if not law.has_curve:
+        _plot_changes(axes, findings)
         return
-    sizes = np.unique(np.geomspace(2, max(2 * K, 8), _SIZES).astype(int))
-    curve = [_critical(findings, int(size)) for size in sizes]
-    axes.plot(sizes, curve, color=_LAW, lw=1.8, label="critical speed")
+    axes.plot(*allowed_speeds(findings.recording, i), color=_LAW, lw=1.8, label="critical speed")
     axes.axhline(speed, color=_SPEED, lw=1.2, label=f"the drift, at its worst: {speed:.3g}")
     axes.plot([K], [speed], "o", color=_SPEED)
     if not math.isnan(law.survivors) and law.survivors < K:
@@ -119,17 +116,31 @@ def _plot_law(axes: Axes, findings: Findings) -> None:
     _titled(axes, report.advice(findings))
 
 
+def _plot_changes(axes: Axes, findings: Findings) -> None:
+    """What changes would have kept, where the knob is not a matter of the codebook's size; in words where all codes live."""
+    trials = () if findings.alive.all() else findings.ranking.trials[:_CHANGES]
+    if not trials:
+        _write_law(axes, findings)
+        return
+    names = [textwrap.fill(trial.change.name, 24) for trial in trials]
+    axes.barh(range(len(trials)), [trial.alive for trial in trials], height=0.6, color=USED)
+    for row, trial in enumerate(trials):
+        axes.text(trial.alive, row, f" {trial.alive:,}", va="center", fontsize=8)
+    own = findings.ranking.unchanged
+    if own is not None:
+        axes.axvline(own.alive, color=UNUSED, ls="--", lw=1.2, label=f"its own rule, played again: {own.alive:,}")
+        axes.legend(frameon=False, fontsize=8, loc="lower right")
+    axes.set_yticks(range(len(trials)), names, fontsize=8)
+    axes.set(xlabel="codes alive, played again")
+    axes.invert_yaxis()
+    axes.margins(x=0.12)
+    _titled(axes, report.advice(findings))
+
+
 def _write_law(axes: Axes, findings: Findings) -> None:
-    """The knob in words, where it is not a matter of the codebook's size."""
+    """Forecast and causes in words, where no change was played."""
     axes.axis("off")
     _titled(axes, report.advice(findings))
-    knobs = [f"{cure.change[0].upper()}{cure.change[1:]}: {report.extent(findings, cure)}." for cure in findings.cures]
-    sentences = [str(findings.forecast), *knobs, *map(str, findings.causes)]
+    sentences = [str(findings.forecast), *map(str, findings.causes)]
     text = "\n\n".join(textwrap.fill(sentence, 62) for sentence in sentences)
     axes.text(0, 0.97, text, va="top", fontsize=8.5, transform=axes.transAxes)
-
-
-def _critical(findings: Findings, size: int) -> float:
-    """The critical speed of a codebook of another size."""
-    recording = findings.recording
-    return outlook(replace(recording, codes=np.zeros((size, recording.codes.shape[1]))), findings.worst).critical_speed

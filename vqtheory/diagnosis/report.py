@@ -12,7 +12,7 @@ from vqtheory.theory.cures import LEARNING_RATE, STEP_SIZE, Cure
 def text(findings: Findings) -> str:
     """All of it."""
     forecast = findings.forecast
-    sentences = [_subject(findings), state(findings), f"{forecast}{_played(findings)}", *map(str, findings.causes)]
+    sentences = [subject(findings), state(findings), f"{forecast}{played(findings)}", *map(str, findings.causes)]
     if forecast.kind != "no law":
         sentences.append(f"Validity: {forecast.validity}")
     parts = ["\n".join(textwrap.fill(sentence, 110) for sentence in sentences)]
@@ -69,7 +69,7 @@ def advice(findings: Findings) -> str:
     return "All codes live, for whatever reason." if findings.alive.all() else "The drift is too fast for the law."
 
 
-def _played(findings: Findings) -> str:
+def played(findings: Findings) -> str:
     """What a replay says where no law does."""
     if findings.forecast.kind != "no law" or findings.alive.all() or findings.ranking.unchanged is None:
         return ""
@@ -79,15 +79,26 @@ def _played(findings: Findings) -> str:
 
 def trials(findings: Findings) -> str:
     """What changes would have kept, the best first, each with the line that makes it."""
-    ranking, alive = findings.ranking, int(findings.alive.sum())
-    beside = f"the record kept {alive:,} of {findings.num_codes:,}"
-    if ranking.unchanged is not None:
-        beside += f", and its own rule, played again, {ranking.unchanged.alive:,}"
-    heading = f"What each change would have kept on the motion that was seen, the best first ({beside}):"
+    ranking = findings.ranking
+    heading = f"What each change would have kept on the motion that was seen, the best first ({beside(findings)}):"
     lines = ["  alive  carrying  distortion  change"]
     for trial in ranking.trials:
         numbers = f"  {trial.alive:>5,}  {trial.carrying:>8,}  {trial.distortion:>10.3g}"
         lines += [f"{numbers}  {trial.change.name}", f"         {trial.change.call}"]
+    return "\n".join([textwrap.fill(heading, 110), *lines, *(textwrap.fill(note, 110) for note in notes(findings))])
+
+
+def beside(findings: Findings) -> str:
+    """What the numbers of a ranking stand beside."""
+    sentence = f"the record kept {findings.alive.sum():,} of {findings.num_codes:,}"
+    if findings.ranking.unchanged is None:
+        return sentence
+    return f"{sentence}, and its own rule, played again, {findings.ranking.unchanged.alive:,}"
+
+
+def notes(findings: Findings) -> list[str]:
+    """What the words of a ranking mean, and what is not in it."""
+    ranking = findings.ranking
     sentences = [
         "Alive are codes that are chosen in the end without having been replaced; carrying, the fewest with 99 % of the "
         "latents; distortion, over the variance of the latents. An encoder that goes another way with another codebook is "
@@ -97,7 +108,7 @@ def trials(findings: Findings) -> str:
         names, seconds = ", ".join(change.name for change in ranking.left_out), f"{ranking.seconds:.0f}"
         call = f"diagnosis.ranked(seconds={seconds}), or --seconds {seconds}"
         sentences.append(f"Left out, since that takes long: {names}. For all: {call}.")
-    return "\n".join([textwrap.fill(heading, 110), *lines, *(textwrap.fill(sentence, 110) for sentence in sentences)])
+    return sentences
 
 
 def _best(findings: Findings) -> str:
@@ -110,7 +121,7 @@ def _best(findings: Findings) -> str:
     )
 
 
-def _subject(findings: Findings) -> str:
+def subject(findings: Findings) -> str:
     """What was seen, in a sentence."""
     recording = findings.recording
     motion, steps, rate = recording.motion, recording.steps, recording.rates[-1]
@@ -124,11 +135,15 @@ def _subject(findings: Findings) -> str:
     return f"{rule}{by}{step}, seen {len(steps)} times up to update {steps[-1]:,}; latents {cloud}."
 
 
+def effect(findings: Findings) -> str:
+    """What each of the cures would do."""
+    if math.isnan(findings.forecast.survivors):
+        return "let codes follow at that speed, which they have to, and which may not be enough"
+    return f"keep all {findings.num_codes:,} alive at that speed, each by itself"
+
+
 def _help(findings: Findings) -> str:
     """The cures, one a line."""
-    all_alive = f"keep all {findings.num_codes:,} alive at that speed, each by itself"
-    able = "let codes follow at that speed, which they have to, and which may not be enough"
-    effect = able if math.isnan(findings.forecast.survivors) else all_alive
     width = max(len(cure.change) for cure in findings.cures)
     knobs = [f"  {cure.change:<{width}}  {extent(findings, cure)}" for cure in findings.cures]
-    return "\n".join([f"What would {effect}:", *knobs])
+    return "\n".join([f"What would {effect(findings)}:", *knobs])

@@ -1,9 +1,11 @@
-"""The rules in torch: a layer for any VQ-VAE, VQGAN or tokenizer. Needs torch: ``pip install "vqtheory[torch]"``."""
+"""The rules in torch: a layer for any VQ-VAE, VQGAN or tokenizer. Needs the extra "torch"."""
+
+from vqtheory._base.extras import missing
 
 try:
     import torch as _torch  # noqa: F401
 except ImportError as error:
-    raise ImportError('vqtheory.nn needs torch, which is not installed: pip install "vqtheory[torch]".') from error
+    raise ImportError(missing("vqtheory.nn", "torch", "torch")) from error
 
 from vqtheory.nn.adapters import TamingQuantizer
 from vqtheory.nn.codebooks import Codebook

@@ -110,6 +110,11 @@ class BranchQuantize(VectorQuantize):
             wanted = f"enough for {adjectives} adjectives and a noun"
             raise check.fail(_OWNER, "codebook_size", wanted, f"{counts[0]} adjectives and {counts[1]} nouns")
 
+    def arguments(self) -> dict[str, Any]:
+        """What makes a layer like this one."""
+        names = ("dim", "codebook_size", "rule", "adjectives", "codebook_weight", "commitment_weight", "seed")
+        return {name: getattr(self, name) for name in names}
+
     def project(self, latents: Tensor) -> Tensor:
         """Halves of latents as rows [2 N, dim / 2], the adjectives' and the noun's in turns."""
         return self._halves(super().project(latents)).flatten(0, 1)

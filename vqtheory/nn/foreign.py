@@ -17,7 +17,7 @@ from vqtheory._base import check
 from vqtheory.nn.adapters import TamingQuantizer
 from vqtheory.nn.batches import tensors
 from vqtheory.nn.ops.search import assign
-from vqtheory.nn.ops.start import draw
+from vqtheory.nn.ops.start import draw, warn_of_equal
 from vqtheory.nn.quantize import Quantized, VectorQuantize, check_tensor
 from vqtheory.nn.references import ReferenceQuantize
 from vqtheory.nn.wrappers import quantizer_of
@@ -132,14 +132,15 @@ def start_on(quantizer: nn.Module, latents: Tensor, seed: int = 0) -> None:
 
     Of equal codes the first alone wins. `VectorQuantize` does so by itself, or by its `initialize`. A quantizer that would
     start by itself on its first batch, as with `kmeans_init` of vector-quantize-pytorch, does so no more. In a run of
-    several processes all have to call it, and get the same codes.
+    several processes all have to call it, and get the same codes. Fewer distinct latents than codes are a `UserWarning`.
 
     Examples
     --------
     >>> quantizer = nn.Module()
     >>> quantizer.embedding = nn.Embedding(4, 2)
-    >>> start_on(quantizer, torch.ones(1, 9, 2))
-    >>> bool((quantizer.embedding.weight == 1).all())
+    >>> latents = torch.arange(18.0).reshape(1, 9, 2)
+    >>> start_on(quantizer, latents)
+    >>> bool((torch.cdist(quantizer.embedding.weight, latents[0]).min(dim=1).values == 0).all())
     True
     """
     inner = quantizer_of(quantizer)
@@ -152,6 +153,7 @@ def start_on(quantizer: nn.Module, latents: Tensor, seed: int = 0) -> None:
     rows = draw(rows[rows.isfinite().all(dim=1)], len(codes), seed)
     if len(rows) == 0:  # in all processes
         raise ValueError("start_on needs at least one latent that is finite.")
+    warn_of_equal(rows, "give start_on more latents than there are codes")
     place(inner, codes, torch.arange(len(codes), device=codes.device), rows)
     for part in inner.modules():
         if isinstance(getattr(part, "initted", None), Tensor):

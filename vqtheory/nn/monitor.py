@@ -222,6 +222,11 @@ class Monitor(Optimized):
         """One row per probe: step, used, usage, perplexity, speed, moved, spread, dimension, distortion."""
         return self.recording.table
 
+    @property
+    def recorded(self) -> int:
+        """How many probes there are in the recording."""
+        return len(self._records)
+
     def _scalars(self) -> dict[str, float]:
         """The last row of `table` by name; what is not known yet is left out."""
         last = self._records[-2:]  # from one probe to the next there is a speed

@@ -13,12 +13,13 @@ from vqtheory._base import check
 from vqtheory.nn.codebooks import RULES, Codebook
 from vqtheory.nn.codebooks.base import Batch, Soft
 from vqtheory.nn.estimators import CodeGradient, Estimator, Lookup, StraightThrough, estimator_of, text_of
+from vqtheory.nn.integrations.interchange import Interchange
 from vqtheory.nn.ops import inside
 from vqtheory.nn.ops.layout import Layout
 from vqtheory.nn.ops.mode import repeated, transformed
 from vqtheory.nn.ops.passes import Passes, advance, unrepeated
 from vqtheory.nn.ops.presence import fill, finite, mean, restore, wide
-from vqtheory.nn.ops.start import draw
+from vqtheory.nn.ops.start import draw, warn_of_equal
 from vqtheory.rules.base import Rule
 from vqtheory.rules.wrapper import Wrapper
 
@@ -42,7 +43,7 @@ class Quantized(NamedTuple):
     info: Info
 
 
-class VectorQuantize(nn.Module):
+class VectorQuantize(Interchange, nn.Module):
     """Vector quantization of latents, the codebook moved by one of the simulator's rules.
 
     The rule says how codes are to move, the optimizer of the model how far: all fields of the rule but `step_size` and
@@ -164,6 +165,12 @@ class VectorQuantize(nn.Module):
         if self.rule.start == "published":
             self._load(np.zeros((self.codebook_size, self.codebook_dim)))
 
+    def arguments(self) -> dict[str, Any]:
+        """What makes a layer like this one."""
+        names = ("dim", "codebook_size", "rule", "codebook_dim", "codebook_weight", "commitment_weight")
+        values = {name: getattr(self, name) for name in (*names, "accept_image_fmap", "channel_last", "seed")}
+        return values | {"estimator": text_of(self.estimator)}
+
     @property
     def codebook(self) -> Tensor:
         """The codes [K, codebook_dim], without gradient."""
@@ -208,13 +215,8 @@ class VectorQuantize(nn.Module):
             codes = draw(latents, self.codebook_size, self.seed)  # if there are any, for the rule to say why it cannot
         if len(codes) == 0:
             return False
-        distinct = len(codes.unique(dim=0))
-        if distinct < self.codebook_size and self._codebook.has_rows and self.rule.start == "matched":
-            warnings.warn(
-                f"The codebook of {self.codebook_size} codes starts on {distinct} distinct latents, and of equal codes the "
-                "first alone wins: call `initialize` with more latents before training.",
-                stacklevel=2,
-            )
+        if self._codebook.has_rows and self.rule.start == "matched":
+            warn_of_equal(codes, "call `initialize` with more latents before training")
         self._load(codes.double().cpu().numpy())
         return True
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from vqtheory._kernels.exponential import exponential
-from vqtheory._kernels.jit import kernel
+from vqtheory._kernels.jit import inlined_kernel, kernel
 from vqtheory._kernels.tiles import TILE, aligned, any_below, first_least, measure
 
 
@@ -127,7 +127,7 @@ def _normalize(x, t, scale, num_codes, tiles, distances, total, origin, factor, 
         reach[b] += origin[b] + np.log(mass) / scale
 
 
-@kernel
+@inlined_kernel
 def _settle(weight, rate, step, t, tiles, closest, gap, slot, hits, last_hit, winner, distortion):
     """The step of plain VQ. IN/OUT tiles; OUT the tally. The gaps of one winner are added up where its first one is."""
     size, dim = gap.shape

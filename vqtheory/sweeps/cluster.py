@@ -1,4 +1,4 @@
-"""Points on the workers of a Dask cluster. Needs dask and distributed: ``pip install "vqtheory[cluster]"``.
+"""Points on the workers of a Dask cluster. Needs the extra "cluster", dask and distributed.
 
 Tasks travel to the workers and results travel back: no file system is shared. Only a window of tasks is with the scheduler
 at a time, and each is forgotten there once its result is here.
@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import cloudpickle
 from tqdm import tqdm
 
+from vqtheory._base.extras import missing
 from vqtheory.sweeps.machine import PACKAGES, differences, versions
 
 if TYPE_CHECKING:
@@ -48,6 +49,11 @@ class Cluster:
 
     client: Client
     compiles_apart = False  # a worker compiles with its first point, and numba's lock makes its other threads wait
+
+    @property
+    def num_workers(self) -> int:
+        """How many workers there are now."""
+        return len(self.client.nthreads())
 
     def check(self, owner: str, name: str, function: Callable[..., Any]) -> None:
         """Refuse workers of other versions, and a function that they cannot import: `ValueError` names the workers.
@@ -214,9 +220,7 @@ def connected(owner: str, address: str) -> Iterator[Cluster]:
     try:
         distributed = import_module("distributed")
     except ImportError:
-        raise ValueError(
-            f'{owner} on a cluster needs dask and distributed, which are not installed: pip install "vqtheory[cluster]".'
-        ) from None
+        raise ValueError(missing(f"{owner} on a cluster", "the package distributed", "cluster")) from None
     try:
         client = distributed.Client(address, timeout=SECONDS_TO_ANSWER, set_as_default=False)
     except (OSError, ValueError, MemoryError):  # the last where something else answers, whose words are read as a length

@@ -141,7 +141,11 @@ def finished(by: dict[str, str], point: Point, quiet: bool = False) -> Outcome |
             f"The 'folder' parameter of sweep must be a folder of {by['function']}. "
             f"{point.path.parent} holds points of {other}."
         )
-    return Outcome(rows, None, cpu) if made_by == by and named == point.named else None
+    return Outcome(rows, None, cpu) if made_by == by and _as_text(named) == _as_text(point.named) else None
+
+
+def _as_text(content: dict[str, Any]) -> str:
+    return json.dumps(content, sort_keys=True)  # in which one NaN is as good as another
 
 
 def clear(folder: Path) -> None:
@@ -164,7 +168,7 @@ def is_alive(process: int) -> bool:
 
 
 def _digest(content: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(_as_text(content).encode()).hexdigest()
 
 
 def provenance(function: Callable[..., Any]) -> dict[str, str]:

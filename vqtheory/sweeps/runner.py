@@ -54,7 +54,7 @@ def sweep(
         Processes; -1 for as many as there are cores, 1 for this process.
     backend : Backend, dask.distributed.Client or str, optional
         Where the points run: on a Dask cluster, given by a client or by the address of its scheduler
-        (``pip install "vqtheory[cluster]"``); `vqtheory.sweeps.ThisProcess()`, `vqtheory.sweeps.Joblib(jobs)`, or an
+        (the extra "cluster"); `vqtheory.sweeps.ThisProcess()`, `vqtheory.sweeps.Joblib(jobs)`, or an
         object of yours with the same two members. By default `jobs` decides. The workers of a cluster need this version
         of the package, of Python, NumPy, SciPy and numba, and no file system of ours: results travel back and are
         written here. The points of a worker that dies are run again by another.

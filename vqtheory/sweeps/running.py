@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 import warnings
@@ -15,12 +16,14 @@ from tqdm import tqdm
 
 from vqtheory.simulation.run import Run, simulate
 from vqtheory.sweeps.backends import Backend, stoppable
+from vqtheory.sweeps.cluster import Cluster
 from vqtheory.sweeps.grid import Outcome, Point, clear, finished, keep, plain
 from vqtheory.sweeps.leases import Leases
 from vqtheory.sweeps.machine import host_cpu
 
 RESERVED = {"error", "host_cpu"}  # columns of the table of a sweep
-SECONDS_BETWEEN_PROBES = 1.0  # for the results of other processes
+SECONDS_BETWEEN_PROBES = 1.0  # for the results of other processes, at least
+_REST = 9  # times as long as leases were asked for in vain: many points that wait cost a tenth of the time
 
 
 def run(
@@ -49,7 +52,8 @@ def run(
             _warn_of_mixture(outcome, types)
             types |= cpus([outcome])
             outcomes[i] = outcome
-            progress.update()
+            if progress.update():  # it has been drawn
+                progress.set_postfix(workers_of(place), refresh=False)
     return [outcomes[i] for i in range(len(points))]
 
 
@@ -64,18 +68,25 @@ def _settled(
     """Outcomes as they arrive: points that no other process is working on are run here, the others are waited for."""
     waiting = dict.fromkeys(left)
     while waiting:
-        before = len(waiting)
+        before, began = len(waiting), time.monotonic()
         results = place.map(_call, _taken(function, points, by, list(waiting), leases), _killed)
         for i, outcome in _to_the_end(results):
             _settle(points[i], outcome, by, leases)
             del waiting[i]
             yield i, outcome
         if len(waiting) == before:
-            time.sleep(SECONDS_BETWEEN_PROBES)
-        for i in list(waiting):
+            time.sleep(max(SECONDS_BETWEEN_PROBES, _REST * (time.monotonic() - began)))
+        for i in _with_files(points, waiting):
             if (outcome := finished(by, points[i], quiet=True)) is not None:
                 del waiting[i]
                 yield i, outcome
+
+
+def _with_files(points: Sequence[Point], waiting: Iterable[int]) -> list[int]:
+    """The waiting points that have a file by now. Each folder is listed once, however many points wait."""
+    paths = {i: path for i in waiting if (path := points[i].path) is not None}
+    names = {folder: set(os.listdir(folder)) for folder in {path.parent for path in paths.values()} if folder.is_dir()}
+    return [i for i, path in paths.items() if path.name in names.get(path.parent, ())]
 
 
 def _taken(
@@ -121,6 +132,11 @@ def _warn_of_mixture(outcome: Outcome, types: set[str]) -> None:
             "rounding, not to the bit. The table of a sweep says which is from where in the column 'host_cpu'.",
             stacklevel=3,
         )
+
+
+def workers_of(place: Backend) -> dict[str, int]:
+    """For the bar: how many workers a cluster has now."""
+    return {"workers": place.num_workers} if isinstance(place, Cluster) else {}
 
 
 def cpus(outcomes: Iterable[Outcome]) -> set[str]:

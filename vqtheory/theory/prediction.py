@@ -227,7 +227,7 @@ def _named(name: str, options: dict[str, Any]) -> Law | Rule:
 
 
 def _refuse_unused(rule: Rule | str, law: Law, options: dict[str, Any]) -> None:
-    known = ", ".join(f"--{name.replace('_', '-')}" for name in ("num_codes", "speed", *law.options))
+    known = ", ".join(f"--{name.replace('_', '-')}" for name in ("codes", "speed", *law.options))
     for name in options:
         if name not in law.options:
             raise ValueError(f"The rule {rule!r} has no use for --{name.replace('_', '-')}. Its options: {known}.")

@@ -18,6 +18,7 @@ from vqtheory.nn.training.config import TrainingConfig
 from vqtheory.nn.training.data import Images, load
 from vqtheory.nn.training.provenance import read_images
 from vqtheory.nn.training.run import TrainingRun
+from vqtheory.nn.training.streamed import Pictures
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -213,10 +214,10 @@ def _evaluate(
 
 
 def _evaluation(
-    run: TrainingRun, images: np.ndarray, source: str, networks: Networks, size: int, progress: bool
+    run: TrainingRun, images: Pictures, source: str, networks: Networks, size: int, progress: bool
 ) -> Evaluation:
     rows = summary(run, of_images(run, images, networks, size, progress), source, networks)
-    shown = images[_apart(len(images), min(_SHOWN, len(images)))]
+    shown = np.asarray(images[_apart(len(images), min(_SHOWN, len(images)))])
     table = pl.DataFrame(rows, schema=_SCHEMA, orient="row", strict=False)
     about = f"{run.config.rule!r} with {run.config.codes:,} codes, after {run.step:,} updates"
     return Evaluation(about, table, shown, reconstructions(run, shown))
@@ -224,7 +225,7 @@ def _evaluation(
 
 def _test_images(
     owner: str, runs: list[TrainingRun], data: Any, limit: tuple[Any, str], progress: bool
-) -> tuple[np.ndarray, str]:
+) -> tuple[Pictures, str]:
     """The images that all runs are evaluated on, and where they are from."""
     count, part = limit[0], check.choice(owner, "part", limit[1], ("test", "validation"))
     _refuse_different(runs, data)

@@ -11,6 +11,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from vqtheory import measure
+from vqtheory._base.extras import missing
 from vqtheory.nn.branches import selected
 from vqtheory.nn.evaluation.frechet import frechet_distance
 from vqtheory.nn.foreign import compared
@@ -18,6 +19,7 @@ from vqtheory.nn.networks import Network
 from vqtheory.nn.ops.mode import evaluating
 from vqtheory.nn.ops.processes import device
 from vqtheory.nn.training.run import TrainingRun
+from vqtheory.nn.training.streamed import Pictures
 
 _WINDOW = 11  # of SSIM, pixels
 _SCALES = 16 * _WINDOW  # the fifth scale of MS-SSIM is a sixteenth, and has to hold a window
@@ -48,7 +50,7 @@ class Networks(NamedTuple):
 
 
 @torch.no_grad()
-def of_images(run: TrainingRun, images: np.ndarray, networks: Networks, size: int, progress: bool) -> dict[str, np.ndarray]:
+def of_images(run: TrainingRun, images: Pictures, networks: Networks, size: int, progress: bool) -> dict[str, np.ndarray]:
     """What is measured of each of the images, uint8 [N, H, W, 3], in batches of `size`: arrays [N, ...]."""
     starts = range(0, len(images), size)
     bar = tqdm(starts, repr(run.config.rule), unit=" batches", disable=not progress, leave=False)
@@ -66,7 +68,7 @@ def reconstructions(run: TrainingRun, images: np.ndarray) -> dict[str, np.ndarra
     return {name: _eight_bit(pictures).permute(0, 2, 3, 1).cpu().numpy() for name, pictures in shown.items()}
 
 
-def _tensor(images: np.ndarray) -> Tensor:
+def _tensor(images: Pictures) -> Tensor:
     """uint8 [n, 3, H, W] on the device; a copy, since the images themselves cannot be written to."""
     return torch.from_numpy(np.array(images)).to(device()).permute(0, 3, 1, 2)
 
@@ -117,9 +119,7 @@ def similarities() -> tuple[Callable[..., Tensor], Callable[..., Tensor]]:
         from torchmetrics.functional.image import multiscale_structural_similarity_index_measure as ms_ssim
         from torchmetrics.functional.image import structural_similarity_index_measure as ssim
     except ImportError as error:
-        raise ImportError(
-            'An evaluation needs torchmetrics, which is not installed: pip install "vqtheory[torch]".'
-        ) from error
+        raise ImportError(missing("An evaluation", "torchmetrics", "torch")) from error
     return ssim, ms_ssim  # type: ignore[return-value]
 
 

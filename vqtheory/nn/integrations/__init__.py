@@ -1,4 +1,4 @@
-"""What other packages of a training are given: their logs, so far."""
+"""What other packages of a training are given and give: logs, callbacks, metrics, folders, codebooks and their options."""
 
 from vqtheory.nn.integrations.logs import Scalars, scalar_log
 

@@ -11,6 +11,7 @@ from torch.nn.functional import mse_loss
 
 from vqtheory import rules
 from vqtheory._base import check
+from vqtheory.nn.integrations.hub import Pretrained
 from vqtheory.nn.quantize import Info, Quantized, VectorQuantize
 
 
@@ -22,7 +23,7 @@ class Output(NamedTuple):
     quantized: Quantized
 
 
-class Autoencoder(nn.Module):
+class Autoencoder(Pretrained, nn.Module):
     """An encoder of images to latents, a quantizer, and a decoder back to images in [-1, 1].
 
     Attributes
@@ -30,6 +31,8 @@ class Autoencoder(nn.Module):
     quantizer, encoder, decoder : Module
     downsampling : int
         What height and width of the images have to be multiples of.
+    options : dict
+        What the class was called with beside the quantizer.
     layer : type of VectorQuantize
         The class of the quantizer that `train` puts into the model.
     rule : rule
@@ -48,10 +51,15 @@ class Autoencoder(nn.Module):
     masks: ClassVar[bool] = False
     holds_codes: ClassVar[bool] = False
     calibrates: bool = False
+    options: dict[str, Any]
     quantizer: nn.Module
     encoder: nn.Module
     decoder: nn.Module
     downsampling: int
+
+    def arguments(self) -> dict[str, Any]:
+        """What makes a model like this one."""
+        return {"quantizer": self.quantizer, **self.options}
 
     def encode(self, images: Tensor) -> Tensor:
         """Latents, [b, d, h, w] or [b, n, d], of images [b, channels, H, W] in [-1, 1]."""

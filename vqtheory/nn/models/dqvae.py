@@ -105,6 +105,9 @@ class DQVAE(Autoencoder):
         self.gate = check.choice(owner, "gate", gate, GATES)
         self.budget_weight = check.real(owner, "budget_weight", budget_weight, 0)
         self.seed = check.integer(owner, "seed", seed, 0)
+        self.options = {"channels": widths, "residual_layers": depth, "image_channels": ends}
+        self.options |= {name: getattr(self, name) for name in ("grains", "gate", "budget_weight", "seed")}
+        self.options |= {"budget": self.budget[:-1]}
         dim = int(quantizer.dim)  # type: ignore[arg-type]
         self.quantizer = quantizer
         self.encoder = Encoder(ends, widths, depth, dim, self.grains)

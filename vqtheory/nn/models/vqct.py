@@ -64,6 +64,7 @@ class VQCT(Autoencoder):
         super().__init__()
         check.instance("VQCT", "quantizer", quantizer, BranchQuantize, "a BranchQuantize, with a branch for each half")
         widths, depth, ends = sizes("VQCT", channels, residual_layers, image_channels)
+        self.options = {"channels": widths, "residual_layers": depth, "image_channels": ends}
         dim = int(quantizer.dim)  # type: ignore[arg-type]
         self.quantizer = quantizer
         self.encoder = encoder(ends, widths, depth, dim)

@@ -42,7 +42,7 @@ STAGE_1 = {"vqfr": "small", "vqfr-paper": "paper"}  # the model that each is bui
 PRESETS: dict[str, dict[str, Any]] = {name: PLAIN[plain] for name, plain in STAGE_1.items()}
 
 
-class VQFR(Autoencoder):
+class VQFR(Autoencoder, words=(Degradation,)):
     """An encoder of degraded images, a codebook that does not move, a texture decoder, and a main decoder beside it.
 
     The forward pass degrades sharp images itself: in training by another draw at each pass, in evaluation always by the
@@ -90,9 +90,11 @@ class VQFR(Autoencoder):
     ) -> None:
         super().__init__()
         widths, depth, ends = sizes("VQFR", channels, residual_layers, image_channels)
+        self.options = {"channels": widths, "residual_layers": depth, "image_channels": ends}
         dim = int(quantizer.dim)  # type: ignore[arg-type]
         self.degradation, self.seed = degradation or Degradation(), check.seed("VQFR", seed)
         check.instance("VQFR", "degradation", self.degradation, Degradation, "a Degradation or None")
+        self.options |= {"degradation": self.degradation, "seed": self.seed}
         self.fidelity = 1.0
         self.quantizer = quantizer.requires_grad_(False)
         self.encoder = encoder(ends, widths, depth, dim)

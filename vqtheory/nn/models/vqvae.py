@@ -45,6 +45,7 @@ class VQVAE(Autoencoder):
     ) -> None:
         super().__init__()
         widths, depth, ends = sizes("VQVAE", channels, residual_layers, image_channels)
+        self.options = {"channels": widths, "residual_layers": depth, "image_channels": ends}
         self.quantizer = quantizer
         self.encoder = encoder(ends, widths, depth, int(quantizer.dim))  # type: ignore[arg-type]
         self.decoder = decoder(ends, widths, depth, int(quantizer.dim))  # type: ignore[arg-type]

@@ -2,10 +2,32 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
 
 import torch
 from torch import Tensor, distributed, nn
+
+_PATIENCE = timedelta(hours=2)
+
+
+class LostProcess(ConnectionError, RuntimeError):
+    """A process that the others wait for has ended, or does not answer."""
+
+
+@contextmanager
+def noticed() -> Iterator[None]:
+    """Say in a sentence that another process is gone, where torch says that a connection is."""
+    try:
+        yield
+    except RuntimeError as error:
+        reason = (str(error).strip().splitlines() or ["no reason given"])[0]
+        raise LostProcess(
+            f"Another process of the training has ended or does not answer; what it has said itself tells why. ({reason})"
+        ) from error
 
 
 def running() -> bool:
@@ -26,8 +48,9 @@ def rank() -> int:
 def add_up(*tensors: Tensor) -> None:
     """Replace each tensor by its sum over the processes."""
     if running():
-        for tensor in tensors:
-            distributed.all_reduce(tensor)
+        with noticed():
+            for tensor in tensors:
+                distributed.all_reduce(tensor)
 
 
 def average_gradients(model: nn.Module) -> None:
@@ -44,14 +67,41 @@ def average_gradients(model: nn.Module) -> None:
 def largest(tensor: Tensor) -> Tensor:
     """The tensor, its values replaced by the largest of all processes."""
     if running():
-        distributed.all_reduce(tensor, op=distributed.ReduceOp.MAX)
+        with noticed():
+            distributed.all_reduce(tensor, op=distributed.ReduceOp.MAX)
     return tensor
 
 
 def share(tensor: Tensor, source: int) -> None:
     """Replace a tensor by its value in one of the processes."""
     if running():
-        distributed.broadcast(tensor, src=source)
+        with noticed():
+            distributed.broadcast(tensor, src=source)
+
+
+def share_model(model: nn.Module) -> None:
+    """Give every process the weights and buffers of the first: CPUs of two types differ in the last bits of a start."""
+    for tensor in model.state_dict().values():
+        if isinstance(tensor, Tensor):
+            share(tensor, 0)
+
+
+def wait() -> None:
+    """Until all processes are here, however long one of them has been reading or saving."""
+    if not running():
+        return
+    with noticed():
+        if distributed.get_backend() == "gloo":
+            distributed.monitored_barrier(timeout=_PATIENCE)
+        else:
+            distributed.barrier()
+
+
+def alike(text: str) -> bool:
+    """Whether all processes have the same text."""
+    number = int.from_bytes(hashlib.sha256(text.encode()).digest()[:7])  # which int64 holds
+    extremes = largest(torch.tensor([number, -number], device=device()))
+    return int(extremes[0]) == -int(extremes[1])
 
 
 def fullest(count: int, device: torch.device) -> int | None:
@@ -65,3 +115,8 @@ def fullest(count: int, device: torch.device) -> int | None:
 def device() -> torch.device:
     """The GPU of this process, or the CPU."""
     return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0))) if torch.cuda.is_available() else torch.device("cpu")
+
+
+def cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -22,6 +24,17 @@ def draw(latents: Tensor, num_codes: int, seed: int) -> Tensor:
         codes.copy_(_distinct(latents, num_codes, seed))
     processes.share(codes, source)
     return codes
+
+
+def warn_of_equal(codes: Tensor, how: str, stacklevel: int = 3) -> None:
+    """Say so where codes that start on latents are not distinct."""
+    distinct = len(codes.unique(dim=0))
+    if distinct < len(codes):
+        warnings.warn(
+            f"The codebook of {len(codes)} codes starts on {distinct} distinct latents, and of equal codes the first alone "
+            f"wins: {how}.",
+            stacklevel=stacklevel,
+        )
 
 
 def _distinct(latents: Tensor, num_codes: int, seed: int) -> Tensor:

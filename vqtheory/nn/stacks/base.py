@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from vqtheory._base import check
+from vqtheory.nn.integrations.hub import Pretrained
 from vqtheory.nn.ops import noise
 from vqtheory.nn.ops.layout import Layout
 from vqtheory.nn.ops.mode import repeated, transformed
@@ -21,7 +22,7 @@ from vqtheory.nn.stacks.level import Level, Passed, Stacked, StackInfo
 from vqtheory.rules.base import Rule
 
 
-class Stack(nn.Module):
+class Stack(Pretrained, nn.Module):
     """What `ResidualQuantize`, `GroupedQuantize` and `MultiScaleQuantize` share. A subclass has `chains`."""
 
     step: Tensor
@@ -55,6 +56,19 @@ class Stack(nn.Module):
         self.chains = nn.ModuleList()
         self.register_buffer("step", torch.zeros((), dtype=torch.int64))
         self._passes = Passes()
+
+    def arguments(self) -> dict[str, Any]:
+        """What makes a stack like this one, beside what a subclass has of its own."""
+        chain: Any = self.chains[0]
+        first, rules = chain.level(0), [level.rule for level in chain.levels]
+        own = {name: getattr(self, name) for name in ("dim", "codebook_dim", "dropout", "seed")}
+        own |= {"codebook_weight": first.codebook_weight, "commitment_weight": first.commitment_weight}
+        sizes = {"codebook_size": [chain.level(i).codebook_size for i in range(self.depth)]}
+        return own | sizes | {"rule": rules[0] if chain.shared else rules}
+
+    def _layout_arguments(self) -> dict[str, bool | None]:
+        """Of a stack that takes latents of any layout."""
+        return {"accept_image_fmap": self.accept_image_fmap, "channel_last": self.channel_last}
 
     @property
     def depth(self) -> int:

@@ -105,6 +105,12 @@ class GroupedQuantize(Stack):
             chain = chain_of(self.owner, width, codebook_size, depth, rule, shared_levels, seed=seed, **options)
             self.chains.append(chain)
 
+    def arguments(self) -> dict[str, Any]:
+        """What makes a stack like this one."""
+        own = {self.unit: self.groups, "shared": self.shared, "levels": self.depth if self.has_levels else None}
+        own |= {"shared_levels": self._chain(0).shared}
+        return super().arguments() | self._layout_arguments() | own
+
     def _chain(self, group: int) -> Chain:
         return self.chains[0 if self.shared else group]  # type: ignore[return-value]
 

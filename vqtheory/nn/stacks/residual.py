@@ -113,6 +113,11 @@ class ResidualQuantize(Stack):
         options |= {"commitment_weight": commitment_weight, "beta_on_codebook": beta_on_codebook}
         self.chains.append(chain_of(self.owner, self.codebook_dim, codebook_size, levels, rule, shared, **options))
 
+    def arguments(self) -> dict[str, Any]:
+        """What makes a stack like this one."""
+        own = {"levels": self.depth, "shared": self._chain.shared, "beams": self.beams}
+        return super().arguments() | self._layout_arguments() | own
+
     @property
     def _chain(self) -> Chain:
         return self.chains[0]  # type: ignore[return-value]

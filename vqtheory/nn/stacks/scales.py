@@ -113,6 +113,10 @@ class MultiScaleQuantize(Stack):
         chain.scales = self.scales  # type: ignore[assignment]
         self.chains.append(chain)
 
+    def arguments(self) -> dict[str, Any]:
+        """What makes a stack like this one."""
+        return super().arguments() | {"scales": self.scales, "shared": self._chain.shared}
+
     @property
     def _chain(self) -> Pyramid:
         return self.chains[0]  # type: ignore[return-value]
@@ -166,7 +170,7 @@ def _maps(rows: Tensor, places: torch.Size) -> Tensor:
 def _scales(owner: str, scales: Any) -> tuple[tuple[int, int], ...]:
     if not isinstance(scales, Sequence) or len(scales) == 0:
         raise check.fail(owner, "scales", "a sequence of at least one size", scales)
-    pairs = [size if isinstance(size, tuple) and len(size) == 2 else (size, size) for size in scales]
+    pairs = [tuple(size) if isinstance(size, (tuple, list)) and len(size) == 2 else (size, size) for size in scales]
     sizes = tuple((check.integer(owner, "scales", h), check.integer(owner, "scales", w)) for h, w in pairs)
     if any(one[0] > other[0] or one[1] > other[1] for one, other in pairwise(sizes)):
         raise check.fail(owner, "scales", "sizes that grow", scales)

@@ -1,27 +1,23 @@
-"""Images to train on: a folder of them, a zip, parquet files. All are decoded at the start, and a damaged one is named."""
+"""Images to train on: a folder of them, a zip, parquet files. A damaged one is named."""
 
 from __future__ import annotations
 
 import os
 import re
-import zipfile
-from collections.abc import Callable, Iterable, Iterator
-from functools import partial
 from pathlib import Path, PurePosixPath
-from tempfile import TemporaryFile
 from typing import NamedTuple
 
 import numpy as np
 from tqdm import tqdm
 
 from vqtheory._base import check
-from vqtheory._base.files import DATA_VARIABLE, image_bytes, load_images, num_rows, pixels, reserve
+from vqtheory._base.files import DATA_VARIABLE, load_images
 from vqtheory._base.randomness import Purpose, generator
+from vqtheory.nn.training.sources import Part, in_any_order, parts_of
+from vqtheory.nn.training.streamed import Streamed, fitted
 from vqtheory.streams.photographs import grace_hopper
 
-SUFFIXES = (".jpg", ".jpeg", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm")
-_IN_MEMORY = 2**31  # bytes; more than this is mapped from a file that ends with the process
-_MOST_BYTES = 2**28  # of one image file in a zip: larger ones are no photographs, and may be made to fill the memory
+IN_MEMORY = 2**31  # bytes of decoded images
 _SIDES = {
     "train": re.compile(r"train(ing)?(set|[ab])?"),
     "test": re.compile(r"test(ing)?(set|[ab])?"),
@@ -30,26 +26,23 @@ _SIDES = {
 
 
 class Images(NamedTuple):
-    """Two disjoint sets of images, uint8 [N, size, size, 3]."""
+    """Two disjoint sets of images, uint8 [N, size, size, 3]: arrays, or `Streamed` where memory is not to hold them."""
 
-    train: np.ndarray
-    test: np.ndarray
+    train: np.ndarray | Streamed
+    test: np.ndarray | Streamed
     source: str
 
     def __str__(self) -> str:
         return f"{len(self.train):,} train and {len(self.test):,} test images of {self.source}"
 
 
-class _Part(NamedTuple):
-    """A file of the data set, and how to read the images in it, each with its name for messages."""
-
-    name: str
-    size: int
-    read: Callable[[], Iterable[tuple[str, bytes | None]]]
-
-
 def load(
-    path: str | Path | None = None, size: int = 64, seed: int = 0, test_share: float = 0.1, progress: bool = False
+    path: str | Path | None = None,
+    size: int = 64,
+    seed: int = 0,
+    test_share: float = 0.1,
+    progress: bool = False,
+    in_memory: int = IN_MEMORY,
 ) -> Images:
     """The images under a path, in colour, their central square scaled to `size` pixels a side.
 
@@ -66,6 +59,10 @@ def load(
     seed : int, default 0
     test_share : float, default 0.1
     progress : bool, default False
+    in_memory : int, default 2**31
+        Images of more bytes than that, decoded, are not held in memory: each is decoded when it is needed, see
+        `vqtheory.nn.training.streamed`. Of parquet files, whose rows cannot be read one by one, a copy is then made among
+        the temporary files, for as long as the images are in use.
 
     Raises
     ------
@@ -81,10 +78,11 @@ def load(
     """
     size = check.integer("load", "size", size)
     share = check.real("load", "test_share", test_share, 0, 1)
+    most = check.integer("load", "in_memory", in_memory, 0)
     path = path or os.environ.get(DATA_VARIABLE)
     if not path:
         return _windows(size)
-    parts = _parts(Path(path))
+    parts = parts_of(Path(path))
     train, test = _own_sides(parts)
     total = sum(part.size for part in parts)
     if total < 2:
@@ -95,93 +93,19 @@ def load(
     else:
         held_out = min(max(1, round(share * total)), total - 1)
         places = generator(seed, Purpose.PROBE).permutation(total)
-    images = _decoded(parts, places, size, progress)
+    if len(places) * size * size * 3 > most:
+        images: np.ndarray | Streamed = Streamed.of([in_any_order(part, progress) for part in parts], places, size)
+    else:
+        images = _decoded(parts, places, size, progress)
     return Images(images[:-held_out], images[-held_out:], str(path))
 
 
-def _parts(path: Path) -> list[_Part]:
-    path = path.expanduser()
-    if path.suffix.lower() == ".zip" and path.is_file():
-        return _members(path)
-    if not path.exists():
-        raise FileNotFoundError(f"There is no file or folder {str(path)!r}.")
-    top = path if path.is_dir() else path.parent
-    files = _below(path) if path.is_dir() else [path.name]
-    tables, images = (_of_kind(files, kind) for kind in ((".parquet",), SUFFIXES))
-    if tables and images and not all(map(_has_images, (top / name for name in tables))):
-        tables = []  # a table about the images beside it
-    found = [_table(top, name) for name in tables] or [_file(top, name) for name in images]
-    if found:
-        return found
-    raise ValueError(f"There are no images in {str(path)!r}: neither .parquet files nor {', '.join(SUFFIXES)}.")
-
-
-def _below(top: Path) -> list[str]:
-    """The files under a folder, those behind links included; a link that leads back up is not followed again."""
-    files, seen = [], set()
-    for folder, subfolders, names in os.walk(top, followlinks=True):
-        seen.add(os.path.realpath(folder))
-        subfolders[:] = sorted(name for name in subfolders if os.path.realpath(Path(folder) / name) not in seen)
-        files += [(Path(folder) / name).relative_to(top).as_posix() for name in names if (Path(folder) / name).is_file()]
-    return files
-
-
-def _has_images(table: Path) -> bool:
-    import polars as pl
-
-    try:
-        return "image" in pl.scan_parquet(table, glob=False).collect_schema()
-    except (Exception, pl.exceptions.PanicException):  # a damaged one is named when it is read
-        return True
-
-
-def _of_kind(names: list[str], suffixes: tuple[str, ...]) -> list[str]:
-    """The names that end so, sorted, without what is hidden or what a Mac puts into a zip."""
-    shown = [name for name in names if not any(part.startswith((".", "__MACOSX")) for part in PurePosixPath(name).parts)]
-    return sorted(name for name in shown if name.lower().endswith(suffixes))
-
-
-def _file(top: Path, name: str) -> _Part:
-    return _Part(name, 1, lambda: [(f"{str(top / name)!r} as an image", (top / name).read_bytes())])
-
-
-def _table(top: Path, name: str) -> _Part:
-    path = str(top / name)
-
-    def read() -> Iterator[tuple[str, bytes | None]]:
-        return ((f"the image in row {row} of {path!r}", data) for row, data in enumerate(image_bytes(path)))
-
-    return _Part(name, num_rows(path), read)
-
-
-def _members(path: Path) -> list[_Part]:
-    try:
-        archive = zipfile.ZipFile(path)
-    except zipfile.BadZipFile as error:
-        raise ValueError(f"Cannot read {str(path)!r} as a zip: {error}.") from None
-    names = _of_kind(archive.namelist(), SUFFIXES)
-    if not names:
-        raise ValueError(f"There are no images in {str(path)!r}: no {', '.join(SUFFIXES)}.")
-    return [_Part(name, 1, partial(_member, archive, name)) for name in names]
-
-
-def _member(archive: zipfile.ZipFile, name: str) -> list[tuple[str, bytes | None]]:
-    label = f"{name!r} in {str(archive.filename)!r}"
-    size = archive.getinfo(name).file_size
-    if size > _MOST_BYTES:
-        raise ValueError(f"Cannot read {label}: it unpacks to {size:,} bytes, and at most {_MOST_BYTES:,} are read.")
-    try:
-        return [(label, archive.read(name))]
-    except Exception as error:  # a damaged member can fail in the checksum or anywhere in the decompressor
-        raise ValueError(f"Cannot read {label}: {error}") from None
-
-
-def _own_sides(parts: list[_Part]) -> tuple[list[_Part], list[_Part]]:
+def _own_sides(parts: list[Part]) -> tuple[list[Part], list[Part]]:
     """The data set's own train and test parts; validation stands in for a test that is not there.
 
     What has no side of its own is trained on beside a test, and not used beside both.
     """
-    sides: dict[str | None, list[_Part]] = {"train": [], "test": [], "val": [], None: []}
+    sides: dict[str | None, list[Part]] = {"train": [], "test": [], "val": [], None: []}
     for part in parts:
         sides[_side(part.name)].append(part)
     test = sides["test"] or sides["val"]
@@ -198,33 +122,15 @@ def _side(name: str) -> str | None:
     return None
 
 
-def _decoded(parts: list[_Part], places: np.ndarray, size: int, progress: bool) -> np.ndarray:
+def _decoded(parts: list[Part], places: np.ndarray, size: int, progress: bool) -> np.ndarray:
     """All images, the i-th in the row places[i]."""
-    shape = (len(places), size, size, 3)
-    images = np.empty(shape, np.uint8) if np.prod(shape) <= _IN_MEMORY else _mapped(shape)
-    encoded = (item for part in parts for item in part.read())
+    images = np.empty((len(places), size, size, 3), np.uint8)
+    encoded = (image for part in parts for image in part.read())
     bar = tqdm(encoded, "Reading images", total=len(places), leave=False, disable=not progress)
-    for place, (name, data) in zip(places, bar, strict=True):
-        images[place] = _fitted(pixels(data, name, "RGB"), size)
+    for place, image in zip(places, bar, strict=True):
+        images[place] = fitted(image, size)
     images.setflags(write=False)
     return images
-
-
-def _mapped(shape: tuple[int, ...]) -> np.ndarray:
-    with TemporaryFile() as file:
-        reserve(file, int(np.prod(shape)))
-        return np.memmap(file, np.uint8, "w+", shape=shape)
-
-
-def _fitted(image: np.ndarray, size: int) -> np.ndarray:
-    """The central square, scaled to size x size."""
-    from PIL import Image
-
-    height, width = image.shape[:2]
-    side = min(height, width)
-    top, left = (height - side) // 2, (width - side) // 2
-    square = image[top : top + side, left : left + side]
-    return square if side == size else np.asarray(Image.fromarray(square).resize((size, size), Image.Resampling.LANCZOS))
 
 
 def _windows(size: int) -> Images:
@@ -238,5 +144,5 @@ def _windows(size: int) -> Images:
         np.lib.stride_tricks.sliding_window_view(side, (size, size), axis=(0, 1))[:: max(1, size // 8), :: max(1, size // 8)]
         for side in sides
     )
-    stacked = [np.ascontiguousarray(np.moveaxis(found, 2, -1).reshape(-1, size, size, 3)) for found in (train, test)]
+    stacked = [np.ascontiguousarray(np.moveaxis(windows, 2, -1).reshape(-1, size, size, 3)) for windows in (train, test)]
     return Images(stacked[0], stacked[1], "windows of one photograph")

@@ -3,18 +3,16 @@
 An update is a pure function of the model, its optimizers and the number of updates done: the batch is drawn by
 (seed, epoch), the rate is set by the epoch, and nothing else is random. So a run that was killed goes on from its
 checkpoint to the same bits, on the same number of threads: the order of sums depends on it. Started by
-``torchrun --nproc-per-node 2 -m vqtheory train ...``, every process takes its share of each batch: together they do what
-one would do with the whole."""
+``torchrun --nproc-per-node 2 -m vqtheory train ...``, on one host or on several, every process takes its share of each
+batch: together they do what one would do with the whole."""
 
 from __future__ import annotations
 
 import math
-import os
 import sys
 import time
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -22,21 +20,24 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, distributed, nn
+from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 from tqdm import tqdm
 
 from vqtheory._base import check
-from vqtheory._base.folder import MANIFEST, locked
+from vqtheory._base.folder import MANIFEST
 from vqtheory._base.randomness import Purpose, generator
 from vqtheory.nn.models import Output
 from vqtheory.nn.ops import processes
 from vqtheory.nn.ops.processes import device
 from vqtheory.nn.training.config import TrainingConfig
+from vqtheory.nn.training.data import IN_MEMORY
+from vqtheory.nn.training.hosts import as_before, check_alike, joined, owned, place
 from vqtheory.nn.training.provenance import read_images
 from vqtheory.nn.training.recorder import Recorder, refuse_foreign
 from vqtheory.nn.training.run import TrainingRun, parameters, refuse_arrays
 from vqtheory.nn.training.stages import founded
+from vqtheory.nn.training.streamed import Pictures, batches
 
 _SECONDS_BETWEEN_CHECKPOINTS = 5.0
 _CALIBRATION = 512  # images that a model may look at before a training
@@ -54,6 +55,7 @@ def train(
     save: str | Path | None = None,
     on_record: Callable[[int, dict[str, Any]], None] | None = None,
     progress: bool = True,
+    in_memory: int = IN_MEMORY,
     **hyperparameters: Any,
 ) -> TrainingRun:
     """Train a VQ-VAE with the hyperparameters of `TrainingConfig`, given as such or by name.
@@ -68,12 +70,19 @@ def train(
         Called as on_record(step, row) with each row of the history, in the first process.
     progress : bool, default True
         Show a bar with usage and loss.
+    in_memory : int, default 2**31
+        The most bytes of decoded images that are held in memory, in each process. Where there are more, images are decoded
+        as they are needed, by up to eight processes that read ahead; the bits are the same, see
+        `vqtheory.nn.training.data.load`.
 
     Raises
     ------
     ValueError
         For parameters out of range, a folder that holds a run or is in use by another process, files in it that a window
-        of `latents` would write over, a rule with arrays that is to be saved, a damaged image, a training that diverges.
+        of `latents` would write over, a rule with arrays that is to be saved, a damaged image, a training that diverges,
+        processes that do not have the same images or configuration.
+    LostProcess
+        A `ConnectionError`, in the processes that are left where one of several has ended.
 
     Examples
     --------
@@ -87,10 +96,10 @@ def train(
     if save is not None:
         refuse_arrays(config)
     run = founded(config)
-    with _processes() as (rank, _), _owned(save, rank):
+    with joined() as (rank, _), owned(save, rank):
         if save is not None and rank == 0:
             _check_new(Path(save), config)
-        return _play(run, save, on_record, progress)
+        return _play(run, save, on_record, progress, in_memory)
 
 
 def _check_new(folder: Path, config: TrainingConfig) -> None:
@@ -106,55 +115,61 @@ def resume(
     *,
     on_record: Callable[[int, dict[str, Any]], None] | None = None,
     progress: bool = True,
+    in_memory: int = IN_MEMORY,
 ) -> TrainingRun:
     """Continue a saved run to its end, or to `steps` updates; on a CPU to the same bits as if it had not stopped.
 
     It goes on with the threads of torch that it had; a warning says where there are fewer cores, and then the last bits
-    are others.
+    are others. So they are with another number of processes. `in_memory` as for `train`.
 
     Raises
     ------
     ValueError
         For a folder that holds no training, or is in use by another process; for files that are missing, damaged or
-        altered; for other images, or other files of the rule, than before.
+        altered; for other images, or other files of the rule, than before; for processes that do not have the same folder.
     FileNotFoundError
         For images that are not there.
+    LostProcess
+        As `train`.
     """
     if not (Path(folder) / MANIFEST).is_file():
         return TrainingRun.load(folder)  # which says so
-    with _processes() as (rank, _), _owned(folder, rank):
+    with joined() as (rank, _), owned(folder, rank):
         run = TrainingRun.load(folder)
         if steps is not None:
             run.config = replace(run.config, steps=check.integer("resume", "steps", steps, max(run.step, 1)))
-        return _play(run, folder, on_record, progress)
+        return _play(run, folder, on_record, progress, in_memory)
 
 
-def _play(run: TrainingRun, folder: str | Path | None, on_record: Any, progress: bool) -> TrainingRun:
+def _play(run: TrainingRun, folder: str | Path | None, on_record: Any, progress: bool, in_memory: int) -> TrainingRun:
     """All updates that are left, with records and checkpoints."""
-    config, (rank, world) = run.config, _place()
-    if config.batch_size % world:
-        raise check.fail("train", "batch_size", f"a multiple of {world}, the number of processes", config.batch_size)
-    with _as_before(run, rank, world):
-        return _continue(run, folder, on_record, progress)
+    size, world = run.config.batch_size, processes.world_size()
+    if size % world:
+        raise check.fail("train", "batch_size", f"a multiple of {world}, the number of processes", size)
+    with as_before(run):
+        images = _images(run, progress and processes.rank() == 0, in_memory)
+        return _continue(run, images, folder, on_record, progress)
 
 
-def _continue(run: TrainingRun, folder: str | Path | None, on_record: Any, progress: bool) -> TrainingRun:
-    config, (rank, world) = run.config, _place()
-    images = _images(run, progress and rank == 0)
+def _continue(run: TrainingRun, images: Pictures, folder: str | Path | None, on_record: Any, progress: bool) -> TrainingRun:
+    config, (rank, world) = run.config, place()
+    processes.wait()
+    check_alike(run)
     recorder = Recorder(None if folder is None else Path(folder), config.latents, rank, world)
     if run.step == 0:
         _start(run, images)
         _look(run, images, True)
         _keep(run, folder, rank, recorder)
     records, saved, tally = config.record_steps(), time.monotonic(), _Tally()
-    with tqdm(total=config.steps, initial=run.step, unit=" updates", disable=not progress or rank > 0) as bar:
+    bar = tqdm(total=config.steps, initial=run.step, unit=" updates", disable=not progress or rank > 0)
+    with bar, closing(_batches(run, images, rank, world)) as shares:
         while run.step < config.steps:
             run.quantizer.train(run.step >= config.quantize_from and not run.model.holds_codes)
             if run.step == config.quantize_from > 0:  # the start at update 0 was on latents that have moved since
                 _start(run, images)
                 _forget(run)
                 _look(run, images, True)
-            tally.add(*_update(run, _batch(run, images, rank, world), recorder))
+            tally.add(*_update(run, next(shares), recorder))
             run.step += 1
             _look(run, images, run.step in records)
             bar.update()
@@ -168,6 +183,7 @@ def _continue(run: TrainingRun, folder: str | Path | None, on_record: Any, progr
             if run.step == config.steps or time.monotonic() - saved > _SECONDS_BETWEEN_CHECKPOINTS:
                 _keep(run, folder, rank, recorder)
                 saved = time.monotonic()
+            processes.wait()
     run.hold_front(False)
     return run
 
@@ -232,10 +248,10 @@ class _Tally:
         return place | means | counts | {"perplexity": perplexity} | replaced
 
 
-def _images(run: TrainingRun, tell: bool) -> np.ndarray:
+def _images(run: TrainingRun, tell: bool, in_memory: int = IN_MEMORY) -> Pictures:
     """The images to train on: the same as before, where the run goes on."""
     config = run.config
-    images, run.images = read_images(config.data, config.size, run.images, run.folder, tell, run.files)
+    images, run.images = read_images(config.data, config.size, run.images, run.folder, tell, run.files, in_memory)
     kept = len(images.train) - config.validation
     if kept < 1:
         raise check.fail("train", "validation", f"below {len(images.train)}, the images to train on", config.validation)
@@ -251,20 +267,26 @@ def _order(seed: int, epoch: int, num_images: int) -> np.ndarray:
     return generator(seed, Purpose.SOURCE, epoch).permutation(num_images)
 
 
-def _batch(run: TrainingRun, images: np.ndarray, rank: int = 0, world: int = 1) -> Tensor:
-    """The process's share of the batch of an update, [b, 3, H, W] in [-1, 1]."""
+def _rows(run: TrainingRun, num_images: int, rank: int, world: int) -> Iterator[np.ndarray]:
+    """Of each update that is left, the images in the process's share of its batch."""
     size = run.config.batch_size
-    place = run.step % (len(images) // size)
-    rows = _order(run.config.seed, run.epoch, len(images))[place * size : (place + 1) * size]
-    return pixels(images[rows[rank * size // world : (rank + 1) * size // world]])
+    for step in range(run.step, run.config.steps):
+        epoch, place = divmod(step, num_images // size)
+        batch = _order(run.config.seed, epoch, num_images)[place * size : (place + 1) * size]
+        yield batch[rank * size // world : (rank + 1) * size // world]
 
 
-def pixels(images: np.ndarray) -> Tensor:
+def _batches(run: TrainingRun, images: Pictures, rank: int = 0, world: int = 1) -> Generator[Tensor, None, None]:
+    """The process's share of the batch of each update that is left, [b, 3, H, W] in [-1, 1]."""
+    return (pixels(batch) for batch in batches(images, _rows(run, len(images), rank, world)))
+
+
+def pixels(images: Pictures) -> Tensor:
     """Images [b, H, W, 3] as [b, 3, H, W] in [-1, 1]."""
     return torch.from_numpy(np.array(images)).to(device()).permute(0, 3, 1, 2).to(torch.get_default_dtype()) / 127.5 - 1
 
 
-def _look(run: TrainingRun, images: np.ndarray, due: bool) -> None:
+def _look(run: TrainingRun, images: Pictures, due: bool) -> None:
     """Every so many updates, and when it is due, the monitor sees the same images again, and the hits of all processes.
 
     It is due at records, where checkpoints are: what one process has counted since a probe is in none of them.
@@ -276,7 +298,7 @@ def _look(run: TrainingRun, images: np.ndarray, due: bool) -> None:
 
 
 @torch.no_grad()
-def _start(run: TrainingRun, images: np.ndarray) -> None:
+def _start(run: TrainingRun, images: Pictures) -> None:
     """A matched start takes its codes, and transport its probe, from the first images, in whichever process."""
     if run.step == 0 and run.model.calibrates:
         run.model.calibrate(pixels(images[_first(run, len(images), _CALIBRATION)]))
@@ -288,6 +310,7 @@ def _start(run: TrainingRun, images: np.ndarray) -> None:
         if count > len(images):
             raise check.fail("train", "transport_images", f"at most {len(images)}, the images to train on", count)
         run.carry(pixels(images[_first(run, len(images), count)]))
+    processes.share_model(run.model)
     if run.transport is not None:
         run.transport.step()
 
@@ -304,7 +327,7 @@ def _first(run: TrainingRun, num_images: int, count: int) -> np.ndarray:
     return _order(run.config.seed, 0, num_images)[:count]
 
 
-def _first_latents(run: TrainingRun, images: np.ndarray) -> Tensor:
+def _first_latents(run: TrainingRun, images: Pictures) -> Tensor:
     """Latents [n, D] of the first batches, as many batches as give four latents to a code; of all where there are fewer."""
     size, parts = run.config.batch_size, []
     order = _first(run, len(images), len(images))
@@ -320,51 +343,3 @@ def _keep(run: TrainingRun, folder: str | Path | None, rank: int, recorder: Reco
     recorder.flush()
     if folder is not None and rank == 0:
         run.save(folder)
-
-
-def _place() -> tuple[int, int]:
-    """This process's number, and how many there are."""
-    return (distributed.get_rank(), distributed.get_world_size()) if processes.running() else (0, 1)
-
-
-def _owned(folder: str | Path | None, rank: int) -> AbstractContextManager[None]:
-    """The folder for this training alone, whose processes are one: the first has it."""
-    return locked(Path(folder)) if folder is not None and rank == 0 else nullcontext()
-
-
-@contextmanager
-def _as_before(run: TrainingRun, rank: int, world: int) -> Iterator[None]:
-    """On the threads of torch that the run has had so far: the order of its sums depends on them."""
-    own, before = torch.get_num_threads(), {"threads": run.threads, "processes": run.processes}
-    run.threads = run.threads if run.threads is not None and run.threads <= _cores() else own
-    run.processes = world
-    for name, count in before.items():
-        now = getattr(run, name)
-        if rank == 0 and count not in (None, now):
-            warnings.warn(
-                f"The training was on {count} {name}, and goes on with {now}: its last bits will differ.", stacklevel=2
-            )
-    torch.set_num_threads(run.threads)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(own)
-
-
-def _cores() -> int:
-    """How many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-@contextmanager
-def _processes() -> Iterator[tuple[int, int]]:
-    """Join the processes of torchrun, where there are any."""
-    if joins := "WORLD_SIZE" in os.environ and not distributed.is_initialized():
-        distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
-    try:
-        yield _place()
-        if joins:
-            distributed.barrier()  # whoever is done first waits for the others, which may still need it
-    finally:
-        if joins:
-            distributed.destroy_process_group()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
@@ -10,12 +11,14 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
+from tqdm import tqdm
 
 from vqtheory._base.files import DATA_VARIABLE
 from vqtheory._base.folder import check_provenance, provenance
-from vqtheory.nn.training.data import Images, load
+from vqtheory.nn.training.data import IN_MEMORY, Images, load
+from vqtheory.nn.training.streamed import Pictures, Streamed, batches
 
-_ROWS = 1024  # images at a time, of more than memory may have
+_AT_ONCE = 2**20  # bytes of images, of which there may be more than memory has
 
 
 @dataclass(frozen=True)
@@ -30,11 +33,12 @@ class Provenance:
     files: dict[str, str] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, images: Images, path: str | None, files: Iterable[str] = ()) -> Self:
+    def of(cls, images: Images, path: str | None, files: Iterable[str] = (), progress: bool = False) -> Self:
         """Of images that were read from a path; without one they are windows of a photograph."""
         place = None if path is None else str(Path(path).expanduser().resolve())
         digests = {name: file["sha256"] for name, file in provenance(files).items()}
-        return cls(place, len(images.train), _digest(images.train), _digest(images.test), digests)
+        train, test = (_digest(side, progress) for side in (images.train, images.test))
+        return cls(place, len(images.train), train, test, digests)
 
     @classmethod
     def read(cls, values: dict[str, Any]) -> Self:
@@ -75,14 +79,15 @@ def read_images(
     folder: Path | None = None,
     progress: bool = False,
     files: Iterable[str] = (),
+    in_memory: int = IN_MEMORY,
 ) -> tuple[Images, Provenance]:
     """The images by the name that a configuration has for them, where they are now, and what is known of them.
 
     Raises `ValueError` where they are not those that are known.
     """
     path = _place(data or os.environ.get(DATA_VARIABLE) or None, known, folder)
-    images = load(path, size, progress=progress)
-    current = Provenance.of(images, path, files)
+    images = load(path, size, progress=progress, in_memory=in_memory)
+    current = Provenance.of(images, path, files, progress)
     current.check(images, known)
     return images, current
 
@@ -96,8 +101,11 @@ def _place(data: str | None, known: Provenance | None, folder: Path | None) -> s
     return next((place for place in places if Path(place).expanduser().exists()), data or was)
 
 
-def _digest(images: np.ndarray) -> str:
+def _digest(images: Pictures, progress: bool) -> str:
     digest = hashlib.sha256(repr(images.shape).encode())
-    for start in range(0, len(images), _ROWS):
-        digest.update(images[start : start + _ROWS].tobytes())
+    count = math.ceil(math.prod(images.shape) / _AT_ONCE)
+    rows = np.array_split(np.arange(len(images)), max(1, count))
+    shown = progress and isinstance(images, Streamed)
+    for batch in tqdm(batches(images, rows), "Checking images", len(rows), leave=False, disable=not shown):
+        digest.update(batch.tobytes())
     return digest.hexdigest()

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch import Tensor, distributed
+from torch import Tensor
 
 from vqtheory._base.files import reserve
 from vqtheory._base.folder import write_beside
+from vqtheory.nn.ops import processes
 
 LATENTS, CODES, WINDOW = "latents.npy", "codes.npy", "window.json"
 
@@ -62,7 +63,7 @@ class Recorder:
         if self.rank == 0:
             for name, shape in ((LATENTS, frame), (CODES, book)):
                 self._make(_beside(self.folder, name), (self.stop - self.start, *shape), dtype, step)
-        self._wait()
+        processes.wait()
         self.files = [np.lib.format.open_memmap(_beside(self.folder, name), "r+") for name in (LATENTS, CODES)]
 
     def _make(self, path: Path, shape: tuple[int, ...], dtype: np.dtype, step: int) -> None:
@@ -78,16 +79,12 @@ class Recorder:
     def _close(self) -> None:
         self.flush()
         self.files = []
-        self._wait()
+        processes.wait()
         if self.rank == 0:
             digests = {name: _digest(_beside(self.folder, name)) for name in (LATENTS, CODES)}
             content = json.dumps({"window": [self.start, self.stop], "files": digests}, indent=2)
             write_beside(self.folder / WINDOW, content.encode())
             _finish_moves(self.folder)
-
-    def _wait(self) -> None:
-        if self.world > 1:
-            distributed.barrier()
 
 
 def refuse_foreign(folder: Path) -> None:
