@@ -76,7 +76,7 @@ def test_claims_of_a_file_are_verified_in_other_processes_and_judged_like_all_ot
     assert out.endswith(f"2 laws hold, 1 law is refuted\nPicture: {picture}\n")
     assert pl.read_csv(kept)["claim"].to_list() == ["threshold-of-two", "mine", "off-by-0.5"]
     with Image.open(picture) as image:
-        assert image.size[0] == 1800
+        assert image.size[0] == 1350
     assert call("verify", file, "--list")[1].splitlines() == [
         "mine (law): A mean (ratio)",
         "off-by-0.5 (law): A mean (ratio)",
