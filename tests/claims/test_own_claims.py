@@ -67,7 +67,7 @@ def call(monkeypatch, capsys):
 
 
 def test_claims_of_a_file_are_verified_in_other_processes_and_judged_like_all_others(file, call):
-    picture, kept = file.with_name("verdicts.png"), file.with_name("verdicts.csv")
+    picture, kept = file.parent / "pictures" / "verdicts.png", file.with_name("verdicts.csv")
     status, out, _ = call("verify", file, "threshold-of-two", "--picture", picture, "--save", kept)
     assert status == 1, "one is refuted"
     assert [line.split()[:2] for line in out.splitlines() if line[:1].isupper()][:3] == [

@@ -61,6 +61,7 @@ def verify(
         if save is not None:
             keep(save, verdicts)
         if target is not None:
+            target.parent.mkdir(parents=True, exist_ok=True)
             claims.plot(verdicts).savefig(target, dpi=150)
             say(f"Picture: {target}")
     if stopped:
