@@ -55,7 +55,7 @@ def main(kinds: tuple[str, ...] = KINDS, updates: int = UPDATES, batch_size: int
         seed: Of the weights, and of what theirs draw.
     """
     images = load(size=SIZE)
-    train, test = pixels(images.train), pixels(images.test[:TESTED])
+    train, test = pixels(np.asarray(images.train)), pixels(np.asarray(images.test[:TESTED]))
     batches = [train[np.arange(step * batch_size, (step + 1) * batch_size) % len(train)] for step in range(updates)]
     rows = []
     for kind in kinds:
