@@ -124,6 +124,15 @@ class TestSimulate:
         assert "5 of 5 codes survive 300 updates" in out
         assert (read_config("kept/config.toml")["seed"], read_config("kept/config.toml")["batch_size"]) == (7, 1)
 
+    def test_a_config_runs_no_file(self, call):
+        """One of Python is run where it is named on the command line, and nowhere else."""
+        Path("mine.py").write_text("open('was-run', 'w').close()")
+        for name in ("rule", "stream"):
+            for text in ("mine.py:Mine()", "'mine.py:Mine()'"):
+                Path("mine.toml").write_text(f'{name} = "{text}"\n')
+                assert call("simulate", *TINY, "--config", "mine.toml")[0] == 2
+        assert not Path("was-run").exists()
+
     def test_saved_config_gives_the_same_run(self, call):
         first = call("simulate", *TINY, "--rule", "NSVQ(bandwidth=exponential(0.5, half_life=100))", "--save", "kept")[1]
         again = call("simulate", "--config", "kept/config.toml")[1]

@@ -161,7 +161,9 @@ def test_a_rule_of_your_own_has_a_diagram_by_one_command_and_goes_on_where_it_wa
 
 def test_a_run_by_a_rule_of_your_own_is_simulated_shown_and_resumed(call):
     rule = ["--rule", "mymodule.py:Mine"]
-    assert call("simulate", *rule, "--codes", "4", "--steps", "50", "--save", "kept")[0] == 0
+    status, out, _ = call("simulate", *rule, "--codes", "4", "--steps", "50", "--save", "kept")
+    assert status == 0
+    assert out.endswith("with --steps: vqtheory resume kept --rule mymodule.py:Mine\n")
     assert "on the command line --rule FILE.py:CALL." in call("show", "kept")[2]
     assert call("show", "kept", *rule)[1].startswith("Mine(step_size=0.1) on ")
     assert "survive 60 updates" in call("resume", "kept", *rule, "--steps", "60")[1]

@@ -55,12 +55,13 @@ def simulate(
     target = picture_file(picture, save)
     given = {"rule": rule, "stream": stream, "init": init, "dtype": dtype, "codes": codes}
     given |= {"steps": steps, "batch_size": batch_size, "seed": seed, "records": records}
-    parameters = DEFAULTS | _configured(config) | {name: value for name, value in given.items() if value is not None}
+    defaults, typed = _read(DEFAULTS), _read(given)  # a file of Python is named here, and never by a configuration
+    parameters = defaults | _configured(config) | typed
     import vqtheory as vq
 
-    parameters = {name: read(name, value) for name, value in parameters.items()}
-    run = _interruptible(save, lambda: vq.simulate(**parameters, save=save))
-    _end(run, target, save)
+    again = _again(save, rule, stream)
+    run = _interruptible(save, again, lambda: vq.simulate(**parameters, save=save))
+    _end(run, target, save, again)
 
 
 def resume(
@@ -85,8 +86,8 @@ def resume(
     import vqtheory as vq
 
     total = None if steps is None else read("steps", steps)
-    own = {"rule": read("rule", rule), "stream": read("stream", stream)}
-    _end(_interruptible(folder, lambda: vq.resume(folder, total, **own)), target, folder)
+    own, again = _read({"rule": rule, "stream": stream}), _again(folder, rule, stream)
+    _end(_interruptible(folder, again, lambda: vq.resume(folder, total, **own)), target, folder, again)
 
 
 def show(
@@ -112,7 +113,12 @@ def show(
         )
     import vqtheory as vq
 
-    _end(vq.Run.load(folder, read("rule", rule), read("stream", stream)), target, folder)
+    _end(vq.Run.load(folder, **_read({"rule": rule, "stream": stream})), target, folder, _again(folder, rule, stream))
+
+
+def _read(texts: dict[str, Any]) -> dict[str, Any]:
+    """The parameters that are given, and what their texts stand for."""
+    return {name: read(name, text) for name, text in texts.items() if text is not None}
 
 
 def _configured(path: Path | None) -> dict[str, Any]:
@@ -123,17 +129,25 @@ def _configured(path: Path | None) -> dict[str, Any]:
     return read_config(path)
 
 
-def _interruptible(folder: Path | None, play: Callable[[], Run]) -> Run:
+def _again(folder: Path | None, rule: str | None, stream: str | None) -> str:
+    """The command that goes on with the run in a folder, which a rule or a stream of a file has to be named to."""
+    from vqtheory._base.own import is_own
+
+    own = [["--" + name, text] for name, text in (("rule", rule), ("stream", stream)) if text and is_own(text)]
+    return shlex.join(["vqtheory", "resume", str(folder), *(word for option in own for word in option)])
+
+
+def _interruptible(folder: Path | None, again: str, play: Callable[[], Run]) -> Run:
     """Play; whoever stops it reads how to go on."""
     try:
         return play()
     except KeyboardInterrupt:
         if folder is not None and (folder / "manifest.json").exists():
-            raise KeyboardInterrupt(f"Go on with: vqtheory resume {shlex.quote(str(folder))}") from None
+            raise KeyboardInterrupt(f"Go on with: {again}") from None
         raise KeyboardInterrupt("Nothing was kept: --save FOLDER makes a run that can be resumed.") from None
 
 
-def _end(run: Run, picture: Path, folder: Path | None) -> None:
+def _end(run: Run, picture: Path, folder: Path | None, again: str) -> None:
     """What is printed and drawn when a run is over."""
     from vqtheory.simulation.summary import sentences, table
 
@@ -143,4 +157,4 @@ def _end(run: Run, picture: Path, folder: Path | None) -> None:
     say(f"Picture: {picture}")
     if folder is not None:
         further = {"running": "; to go on", "finished": "; to go further, with --steps", "diverged": ""}[run.status]
-        say(f"Run: {folder}{further and f'{further}: vqtheory resume {shlex.quote(str(folder))}'}")
+        say(f"Run: {folder}{further and f'{further}: {again}'}")
