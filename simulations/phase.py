@@ -97,15 +97,15 @@ def run(fast: bool = False) -> pl.DataFrame:
 
 def simulate(rule: str, num_codes: int, speed: float, case: Case) -> list[dict]:
     """The end of one run."""
-    size, law = case.batch_size(num_codes), law_of_case(case, num_codes)
+    size, law = case.batch_size(num_codes), law_of_case(case)
     drifting = drift_length(speed, WIDTHS, np.nan if law is None else law(num_codes))
     alive = alive_after(case.rule(drifting), num_codes, speed, drifting, case.recovery, size)
     return [{"rule": rule, "codes": num_codes, "speed": speed, "alive": alive}]
 
 
-def law_of_case(case: Case, num_codes: int = 2) -> Boundary | None:
+def law_of_case(case: Case) -> Boundary | None:
     """The predicted speed up to which all codes stay alive; None where there is no law."""
-    return law_of(case.rule(1), batch_size=case.batch_size(num_codes))
+    return law_of(case.rule(1), batch_size=case.batch_size)
 
 
 def boundary(rule: str, num_codes: np.ndarray) -> np.ndarray:

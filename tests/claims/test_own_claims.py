@@ -1,6 +1,8 @@
 """Claims of a file: found by its path, verified beside the package's own, refused in one sentence."""
 
 import sys
+from importlib import import_module
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -84,7 +86,9 @@ def test_claims_of_a_file_are_verified_in_other_processes_and_judged_like_all_ot
 
 
 def test_the_claims_of_a_file_are_its_own_each_once(file):
+    file.with_name("tabnanny.py").write_text("raise SystemExit")  # a module of Python's own by its name
     assert [one.key for one in load(file)] == ["mine", "off-by-0.5"]
+    assert Path(import_module("tabnanny").__file__).parent != file.parent
 
 
 @pytest.mark.parametrize(

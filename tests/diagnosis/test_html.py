@@ -115,6 +115,7 @@ def test_other_diagnoses(seen):
     vars(seen)["ranking"] = dataclasses.replace(drifting(4, times=3).ranked(0.01, False), trials=())
     assert max(len(trace["x"]) for plot in charts(seen) for trace in plot.traces) <= 3000
     page = html.page(seen)
+    assert "<dd></dd>" not in page
     assert len(page.encode()) < 6e6
     assert page.count("<tr>") <= 160
 

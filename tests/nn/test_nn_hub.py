@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from torch import nn  # noqa: E402
 
 from vqtheory import rules  # noqa: E402
 from vqtheory.nn import (  # noqa: E402
+    Codebook,
     GroupedQuantize,
     MultiHeadQuantize,
     MultiScaleQuantize,
@@ -25,6 +27,18 @@ from vqtheory.nn.branches import BranchQuantize  # noqa: E402
 from vqtheory.nn.degradation import Degradation  # noqa: E402
 from vqtheory.nn.models import DQVAE, VQCT, VQFR, VQVAE, Autoencoder  # noqa: E402
 from vqtheory.schedules import exponential  # noqa: E402
+
+
+@dataclass(frozen=True)
+class Mine(rules.Rule):
+    leak: float = 0.0
+
+    def init(self, codes, seed):
+        return rules.VQ().init(codes, seed)
+
+
+class MineCodebook(Codebook, of=Mine):
+    pass
 
 
 class Foreign(nn.Module):
@@ -57,8 +71,9 @@ def features():
         (rules.Affine(rules.VQ()), {"estimator": "DiVeQ(variance=0.01)", "beta_on_codebook": True}),
         ("transvq", {"start": "published"}),
         (rules.GraphVQ(features=features(), edges=np.arange(16).reshape(8, 2)), {}),
+        (Mine(leak=0.1), {}),
     ],
-    ids=["ema", "nsvq", "affine", "transvq", "graph with an array"],
+    ids=["ema", "nsvq", "affine", "transvq", "graph with an array", "your own"],
 )
 def test_a_layer_is_the_same_again(rule, options, tmp_path):
     layer, latents = VectorQuantize(4, 16, rule, **options), torch.randn(2, 4, 5, 5)
@@ -171,6 +186,9 @@ class TestTheHub:
         assert repr(VectorQuantize.from_pretrained("hf://owner/name", revision="main")) == repr(layer)
         assert calls["fetched"][0] == "owner/name"
         assert calls["fetched"][1]["allow_patterns"] == ["config.json", "model.safetensors"]
+        (tmp_path / "model.safetensors").unlink()
+        with pytest.raises(FileNotFoundError, match="There is no file 'model.safetensors' in hf://owner/name"):
+            VectorQuantize.from_pretrained("hf://owner/name")
         assert layer.push_to_hub("owner/name", token="secret") == "https://huggingface.co/owner/name/commit/1"
         assert calls["put"] == ("owner/name", ["config.json", "model.safetensors"])
 

@@ -218,6 +218,13 @@ class TestLightning:
             monitor.step(model, batch)
         assert monitor.recording.contents() == callback.monitor.recording.contents()
 
+    @pytest.mark.parametrize("levels", [1, 2])
+    def test_a_probe_that_is_not_finite_is_another_batch(self, levels, tmp_path):
+        bad = iter([torch.full((4, 5, 3), torch.nan)])
+        callback = CodebookCallback(every=2, inputs=lambda batch: next(bad, batch[0]))
+        fitted(callback, tmp_path, levels)
+        assert callback.monitor.table["step"].to_list() == [3, 5, 7] * levels
+
     def test_accumulated_gradients_are_one_update(self, tmp_path):
         callback = CodebookCallback(every=1)
         fitted(callback, tmp_path, levels=2, epochs=3, accumulate_grad_batches=4)

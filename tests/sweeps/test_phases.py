@@ -8,11 +8,11 @@ import pytest
 
 import vqtheory as vq
 from vqtheory.cli import app
-from vqtheory.rules import EMA, NSVQ, VQ, SimVQ, Transport
+from vqtheory.rules import EMA, NSVQ, VQ, SimVQ, TrainedVQ, Transport
 from vqtheory.schedules import exponential
 from vqtheory.streams import Distribution, Gaussian, Uniform
 from vqtheory.sweeps.phases import law_of
-from vqtheory.theory import critical_speed, ema_critical_speed, surviving_codes
+from vqtheory.theory import adam_critical_speed, critical_speed, ema_critical_speed, surviving_codes
 
 OWN = """
 from dataclasses import dataclass
@@ -74,6 +74,8 @@ def test_the_boundary_is_that_of_the_rule_on_this_cloud_or_yours():
     normal = Gaussian(dim=1)
     assert law_of(EMA(0.9))(8) == ema_critical_speed(8, 0.9)
     assert law_of(VQ(0.1), normal)(8) == critical_speed(8, 0.1, density=normal)
+    sizes = vq.phase(TrainedVQ(4e-5), [2, 4], [1.0], batch_size=lambda codes: 16 * codes, jobs=1)
+    assert [sizes.law(codes) for codes in (2, 4)] == [adam_critical_speed(codes, 4e-5, 16 * codes) for codes in (2, 4)]
     for rule, source in ((EMA(0.9), normal), (SimVQ(), Uniform(1)), (NSVQ(), Uniform(1)), (Transport(VQ(0.1)), Uniform(1))):
         assert law_of(rule, source) is None
     diagram = vq.phase(SimVQ(), [2, 4], [0.5, 1.0], law=lambda codes: 20.0 / codes, jobs=1)

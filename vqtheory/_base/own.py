@@ -36,7 +36,7 @@ def load_module(path: str | Path) -> ModuleType:
     module = importlib.util.module_from_spec(spec)  # type: ignore[arg-type]
     sys.modules[name] = module  # where dataclasses and pickle look for it
     if str(path.parent) not in sys.path:
-        sys.path.insert(0, str(path.parent))  # of the files that it imports
+        sys.path.append(str(path.parent))  # of the files that it imports; last, so that none stands for a package
     try:
         spec.loader.exec_module(module)  # type: ignore[union-attr]
     except (Exception, SystemExit) as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -44,9 +43,8 @@ def diagnose(
     target = picture_file(picture or default)
     import vqtheory as vq
     from vqtheory._base.files import load_array
-    from vqtheory.diagnosis.html import check_target
 
-    page = None if html is None else _checked(check_target, html, overwrite)
+    page = None if html is None else _checked(html, overwrite)
     diagnosis = vq.diagnose(
         load_array(str(source), mapped=True) if source.suffix == ".npy" else source,
         None if codes is None else read("codes", str(codes)),
@@ -68,8 +66,10 @@ def diagnose(
         say(f"Report: {page}")
 
 
-def _checked(check_target: Callable[[str, Path, bool], Path], html: Path, overwrite: bool) -> Path:
+def _checked(html: Path, overwrite: bool) -> Path:
     """Where the report goes; refused before the work and not after it."""
+    from vqtheory.diagnosis.html import check_target
+
     try:
         return check_target("diagnose --html", html, overwrite)
     except ImportError as error:

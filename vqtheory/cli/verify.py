@@ -76,14 +76,10 @@ def _chosen(names: Sequence[str]) -> list[Claim]:
     from vqtheory import claims
 
     known = claims.all_claims()
-    read = [claims.load(name) if name.endswith(".py") else [known[_key(name)]] for name in names]
-    return claims.chosen(one for several in read for one in several)
-
-
-def _key(name: str) -> str:
-    from vqtheory.claims import all_claims
-
-    return check.choice("verify", "CLAIM", name, all_claims())
+    named: list[Claim] = []
+    for name in names:
+        named += claims.load(name) if name.endswith(".py") else [known[check.choice("verify", "CLAIM", name, known)]]
+    return claims.chosen(named)
 
 
 def _until_stopped(verdicts: Iterable[Verdict]) -> tuple[list[Verdict], bool]:

@@ -161,7 +161,7 @@ def _settings(findings: Findings) -> list[tuple[str, str]]:
         "quantizer": recording.place,
         "of the package": recording.package,
     }
-    return [(name, "not known" if value is None else _number(value)) for name, value in known.items()]
+    return [(name, _number(value) or "none known") for name, value in known.items()]
 
 
 def _versions() -> list[tuple[str, str]]:

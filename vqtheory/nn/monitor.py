@@ -227,6 +227,11 @@ class Monitor(Optimized):
         """How many probes there are in the recording."""
         return len(self._records)
 
+    @property
+    def has_probe(self) -> bool:
+        """Whether there is a batch that is encoded again: the first one that was of use."""
+        return self._probe is not None
+
     def _scalars(self) -> dict[str, float]:
         """The last row of `table` by name; what is not known yet is left out."""
         last = self._records[-2:]  # from one probe to the next there is a speed
@@ -381,6 +386,11 @@ class ModelMonitor:
         for monitor, rows in zip(self._parts, _probed(self._parts, model, inputs, options), strict=True):
             monitor.updates = step
             monitor._record(step, rows)
+
+    @property
+    def has_probe(self) -> bool:
+        """Whether there is a batch that is encoded again: the first one that was of use."""
+        return self._probe is not None
 
     @property
     def table(self) -> pl.DataFrame:

@@ -174,14 +174,14 @@ def phase(
         raise ValueError(f"All {len(table)} runs of phase failed, the first with {table['error'][0]}.")
     first = grid[0]["rule"]
     columns = ["codes", "speed", "seed", "updates", "alive", "error"]
-    return Phase(first, table.select(columns), law or law_of(first, source, grid[0]["batch_size"]))
+    return Phase(first, table.select(columns), law or law_of(first, source, batch_size))
 
 
 def _row(
     rule: Any, number: int, rates: list[float], batch_size: Any, distance: float, source: Source
 ) -> Iterator[dict[str, Any]]:
     """The points of one number of codes."""
-    size = check.integer(_OWNER, "batch_size", batch_size(number) if callable(batch_size) else batch_size)
+    size = check.integer(_OWNER, "batch_size", _size_for(batch_size, number))
     law = law_of(_rule_for(rule, 1), source, size)  # and not a prediction that the diagram is to test
     critical = math.nan if law is None else law(number)
     for speed in rates:
@@ -189,6 +189,11 @@ def _row(
         held = _rule_for(rule, drifting)
         point = {"rule": held, "codes": number, "speed": speed, "drifting": drifting}
         yield point | {"batch_size": size, "file": _written_in(held)}
+
+
+def _size_for(batch_size: Any, number: int) -> Any:
+    """Latents in an update of so many codes."""
+    return batch_size(number) if callable(batch_size) else batch_size
 
 
 def _listed(name: str, values: Any) -> list[Any]:
@@ -273,16 +278,16 @@ def width_of(source: Source) -> float:
     return 1.0 if source == _UNIT else math.sqrt(12) * float(source.distribution().std())
 
 
-def law_of(rule: Rule, source: Source = _UNIT, batch_size: int = 32) -> Boundary | None:
+def law_of(rule: Rule, source: Source = _UNIT, batch_size: int | Callable[[int], int] = 32) -> Boundary | None:
     """The speed up to which so many codes all stay alive by the law of `predict`; None where no law has such a boundary."""
     law = law_for(rule)
     if law is None or (source != _UNIT and "density" not in law.options):
         return None
     options: dict[str, Any] = {} if source == _UNIT else {"density": source}
-    if "batch_size" in law.options:
-        options["batch_size"] = batch_size
 
     def boundary(num_codes: int) -> float:
+        if "batch_size" in law.options:
+            options["batch_size"] = _size_for(batch_size, num_codes)
         speed = predict(rule, num_codes=int(num_codes), speed=_SLOW, **options).critical_speed
         return speed if math.isfinite(speed) else math.nan
 

@@ -19,6 +19,7 @@ from vqtheory._base import check
 from vqtheory._base.config import arrays_of, parse, text
 from vqtheory._base.extras import missing
 from vqtheory._base.folder import write_beside
+from vqtheory.nn.codebooks.base import Codebook
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 _SCHEME = "hf://"
@@ -184,7 +185,7 @@ def _value(value: Any, arrays: dict[str, Tensor], words: tuple[type, ...]) -> An
     if "class" in value:
         return _made(value, arrays)
     known = {name.removeprefix(_ARRAY): array.numpy() for name, array in arrays.items()}
-    return parse(value["text"], known, {word.__name__: word for word in words})
+    return parse(value["text"], known, Codebook.named() | {word.__name__: word for word in words})
 
 
 def _local(owner: str, source: Any, revision: str | None, token: str | bool | None) -> Path:
@@ -192,7 +193,11 @@ def _local(owner: str, source: Any, revision: str | None, token: str | bool | No
     if isinstance(source, str) and source.startswith(_SCHEME):
         fetch = _package(owner, "huggingface_hub").snapshot_download
         name = source.removeprefix(_SCHEME)
-        return Path(fetch(name, revision=revision, token=token, allow_patterns=[CONFIG, WEIGHTS]))
+        fetched = Path(fetch(name, revision=revision, token=token, allow_patterns=[CONFIG, WEIGHTS]))
+        for file in (CONFIG, WEIGHTS):
+            if not (fetched / file).is_file():
+                raise FileNotFoundError(f"There is no file {file!r} in {source}.")
+        return fetched
     folder = check.path(owner, "source", source, "a folder, or hf://owner/name")
     for path in (folder, folder / CONFIG, folder / WEIGHTS):
         if not path.exists():

@@ -121,6 +121,8 @@ class CodebookCallback(Callback):
         if self._probe is None:
             self._probe = self._inputs(batch)
         self.monitor.step(pl_module, self._probe)
+        if not self.monitor.has_probe:  # since it was not finite
+            self._probe = None
 
     def state_dict(self) -> dict[str, Any]:
         """The probe, and what was seen as tensors of bytes, for Lightning's checkpoints."""
