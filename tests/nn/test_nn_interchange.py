@@ -206,6 +206,15 @@ class TestModules:
         with pytest.raises(ValueError, match=f"from_module has nothing for these options: .*{name}"):
             VectorQuantize.from_module(theirs.VectorQuantize(dim=4, codebook_size=8, **options))
 
+    def test_another_version_is_named(self):
+        """Older ones have whether codes are directions in the class of the codebook alone."""
+        older = theirs.VectorQuantize(dim=4, codebook_size=8, use_cosine_sim=True)
+        del older.use_cosine_sim, older.rotation_trick
+        with pytest.raises(
+            ValueError, match="is of another version, without use_cosine_sim, rotation_trick: .*from_state_d"
+        ):
+            VectorQuantize.from_module(older)
+
     def test_what_is_no_quantizer(self):
         for module in (nn.Linear(2, 2), theirs.FSQ([3, 3])):
             with pytest.raises(

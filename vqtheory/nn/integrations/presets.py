@@ -29,6 +29,7 @@ _OF_CODEBOOK: dict[str, tuple[Any, str]] = {
     "vq_bridge": (None, "rules.FVQ"),
     "manual_ema_update": (False, ""),
 }
+_READ = (*_OF_LAYER, "accept_3d_fmap", "directional_reparam", "freeze_codebook", "has_commitment_loss", "rotation_trick")
 
 
 class Preset(NamedTuple):
@@ -78,6 +79,7 @@ def _of_diffusers(theirs: Any) -> Preset:
 
 
 def _of_lucidrains(theirs: Any, codebook: Any) -> Preset:
+    _refuse_other_versions(theirs)
     _refuse_what_is_missing(theirs, codebook)
     arguments = {"dim": theirs.dim, "codebook_size": theirs.codebook_size, "codebook_dim": codebook.embed.shape[-1]}
     arguments |= _rule(theirs, codebook) | _estimator(theirs) | _layout(theirs)
@@ -128,6 +130,16 @@ def _beside(theirs: Any, codebook: Any) -> list[str]:
         kind = type(theirs.in_place_codebook_optimizer).__name__
         beside.append(f"in_place_codebook_optimizer: layer.step_inside({kind}(layer.codebook_parameters()))")
     return beside
+
+
+def _refuse_other_versions(theirs: Any) -> None:
+    """An option that the module does not have would be taken for one that is off."""
+    unknown = [name for name in _READ if not hasattr(theirs, name)]
+    if unknown:
+        raise ValueError(
+            f"{_OWNER} reads modules of vector-quantize-pytorch 1.32. This one is of another version, without "
+            f"{', '.join(unknown)}: VectorQuantize.from_state_dict takes over its codes."
+        )
 
 
 def _refuse_what_is_missing(theirs: Any, codebook: Any) -> None:
