@@ -210,9 +210,7 @@ class TestModules:
         """Older ones have whether codes are directions in the class of the codebook alone."""
         older = theirs.VectorQuantize(dim=4, codebook_size=8, use_cosine_sim=True)
         del older.use_cosine_sim, older.rotation_trick
-        with pytest.raises(
-            ValueError, match="is of another version, without use_cosine_sim, rotation_trick: .*from_state_d"
-        ):
+        with pytest.raises(ValueError, match="is of another version, without use_cosine_sim, rotation_trick: "):
             VectorQuantize.from_module(older)
 
     def test_what_is_no_quantizer(self):

@@ -56,10 +56,10 @@ def follow_levels(rule: Rule, drift: Drift, sizes: tuple[int, int], steps: int, 
         for step, x in enumerate(latents, start):
             inputs = [x, rest_of(x, states[0].codes)]
             means[step], spreads[step] = np.mean(inputs, axis=1)[:, 0], np.std(inputs, axis=1)[:, 0]
-            states = [rule.advance(state, Batches(given[None]))[0] for state, given in zip(states, inputs, strict=True)]
+            states = [rule.advance(state, Batches(rows[None]))[0] for state, rows in zip(states, inputs, strict=True)]
     fresh = stream.at(steps, seed).sample(200 * max(sizes))
-    given = [fresh, rest_of(fresh, states[0].codes)]
-    alive = [hit(x[: 200 * size], state.codes) for x, size, state in zip(given, sizes, states, strict=True)]
+    inputs = [fresh, rest_of(fresh, states[0].codes)]
+    alive = [hit(x[: 200 * size], state.codes) for x, size, state in zip(inputs, sizes, states, strict=True)]
     return Levels(means, spreads, np.array(alive))
 
 
