@@ -106,9 +106,3 @@ def simulate(rule: str, num_codes: int, speed: float, case: Case) -> list[dict]:
 def law_of_case(case: Case) -> Boundary | None:
     """The predicted speed up to which all codes stay alive; None where there is no law."""
     return law_of(case.rule(1), batch_size=case.batch_size)
-
-
-def boundary(rule: str, num_codes: np.ndarray) -> np.ndarray:
-    """The same of many numbers of codes; nan where there is no law."""
-    law = law_of_case(CASES[rule])
-    return np.array([np.nan if law is None else law(int(number)) for number in num_codes])
