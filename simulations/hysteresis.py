@@ -18,11 +18,10 @@ import polars as pl
 import vqtheory as vq
 from simulations.lineup import ordered
 from simulations.tables import run_all
-from vqtheory.claims.laws.collapse import count_alive
-from vqtheory.claims.laws.stationary import optimum
 from vqtheory.claims.laws.transients import BATCH, CODES, STEP_SIZE
 from vqtheory.rules import NSVQ, VQ
 from vqtheory.schedules import exponential
+from vqtheory.simulation.alive import count_alive, optimum
 from vqtheory.streams import Drift, Stream, Uniform
 from vqtheory.streams.motion import Motion
 from vqtheory.theory import critical_speed, mean_motion

@@ -10,7 +10,6 @@ import pytest
 from PIL import Image
 
 from vqtheory.claims import Claim, Exact, Limit, Range, Scaling, all_claims, load, plot, verify
-from vqtheory.cli import app
 
 FILE = """
 import numpy as np
@@ -52,25 +51,9 @@ def file(tmp_path, monkeypatch):
     return path
 
 
-@pytest.fixture
-def call(monkeypatch, capsys):
-    """Call the command; gives exit status, stdout and the last line of stderr."""
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["vqtheory", *map(str, arguments)])
-        try:
-            status = app.main()
-        except SystemExit as stop:
-            status = stop.code
-        out, err = capsys.readouterr()
-        return status, out, (err.splitlines() or [""])[-1]
-
-    return call
-
-
-def test_claims_of_a_file_are_verified_in_other_processes_and_judged_like_all_others(file, call):
+def test_claims_of_a_file_are_verified_in_other_processes_and_judged_like_all_others(file, command):
     picture, kept = file.parent / "pictures" / "verdicts.png", file.with_name("verdicts.csv")
-    status, out, _ = call("verify", file, "threshold-of-two", "--picture", picture, "--save", kept)
+    status, out, _ = command("verify", file, "threshold-of-two", "--picture", picture, "--save", kept)
     assert status == 1, "one is refuted"
     assert [line.split()[:2] for line in out.splitlines() if line[:1].isupper()][:3] == [
         ["HOLDS", "threshold-of-two"], ["HOLDS", "mine"], ["REFUTED", "off-by-0.5"],
@@ -79,7 +62,7 @@ def test_claims_of_a_file_are_verified_in_other_processes_and_judged_like_all_ot
     assert pl.read_csv(kept)["claim"].to_list() == ["threshold-of-two", "mine", "off-by-0.5"]
     with Image.open(picture) as image:
         assert image.size[0] == 1350
-    assert call("verify", file, "--list")[1].splitlines() == [
+    assert command("verify", file, "--list")[1].splitlines() == [
         "mine (law): A mean (ratio)",
         "off-by-0.5 (law): A mean (ratio)",
     ]
@@ -104,9 +87,9 @@ def test_the_claims_of_a_file_are_its_own_each_once(file):
         (FILE.replace("predict=1.0,", "predicts=1.0,"), "TypeError: Claim.__init__() got an unexpected keyword argument"),
     ],
 )
-def test_a_file_that_cannot_be_verified_is_refused_in_one_sentence(file, call, content, said):
+def test_a_file_that_cannot_be_verified_is_refused_in_one_sentence(file, command, content, said):
     file.unlink() if content is None else file.write_text(content)
-    status, out, err = call("verify", file)
+    status, out, err = command("verify", file)
     assert (status, out) == (2, "")
     assert err.startswith("vqtheory: ")
     assert said in err

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 import vqtheory as vq
-from vqtheory.cli import app
 from vqtheory.rules import EMA, NSVQ, VQ, SimVQ, TrainedVQ, Transport
 from vqtheory.schedules import exponential
 from vqtheory.streams import Distribution, Gaussian, Uniform
@@ -120,22 +119,12 @@ def test_the_picture_has_the_shares_of_the_table():
 
 
 @pytest.fixture
-def call(monkeypatch, capsys, tmp_path):
-    """Call the command in a folder with a rule of its own; gives exit status, stdout and the last line of stderr."""
+def call(monkeypatch, command, tmp_path):
+    """Call the command in a folder with a rule of its own."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path])
     (tmp_path / "mymodule.py").write_text(OWN)
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["vqtheory", *arguments])
-        try:
-            status = app.main()
-        except SystemExit as stop:
-            status = stop.code
-        out, err = capsys.readouterr()
-        return status, out, (err.splitlines() or [""])[-1]
-
-    return call
+    return command
 
 
 def test_a_rule_of_your_own_has_a_diagram_by_one_command_and_goes_on_where_it_was(call, tmp_path):

@@ -14,12 +14,12 @@ import numpy as np
 
 from vqtheory import measure
 from vqtheory.claims.laws.provenance import DERIVED, MEASURED, SEEN
-from vqtheory.claims.laws.stationary import optimum
 from vqtheory.claims.statement import Effort, Exact, Range, Scaling, claim
 from vqtheory.claims.threshold import threshold
 from vqtheory.protocols import Batches
 from vqtheory.rules import EMA, NSVQ, Rule
 from vqtheory.rules.nsvq import AveragedState
+from vqtheory.simulation.alive import optimum
 from vqtheory.simulation.follow import follow
 from vqtheory.streams import Gaussian, Stream, Translation, Uniform
 from vqtheory.theory import half_way_time, largest_lag, steady_speed

@@ -18,13 +18,14 @@ import numpy as np
 from scipy import stats
 
 from vqtheory.claims.laws.provenance import DERIVED, PAPER
-from vqtheory.claims.laws.stationary import LINE, optimum, residual, slow_mode
+from vqtheory.claims.laws.stationary import LINE, residual, slow_mode
 from vqtheory.claims.statement import Claim, Effort, Exact, Range, Scaling, claim
 from vqtheory.protocols import Rule
 from vqtheory.reference import lloyd_max
 from vqtheory.reference.density import Density
 from vqtheory.rules import NSVQ, VQ
 from vqtheory.schedules import harmonic
+from vqtheory.simulation.alive import optimum
 from vqtheory.simulation.follow import follow
 from vqtheory.theory import bias_bound, edge_bias, fixed_point, softmax_bias
 

@@ -14,11 +14,11 @@ import math
 import numpy as np
 
 from vqtheory.claims.laws.provenance import DERIVED
-from vqtheory.claims.laws.stationary import optimum
 from vqtheory.claims.statement import Effort, Exact, Range, claim
 from vqtheory.claims.threshold import threshold
 from vqtheory.rules import NSVQ, VQ
 from vqtheory.schedules import exponential
+from vqtheory.simulation.alive import optimum
 from vqtheory.simulation.follow import follow
 from vqtheory.streams import Gaussian, Source, Stream, Translation, Uniform
 from vqtheory.theory import capture_speed, critical_speed, surviving_codes

@@ -14,13 +14,12 @@ from scipy import stats
 
 from vqtheory.assign import nearest
 from vqtheory.claims.laws.provenance import DERIVED, SEEN
-from vqtheory.claims.laws.stationary import optimum
 from vqtheory.claims.laws.transients import CENTRED
 from vqtheory.claims.statement import Effort, Exact, Range, claim
 from vqtheory.measure import carrying
 from vqtheory.reference import lloyd
 from vqtheory.rules import VQ
-from vqtheory.simulation.alive import count_alive, shares
+from vqtheory.simulation.alive import count_alive, optimum, shares
 from vqtheory.simulation.follow import follow
 from vqtheory.streams import Fading, Latents, Oscillation, Scaling, Stream
 from vqtheory.streams.base import Drift

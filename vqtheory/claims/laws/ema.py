@@ -13,11 +13,11 @@ import numpy as np
 from scipy import stats
 
 from vqtheory.claims.laws.provenance import DERIVED, MEASURED, SEEN
-from vqtheory.claims.laws.stationary import optimum
 from vqtheory.claims.statement import Effort, Exact, Range, Scaling, claim
 from vqtheory.claims.threshold import threshold
 from vqtheory.reference import lloyd
 from vqtheory.rules import EMA
+from vqtheory.simulation.alive import optimum
 from vqtheory.simulation.follow import follow
 from vqtheory.streams import Stream, Translation, Uniform
 from vqtheory.theory import ema_critical_speed, ema_existence_speed, mean_motion

@@ -7,12 +7,12 @@ import warnings
 import numpy as np
 
 from vqtheory.claims.laws.provenance import DERIVED, OBSERVED, SEEN
-from vqtheory.claims.laws.stationary import optimum
 from vqtheory.claims.statement import Effort, Exact, Range, claim
 from vqtheory.measure import cells
 from vqtheory.protocols import Batches
 from vqtheory.reference import lloyd
 from vqtheory.rules import EMA, VQ, Affine, Reestimate, Replacement, Sinkhorn
+from vqtheory.simulation.alive import optimum
 from vqtheory.simulation.follow import follow
 from vqtheory.streams import Gaussian, Latents, Rotation, Scaling, Stream, Translation, Uniform
 

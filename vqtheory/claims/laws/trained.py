@@ -14,11 +14,11 @@ import numpy as np
 from scipy import stats
 
 from vqtheory.claims.laws.provenance import DERIVED
-from vqtheory.claims.laws.stationary import optimum
 from vqtheory.claims.statement import Effort, Exact, Range, claim
 from vqtheory.claims.threshold import threshold
 from vqtheory.protocols import Rule
 from vqtheory.rules import TrainedVQ
+from vqtheory.simulation.alive import optimum
 from vqtheory.simulation.follow import follow
 from vqtheory.streams import Distribution, Mixture, Stationary, Stream, Translation, Uniform
 from vqtheory.theory import adam_critical_speed, adam_effective_step, critical_speed, surviving_codes, weight_decay_speed

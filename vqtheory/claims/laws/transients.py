@@ -10,14 +10,13 @@ from itertools import product
 
 import numpy as np
 
-from vqtheory.claims.laws.collapse import count_alive
 from vqtheory.claims.laws.provenance import DERIVED, PAPER, SEEN
-from vqtheory.claims.laws.stationary import optimum
 from vqtheory.claims.statement import Effort, Exact, Range, claim
 from vqtheory.claims.threshold import threshold
 from vqtheory.protocols import Rule
 from vqtheory.rules import NSVQ, VQ
 from vqtheory.schedules import exponential
+from vqtheory.simulation.alive import count_alive, optimum
 from vqtheory.simulation.follow import follow
 from vqtheory.streams import Distribution, Fading, Jump, Scaling, Stream, Uniform
 from vqtheory.theory import (

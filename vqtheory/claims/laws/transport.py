@@ -9,13 +9,12 @@ from __future__ import annotations
 import numpy as np
 from scipy.integrate import quad
 
-from vqtheory.claims.laws.collapse import count_alive
 from vqtheory.claims.laws.provenance import DERIVED, OBSERVED, SEEN
-from vqtheory.claims.laws.stationary import optimum
 from vqtheory.claims.statement import Effort, Exact, Range, Scaling, claim
 from vqtheory.measure import cells
 from vqtheory.protocols import Batches
 from vqtheory.rules import VQ, Transport
+from vqtheory.simulation.alive import count_alive, optimum
 from vqtheory.simulation.follow import follow
 from vqtheory.streams import Distribution, Gaussian, Latents, Recorded, Stream, Translation, Uniform
 from vqtheory.streams import Scaling as Growth
