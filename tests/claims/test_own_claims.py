@@ -114,10 +114,15 @@ def claim_returning(replicates, kind=Exact(worst=True), **fields):  # noqa: B008
     [
         (Exact(), 1.0),
         (Exact(), []),
+        (Exact(), [[1.0], [1.0, 2.0]]),
+        (Exact(), [None, None]),
         (Exact(error=0.1), [1.0]),
+        (Exact(error=0.1), None),
         (Limit("step size", 1), [1.0]),
         (Scaling("codes"), {1.0: [1.0]}),
         (Scaling("codes"), {1.0: [1.0], 2.0: [1.0, 2.0]}),
+        (Scaling("codes"), {1.0: [1.0], 2.0: []}),
+        (Scaling("codes"), {1.0: [1.0], 2.0: 1.0}),
     ],
 )
 def test_an_experiment_that_returns_something_else_is_named(kind, replicates):

@@ -15,7 +15,7 @@ which all true claims of the toolkit pass together 99 times in 100. A prediction
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -242,17 +242,26 @@ def _held(claim: Claim, replicates: Any) -> Any:
     """What an experiment has returned, if it is what the kind of its claim needs."""
     match claim.kind:
         case Exact(error=float()):
-            fits, wanted = np.ndim(replicates) == 0, "one number"
+            fits, wanted = len(_shapes([replicates], 0)) == 1, "one number"
         case Exact():
-            fits, wanted = np.ndim(replicates) == 1 and len(replicates) > 0, "a list of numbers, one for each replicate"
+            fits, wanted = len(_shapes([replicates], 1)) == 1, "a list of numbers, one for each replicate"
         case _:
-            fits = isinstance(replicates, Mapping) and len(replicates) > 1
-            fits = fits and len({len(one) if np.ndim(one) == 1 else 0 for one in replicates.values()} - {0}) == 1
+            fits = isinstance(replicates, Mapping) and len(replicates) > 1 and len(_shapes(replicates.values(), 1)) == 1
             wanted = f"a list of equally many replicates for each value of the {claim.kind.parameter}, in a dictionary"
     if not fits:
         got = check.short(replicates)
         raise ValueError(f"The experiment of the claim {claim.key!r} must return {wanted}. Got {got}.")
     return replicates
+
+
+def _shapes(several: Iterable[Any], dimensions: int) -> set[tuple[int, ...]]:
+    """The shapes of arrays of numbers of so many dimensions; none where one of them is something else, or empty."""
+    try:
+        arrays = [np.asarray(one) for one in several]
+    except ValueError:  # lists of unequal length in a list
+        return set()
+    fit = all(array.ndim == dimensions and array.size > 0 and array.dtype.kind in "biuf" for array in arrays)
+    return {array.shape for array in arrays} if fit else set()
 
 
 def _line(x: Any, y: Any) -> tuple[float, float]:
