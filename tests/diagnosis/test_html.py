@@ -127,8 +127,9 @@ def test_what_exists_is_kept_unless_it_may_be_overwritten(tmp_path, monkeypatch)
     with pytest.raises(FileExistsError, match=r"report.html' already: name another one, or allow it to be overwritten"):
         seen.save(path)
     assert path.read_text() == "kept"
+    monkeypatch.setitem(html._PACKAGES, "json", "a-folder-on-the-path")
     seen.save(path, overwrite=True)
-    assert "<html" in path.read_text()
+    assert "<dt>a-folder-on-the-path</dt><dd>not known</dd>" in path.read_text()
     for wrong in (tmp_path, tmp_path / "report.pdf", "", 3):
         with pytest.raises(ValueError, match="The 'path' parameter of Diagnosis.save must be"):
             seen.save(wrong)

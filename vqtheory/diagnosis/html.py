@@ -12,7 +12,7 @@ import platform
 import sys
 from collections.abc import Iterable, Sequence
 from html import escape
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from importlib.resources import files
 from pathlib import Path
 from string import Template
@@ -166,7 +166,15 @@ def _settings(findings: Findings) -> list[tuple[str, str]]:
 
 def _versions() -> list[tuple[str, str]]:
     names = ["vqtheory", "numpy", "numba", "plotly"] + [_PACKAGES[name] for name in _PACKAGES if name in sys.modules]
-    return [("Python", platform.python_version()), *((name, version(name)) for name in names)]
+    return [("Python", platform.python_version()), *((name, _version(name)) for name in names)]
+
+
+def _version(name: str) -> str:
+    """Of a package; one that is a folder on the path has none."""
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "not known"
 
 
 def _number(value: Any) -> str:

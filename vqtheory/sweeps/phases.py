@@ -38,7 +38,7 @@ _UNIT = Uniform(dim=1)
 Boundary = Callable[[int], float]  # the speed up to which so many codes all stay alive
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Phase:
     """A phase diagram.
 
