@@ -34,7 +34,7 @@ def charts(findings: Findings) -> list[Chart]:
 def _codes(findings: Findings) -> Chart:
     recording, alive = findings.recording, findings.alive
     latents, codes = recording.latents[-1].astype(np.float64), recording.codes.astype(np.float64)
-    sentence = f"{alive.sum():,} of {len(codes):,} codes are alive at update {recording.steps[-1]:,}."
+    sentence = report.alive_at_last(findings)
     if max(alive.sum(), (~alive).sum()) > _MOST_CODES:
         sentence += f" At most {_MOST_CODES:,} of each kind are drawn."
     if codes.shape[1] == 1:
@@ -94,8 +94,7 @@ def _drift(findings: Findings) -> Chart:
     critical = np.array([law.critical_speed for law in findings.laws])
     traces = [_stairs("drift", recording.steps, _positive(recording.motion.speed), _SPEED)]
     if np.isfinite(_positive(critical)).any():
-        limit = findings.laws[findings.worst].limit or f"critical for {findings.num_codes:,} codes"
-        traces.append(_stairs(limit, recording.steps, _positive(critical), _LAW, dash="dash"))
+        traces.append(_stairs(report.limit(findings), recording.steps, _positive(critical), _LAW, dash="dash"))
     sentence = "How far the mean of the latents moved, per update."
     return Chart(sentence, traces, _axes("updates", "speed, per update", logarithmic="y"))
 

@@ -44,7 +44,7 @@ def _titled(axes: Axes, sentence: str) -> None:
 def _plot_codes(axes: Axes, findings: Findings) -> None:
     recording, alive = findings.recording, findings.alive
     latents, codes = recording.latents[-1].astype(np.float64), recording.codes.astype(np.float64)
-    _titled(axes, f"{alive.sum():,} of {len(codes):,} codes are alive at update {recording.steps[-1]:,}.")
+    _titled(axes, report.alive_at_last(findings))
     groups = [(~alive, UNUSED, f"{(~alive).sum():,} not chosen"), (alive, USED, f"{alive.sum():,} chosen")]
     if codes.shape[1] == 1:
         axes.hist(latents[:, 0], bins=50, color="0.8", density=True, label="latents")
@@ -90,8 +90,7 @@ def _plot_speed(axes: Axes, findings: Findings) -> None:
     critical = np.array([law.critical_speed for law in findings.laws])
     shown = np.where(np.isfinite(critical) & (critical > 0), critical, np.nan)
     if np.isfinite(shown).any():
-        label = findings.laws[findings.worst].limit or f"critical for {findings.num_codes:,} codes"
-        axes.stairs(shown, recording.steps, baseline=None, color=_LAW, ls="--", lw=1.5, label=label)
+        axes.stairs(shown, recording.steps, baseline=None, color=_LAW, ls="--", lw=1.5, label=report.limit(findings))
     if positive.any():
         drawn = np.concatenate([recording.motion.speed[positive], shown[np.isfinite(shown)]])
         axes.set(yscale="log", ylim=(drawn.min() / 2, drawn.max() * 2))

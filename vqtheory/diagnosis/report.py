@@ -135,6 +135,16 @@ def subject(findings: Findings) -> str:
     return f"{rule}{by}{step}, seen {len(steps)} times up to update {steps[-1]:,}; latents {cloud}."
 
 
+def alive_at_last(findings: Findings) -> str:
+    """How many codes are alive at the last probe, above a picture of them."""
+    return f"{findings.alive.sum():,} of {findings.num_codes:,} codes are alive at update {findings.recording.steps[-1]:,}."
+
+
+def limit(findings: Findings) -> str:
+    """What the line of the critical speed is called, by the law of the worst stretch."""
+    return findings.laws[findings.worst].limit or f"critical for {findings.num_codes:,} codes"
+
+
 def effect(findings: Findings) -> str:
     """What each of the cures would do."""
     if math.isnan(findings.forecast.survivors):
