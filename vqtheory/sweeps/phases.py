@@ -127,7 +127,7 @@ def phase(
     recovery : int, default 0
         Updates after the drift, in which codes may come back.
     batch_size : int, or callable int -> int, default 32
-        Latents in an update, for so many codes.
+        Latents in an update, for so many codes; the law's line asks it for numbers of codes in between too.
     law : callable int -> float, optional
         A prediction of yours: the speed up to which K codes all stay alive. By default the law of `vqtheory.theory` for
         the rule, with `predict`, if there is one.
@@ -168,13 +168,14 @@ def phase(
         raise check.fail(_OWNER, "law", "a function of a number of codes, or None", law)
     shared: dict[str, Any] = {"source": source, "recovery": check.integer(_OWNER, "recovery", recovery, 0)}
     grid = [shared | point for number in numbers for point in _row(rule, number, rates, batch_size, distance, source)]
+    first = grid[0]["rule"]
+    boundary = law or law_of(first, source, batch_size)
     options: dict[str, Any] = {"seeds": seeds, "folder": folder, "jobs": jobs, "backend": backend, "progress": progress}
     table = sweep(_count, grid, warm=lambda: _compile(grid[0]), **options)
     if table["error"].null_count() == 0:
         raise ValueError(f"All {len(table)} runs of phase failed, the first with {table['error'][0]}.")
-    first = grid[0]["rule"]
     columns = ["codes", "speed", "seed", "updates", "alive", "error"]
-    return Phase(first, table.select(columns), law or law_of(first, source, batch_size))
+    return Phase(first, table.select(columns), boundary)
 
 
 def _row(
@@ -286,9 +287,8 @@ def law_of(rule: Rule, source: Source = _UNIT, batch_size: int | Callable[[int],
     options: dict[str, Any] = {} if source == _UNIT else {"density": source}
 
     def boundary(num_codes: int) -> float:
-        if "batch_size" in law.options:
-            options["batch_size"] = _size_for(batch_size, num_codes)
-        speed = predict(rule, num_codes=int(num_codes), speed=_SLOW, **options).critical_speed
+        sizes = {"batch_size": _size_for(batch_size, num_codes)} if "batch_size" in law.options else {}
+        speed = predict(rule, num_codes=int(num_codes), speed=_SLOW, **options, **sizes).critical_speed
         return speed if math.isfinite(speed) else math.nan
 
     return boundary if any(math.isfinite(boundary(number)) for number in (2, 3, 16)) else None
