@@ -72,6 +72,15 @@ class TestStates:
         directions = VectorQuantize.from_state_dict(ema, rule="cosine").codebook
         torch.testing.assert_close(directions, nn.functional.normalize(CODES))
 
+    def test_projections_without_a_bias(self):
+        maps = {"project_in.weight": torch.randn(4, 6), "project_out.weight": torch.randn(6, 4)}
+        layer, latents = (
+            VectorQuantize.from_state_dict({"_codebook.embed": CODES[None], **maps}).eval(),
+            torch.randn(1, 9, 6),
+        )
+        nearest = torch.cdist(latents @ maps["project_in.weight"].T, CODES[None]).argmin(dim=2)
+        torch.testing.assert_close(layer(latents).quantized, CODES[nearest] @ maps["project_out.weight"].T)
+
     def test_what_is_not_one_codebook(self):
         stack = theirs.ResidualVQ(dim=4, codebook_size=16, num_quantizers=2).state_dict()
         with pytest.raises(ValueError, match=r"has 2 codebooks: name one of them by `prefix`, 'layers.0.', 'layers.1.'"):
@@ -91,6 +100,14 @@ class TestStates:
             VectorQuantize.from_state_dict(heads)
         with pytest.raises(ValueError, match="needs a rule with codes of its own"):
             VectorQuantize.from_state_dict({"embedding.weight": CODES}, rule="transvq")
+        few = {"embedding.weight": CODES, "embedding.cluster_size": torch.ones(5), "embedding.embed_avg": CODES}
+        with pytest.raises(ValueError, match=r"must be of the codes. Got \[5\] and \[16, 4\], beside codes \[16, 4\]"):
+            VectorQuantize.from_state_dict(few, rule="ema")
+        normed = theirs.VectorQuantize(dim=6, codebook_size=16, codebook_dim=4, layernorm_after_project_in=True)
+        square = {"_codebook.embed": CODES, "project_in.weight": torch.eye(4)}
+        for state, got in ((normed.state_dict(), r"project_out.weight \[6, 4\]"), (square, r"project_in.weight \[4, 4\]")):
+            with pytest.raises(ValueError, match=f"must be linear maps from another width to the 4 dimensions.*{got}"):
+                VectorQuantize.from_state_dict(state)
         with pytest.raises(ValueError, match="must be a dict of tensors by name"):
             VectorQuantize.from_state_dict("model.pt")
         with pytest.raises(

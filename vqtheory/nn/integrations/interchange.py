@@ -118,7 +118,9 @@ def _fill(layer: Any, content: Stored) -> None:
 
 @torch.no_grad()
 def _project(layer: Any, content: Stored) -> None:
-    """Take over the linear maps to the codes and back."""
+    """Take over the linear maps to the codes and back; a map that has no bias adds nothing."""
     for name, weight in content.projections.items():
         part, _, kind = name.partition(".")
         getattr(getattr(layer, part), kind).copy_(weight)
+        if kind == "weight" and f"{part}.bias" not in content.projections:
+            getattr(layer, part).bias.zero_()

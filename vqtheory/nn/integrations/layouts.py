@@ -48,6 +48,7 @@ def stored(state: Any, prefix: str | None) -> Stored:
     codes = _codes(tensors[place + end], place + end)
     counts, means = _averages(tensors, place, end, codes)
     projections = {name: tensors[place + name] for name in _PROJECTIONS if place + name in tensors}
+    _check_projections(projections, codes.shape[1])
     return Stored(codes, counts, means, projections)
 
 
@@ -91,11 +92,32 @@ def _codes(values: Tensor, name: str) -> Tensor:
 def _averages(tensors: dict[str, Tensor], place: str, end: str, codes: Tensor) -> tuple[Tensor | None, Tensor | None]:
     """EMA's counts and means, where they are kept beside the codes."""
     start = place + end.rpartition(".")[0]
-    counts, sums = tensors.get(f"{start}.cluster_size"), tensors.get(f"{start}.embed_avg")
-    if counts is not None and sums is not None:
-        return counts.detach().reshape(len(codes)), mean_of(sums.detach().reshape(codes.shape), counts, codes)
-    counts, means = tensors.get(f"{start}.counts"), tensors.get(f"{start}.means")
-    return (None, None) if counts is None or means is None else (counts.detach(), means.detach())
+    for names in (("cluster_size", "embed_avg"), ("counts", "means")):
+        counts, averages = (tensors.get(f"{start}.{name}") for name in names)
+        if counts is None or averages is None:
+            continue
+        if counts.numel() != len(codes) or averages.numel() != codes.numel():
+            shapes = f"{list(counts.shape)} and {list(averages.shape)}, beside codes {list(codes.shape)}"
+            raise ValueError(f"The averages {' and '.join(names)} of {_OWNER} must be of the codes. Got {shapes}.")
+        counts, averages = counts.detach().reshape(len(codes)), averages.detach().reshape(codes.shape)
+        return counts, averages if names[1] == "means" else mean_of(averages, counts, codes)
+    return None, None
+
+
+def _check_projections(projections: dict[str, Tensor], width: int) -> None:
+    """Linear maps from latents of another width to that of the codes, and back; each has a bias or not."""
+    if not projections:
+        return
+    shapes = {name: tuple(values.shape) for name, values in projections.items()}
+    dim = shapes.get("project_in.weight", (0,))[-1]
+    fit = dict(zip(_PROJECTIONS, ((width, dim), (width,), (dim, width), (dim,)), strict=True))
+    both = {"project_in.weight", "project_out.weight"} <= set(shapes)
+    if not both or dim == width or any(shape != fit[name] for name, shape in shapes.items()):
+        named = ", ".join(f"{name} {list(shape)}" for name, shape in shapes.items())
+        raise ValueError(
+            f"The projections of {_OWNER} must be linear maps from another width to the {width} dimensions of the codes and "
+            f"back. Got {named}."
+        )
 
 
 def mean_of(sums: Tensor, counts: Tensor, codes: Tensor) -> Tensor:
