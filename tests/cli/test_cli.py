@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from vqtheory import rules, schedules, streams
 from vqtheory._base.config import parse
 from vqtheory.cli import app, help
 from vqtheory.cli.simulate import DEFAULTS
+from vqtheory.cli.train import run_training
 from vqtheory.simulation import loop, run, store, summary
 from vqtheory.simulation.config import Config, read_config
 from vqtheory.simulation.start import begin
@@ -284,6 +286,15 @@ class TestDiagnose:
         assert status == 2
         assert sentence in said
         assert said.count("\n") == 1
+
+
+def test_a_reader_who_has_gone_is_no_lost_process(monkeypatch):
+    def train(**options):
+        raise BrokenPipeError
+
+    monkeypatch.setattr("vqtheory.cli.train.torch_module", lambda name: SimpleNamespace(train=train))
+    with pytest.raises(BrokenPipeError):
+        run_training({}, None, None)
 
 
 class TestRefusals:

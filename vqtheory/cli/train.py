@@ -159,6 +159,8 @@ def run_training(options: dict[str, Any], save: Path | None, folder: Path | None
         if not (kept / MANIFEST).is_file():
             raise KeyboardInterrupt("Nothing was kept yet.") from None
         raise KeyboardInterrupt(_going_on(kept)) from None
+    except BrokenPipeError:  # of whoever reads the bar, and not of another process of the training
+        raise
     except ConnectionError as lost:
         raise ConnectionError(f"{lost} {_going_on(kept)}" if kept and (kept / MANIFEST).is_file() else str(lost)) from None
     if os.environ.get("RANK", "0") != "0":  # of torchrun's processes the first one speaks
