@@ -17,7 +17,7 @@ from vqtheory.nn.integrations.layouts import Stored, mean_of
 _OWNER = "VectorQuantize.from_module"
 _OF_LAYER: dict[str, tuple[Any, str]] = {  # options of vector-quantize-pytorch, off, and what there is in their place
     "heads": (1, "vqtheory.nn.MultiHeadQuantize"),
-    "use_cosine_sim": (False, 'averages on the sphere; rule="cosine" has an optimizer move the codes'),
+    "use_cosine_sim": (False, 'rule="cosine", whose codes an optimizer moves: there are no averages on the sphere'),
     "commitment_use_cross_entropy_loss": (False, ""),
     "has_codebook_orthogonal_loss": (False, ""),
     "has_codebook_diversity_loss": (False, "rules.EntropyVQ"),
