@@ -134,7 +134,7 @@ def test_what_exists_is_kept_unless_it_may_be_overwritten(tmp_path, monkeypatch)
     with pytest.raises(ValueError, match="The 'notes' parameter of Diagnosis.save must be a text"):
         seen.save(tmp_path / "other.html", notes=3)
     monkeypatch.setitem(sys.modules, "plotly.offline", None)
-    with pytest.raises(ImportError, match='needs plotly, which is not installed: pip install "vqtheory'):
+    with pytest.raises(ImportError, match=r"needs plotly, which is not installed: pip install '.\[report\]'"):
         seen.save(tmp_path / "other.html")
     assert not (tmp_path / "other.html").exists()
 
