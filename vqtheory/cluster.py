@@ -1,7 +1,4 @@
-"""Online k-means for scikit-learn: an estimator whose codebook moves by any rule of the package.
-
-Needs scikit-learn 1.6 or later: ``pip install '.[sklearn]'`` in the checkout.
-"""
+"""Online k-means for scikit-learn: an estimator whose codebook moves by any rule of the package."""
 
 from __future__ import annotations
 
@@ -11,17 +8,11 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 from scipy.spatial.distance import cdist
-
-from vqtheory._base.extras import missing
-
-try:
-    from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin
-    from sklearn.cluster import kmeans_plusplus
-    from sklearn.exceptions import ConvergenceWarning
-    from sklearn.utils import check_random_state
-    from sklearn.utils.validation import check_is_fitted, validate_data
-except ImportError as error:
-    raise ImportError(missing("vqtheory.cluster", "scikit-learn 1.6 or later", "sklearn")) from error
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin
+from sklearn.cluster import kmeans_plusplus
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted, validate_data
 
 from vqtheory._base import check
 from vqtheory.protocols import Batches, Rule, State

@@ -66,6 +66,10 @@ def test_claims_of_a_file_are_verified_in_other_processes_and_judged_like_all_ot
         "mine (law): A mean (ratio)",
         "off-by-0.5 (law): A mean (ratio)",
     ]
+    assert command("verify", file, "mine", "--list")[1] == "mine (law): A mean (ratio)\n"
+    status, _, err = command("verify", file, "mime")
+    assert status == 2
+    assert err.endswith("Got 'mime' (of 171; did you mean 'mine'?).")
 
 
 def test_the_claims_of_a_file_are_its_own_each_once(file):

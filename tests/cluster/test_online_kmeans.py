@@ -2,8 +2,6 @@
 
 import pickle
 import re
-import sys
-from importlib import import_module
 from typing import NamedTuple
 
 import numpy as np
@@ -256,10 +254,3 @@ def test_sparse_data_are_refused():
 def test_codes_that_win_nothing_are_said():
     with pytest.warns(ConvergenceWarning, match="3 of the 5 codes win no sample"):
         OnlineKMeans(5).fit(np.repeat([[0.0], [1.0]], 10, axis=0))
-
-
-def test_without_scikit_learn_there_is_one_sentence(monkeypatch):
-    monkeypatch.setitem(sys.modules, "sklearn.base", None)
-    monkeypatch.delitem(sys.modules, "vqtheory.cluster")
-    with pytest.raises(ImportError, match=r"needs scikit-learn 1.6 or later.*: pip install '.\[sklearn\]'"):
-        import_module("vqtheory.cluster")

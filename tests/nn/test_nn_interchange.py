@@ -212,7 +212,7 @@ class TestModules:
             ({"heads": 2}, "heads"),
             ({"use_cosine_sim": True}, "use_cosine_sim"),
             ({"affine_param": True}, "affine_param"),
-            ({"orthogonal_reg_weight": 0.1, "ema_update": False}, "orthogonal"),
+            ({"orthogonal_reg_weight": 0.1, "ema_update": False}, "orthogonal_reg_weight"),
             ({"codebook_diversity_loss_weight": 0.1, "stochastic_sample_codes": True}, "diversity.*stochastic_sample_codes"),
             ({"codebook_dim": 2, "layernorm_after_project_in": True}, "layernorm_after_project_in"),
             ({"manual_ema_update": True}, "manual_ema_update"),

@@ -164,7 +164,7 @@ def test_a_run_by_a_rule_of_your_own_is_simulated_shown_and_resumed(call):
     ("line", "said"),
     [
         (["nofile.py:Mine()"], "There is no file"),
-        (["mymodule.py:Mien()"], "Unknown name 'Mien' in a configuration"),
+        (["mymodule.py:Mien()"], "mymodule.py defines no Mien, but "),
         (["mymodule.py:Mine(size=1)"], "Mine has no parameter 'size'"),
         (["mymodule.py:exponential(1.0, half_life=3)"], "The 'rule' parameter of phase must be a rule"),
         (["VQ", "--codes", "0"], "The 'codes' parameter of phase must be an int >= 1. Got 0."),

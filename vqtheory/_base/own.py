@@ -1,7 +1,8 @@
 """Python files of your own, named by their path: ``mymodule.py``, and what one defines, ``mymodule.py:MyRule(leak=0.1)``.
 
-Such a file is run, as by ``python mymodule.py``, but for its block under ``__main__``. What it defines travels to other
-processes by its content, so that these need not find the file.
+Such a file is run, as by ``python mymodule.py``, but for its block under ``__main__``. Files beside it that it imports are
+found, behind all that is installed. What it defines travels to other processes by its content, so that these need not find
+the file.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Any
 
 import cloudpickle
 
-from vqtheory._base.config import parse
+from vqtheory._base.config import known_names, parse
 
 _CALL = re.compile(r"(.+?\.py):(.+)", re.DOTALL)
 
@@ -63,7 +64,11 @@ def build(text: str) -> Any:
     if call is None:
         raise ValueError(f"Cannot read {text!r}: what a file defines is written mymodule.py:MyRule(leak=0.1).")
     module = load_module(call[1])
-    return parse(call[2], more={name: value for name, value in vars(module).items() if _is_defined(value, module)})
+    defined = {name: value for name, value in vars(module).items() if _is_defined(value, module)}
+    name = call[2].partition("(")[0].strip()
+    if name.isidentifier() and name not in defined | known_names():
+        raise ValueError(f"{Path(call[1]).name} defines no {name}, but {', '.join(defined) or 'no class at all'}.")
+    return parse(call[2], more=defined)
 
 
 def _is_defined(value: Any, module: ModuleType) -> bool:

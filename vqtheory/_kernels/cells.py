@@ -81,15 +81,22 @@ def find_nearest(x, codes_t, distances):
         for k in range(num_codes):
             difference = x[d] - codes_t[d, k]
             distances[k] += difference * difference
+    if num_codes >= _MANY:
+        return least_of_many(distances)
     best, closest = 0, distances[0]
-    if num_codes < _MANY:
-        for k in range(1, num_codes):
-            if distances[k] < closest:
-                best, closest = k, distances[k]
-    else:
-        for k in range(1, num_codes):
-            if distances[k] < distances[best]:
-                best = k
+    for k in range(1, num_codes):
+        if distances[k] < closest:
+            best, closest = k, distances[k]
+    return best
+
+
+@kernel
+def least_of_many(distances):
+    """The index of the least of many distances [K]; compiled apart, since few codes are found faster without it."""
+    best = 0
+    for k in range(1, len(distances)):
+        if distances[k] < distances[best]:
+            best = k
     return best
 
 

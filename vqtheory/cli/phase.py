@@ -28,11 +28,9 @@ def phase(
     """Draw which speeds of a drift codebooks of many sizes withstand, beside the law.
 
     Args:
-        rule: How the codebook moves, e.g. "EMA(decay=0.9)", or one of your own, "mymodule.py:MyRule(leak=0.1)": the file is
-            run.
-        codes: Numbers of codes.
-        speeds: The slowest and the fastest drift of a cloud in one dimension, which moves by three of its widths, in its own
-            unit per update.
+        rule: How the codebook moves: "EMA(decay=0.9)", or a rule in a file, which is run: "mymodule.py:MyRule(leak=0.1)".
+        codes: Numbers of codes, as in vqtheory phase "EMA(decay=0.9)" --codes 4 8 16 --speeds 1e-3 1e-1 --save ema.
+        speeds: The slowest and the fastest drift per update, in the latents' unit; each run is as long as three widths.
         points: How many speeds, equally far apart on a log scale.
         density: A cloud that is not uniform, e.g. "Gaussian(dim=1)" or "Distribution('expon')".
         batch_size: Latents in an update.

@@ -29,14 +29,13 @@ def predict(
 ) -> None:
     """Say how many codes a drift leaves alive, and which step size, codebook or decay would save all.
 
-    Either of a drift of a given speed, or of latents as they drifted: then for plain VQ, EMA and Adam alike, with the
-    distortion that each codebook buys.
+    The drift is given by --speed, or by recorded latents: then for plain VQ, EMA and Adam in one table, with the distortion
+    that the largest codebook of each would leave.
 
     Args:
-        codes: How many codes.
+        codes: How many codes, as in vqtheory predict --codes 1024 --step-size 0.05 --dim 8 --speed 1e-4.
         speed: How far the latents move per update of the codebook, in their own unit.
-        latents: In place of a speed, latents [time, N, D] of one and the same batch (.npy), a Monitor's recording (.npz), or
-            the folder of a training.
+        latents: In place of a speed: latents [time, N, D] of one batch (.npy), a Monitor's .npz, or a training's folder.
         every: With latents, updates from one time to the next.
         rule: How the codebook moves: vq by online k-means, sgd by SGD with momentum, adam by Adam, ema by running means,
             nsvq by running means with a kernel, or with a step size or a bandwidth in its gaussian form; or any rule as a

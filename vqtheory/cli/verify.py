@@ -31,8 +31,8 @@ def verify(
     Ctrl-C stops it; what has been judged by then is shown and kept.
 
     Args:
-        keys: Which claims; all of them if none is named. A file of Python stands for the claims that it defines, of your
-            own, and is run.
+        keys: Which claims; all of them if none is named. A file of Python, which is run, stands for the claims of yours that
+            it defines, or for those of them that are named after it.
         list: Only tell which claims there are, and how strong each is: a law, a tolerance or a description.
         effort: How much evidence: quick takes a minute or two, full much longer.
         seed: Of all experiments.
@@ -75,11 +75,16 @@ def _chosen(names: Sequence[str]) -> list[Claim]:
     """The claims of keys and of files; refused before there is a bar."""
     from vqtheory import claims
 
-    known = claims.all_claims()
-    named: list[Claim] = []
+    files = {name: claims.load(name) for name in names if name.endswith(".py")}
+    claims.chosen(one for of_file in files.values() for one in of_file)  # refuses two of one key
+    known = claims.all_claims() | {one.key: one for of_file in files.values() for one in of_file}
+    asked: list[Claim] = []
     for name in names:
-        named += claims.load(name) if name.endswith(".py") else [known[check.choice("verify", "CLAIM", name, known)]]
-    return claims.chosen(named)
+        if name not in files:
+            asked.append(known[check.choice("verify", "CLAIM", name, known)])
+        elif not any(one.key in names for one in files[name]):  # or those of its claims that are named
+            asked += files[name]
+    return claims.chosen(asked)
 
 
 def _until_stopped(verdicts: Iterable[Verdict]) -> tuple[list[Verdict], bool]:

@@ -91,7 +91,7 @@ def _numbers(findings: Findings) -> str:
     if not math.isnan(forecast.excess):
         tiles.append((f"{forecast.excess:,.3g}", f"times {forecast.limit}, at the worst drift"))
     if not math.isnan(forecast.survivors):
-        tiles.append((f"{forecast.survivors:,.0f}", "codes would be left if it went on so"))
+        tiles.append((f"{forecast.survivors:,.0f} of {num_codes:,}", "codes would be left if that drift went on"))
     return "".join(f"<div><b>{escape(number)}</b><span>{escape(meaning)}</span></div>" for number, meaning in tiles)
 
 
@@ -150,7 +150,7 @@ def _settings(findings: Findings) -> list[tuple[str, str]]:
     recording = findings.recording
     known = {
         "rule": None if recording.rule is None else repr(recording.rule),
-        "optimizer": recording.optimizer,
+        "optimizer of the codes": recording.optimizer,
         "step size or learning rate, at the end": recording.rates[-1],
         "weight decay of the codebook": recording.weight_decay,
         "codes": findings.num_codes,
@@ -161,7 +161,7 @@ def _settings(findings: Findings) -> list[tuple[str, str]]:
         "quantizer": recording.place,
         "of the package": recording.package,
     }
-    return [(name, _number(value) or "none known") for name, value in known.items()]
+    return [(name, _number(value) or "none, or not known") for name, value in known.items()]
 
 
 def _versions() -> list[tuple[str, str]]:

@@ -101,8 +101,8 @@ def notes(findings: Findings) -> list[str]:
     ranking = findings.ranking
     sentences = [
         "Alive are codes that are chosen in the end without having been replaced; carrying, the fewest with 99 % of the "
-        "latents; distortion, over the variance of the latents. An encoder that goes another way with another codebook is "
-        "in none of them."
+        "latents; distortion, over the variance of the latents. No replay knows how the encoder would have moved "
+        "with another codebook."
     ]
     if ranking.left_out:
         names, seconds = ", ".join(change.name for change in ranking.left_out), f"{ranking.seconds:.0f}"
@@ -131,7 +131,7 @@ def subject(findings: Findings) -> str:
     unit = "step size" if recording.optimizer in (None, "sgd") else "learning rate"
     step = "" if math.isnan(rate) else f" ({unit} {rate:.3g})"
     dimensions = f"about {motion.dimension[-1]:.1f} of {recording.codes.shape[1]} dimensions"
-    cloud = f"in the end of spread {motion.spread[-1]:.3g} in {dimensions}"
+    cloud = f"at the end with a spread of {motion.spread[-1]:.3g} in {dimensions}"
     return f"{rule}{by}{step}, seen {len(steps)} times up to update {steps[-1]:,}; latents {cloud}."
 
 

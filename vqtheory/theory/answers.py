@@ -156,7 +156,7 @@ def _plain_validity(num_codes: int, dim: int, steps: int | None) -> str:
         low, high = MEASURED_SHARE[near]
         return f"{scaling}. In simulations {low:g} to {high:g} of so many codes survive in {near} dimensions."
     if steps is None:
-        noise = "In a run the noise of samples lowers the critical speed: predict(..., steps=...) says by how much."
+        noise = "In a run the noise of samples lowers the critical speed: predict(..., steps=...), or --steps, says how far."
         return f"Exact for the mean motion. {noise}"
     return "The mean motion is exact, the noise of samples asymptotic for a small step size."
 

@@ -102,7 +102,7 @@ def fewer(survivors: int) -> Cure:
 
 def kernel(bandwidth: float, reach: float) -> Cure:
     """NSVQ with a bandwidth that carries codes up to the speed `reach`."""
-    meaning = f"carries any number of codes at up to {reach:.3g} per update, for use after the drift"
+    meaning = f"carries any number of codes at up to {reach:.3g} per update; they come back into use after the drift"
     return Cure(BANDWIDTH, "about", bandwidth, reason=meaning)
 
 

@@ -35,8 +35,8 @@ def never_chosen(codes: Any, center: Any, radius: float, *, any_metric: bool = F
 
     It speaks of these codes and this ball. The code stays where it is while some rival satisfies (1)
     at every later time, as when the cloud moves away for good; "dead now" alone is not dead for
-    ever: a cloud that returns, grows or oscillates can revive a code, and so can a standing one,
-    when its rivals move off towards their centroids. An unbounded law lies in no ball, and nothing follows.
+    ever: a cloud that returns, grows or oscillates can revive a code, and so can a stationary one,
+    when its rivals move off towards their centroids. An unbounded distribution lies in no ball, and nothing follows.
 
     Parameters
     ----------

@@ -17,12 +17,16 @@ from vqtheory.nn.integrations.layouts import Stored, mean_of
 _OWNER = "VectorQuantize.from_module"
 _OF_LAYER: dict[str, tuple[Any, str]] = {  # options of vector-quantize-pytorch, off, and what there is in their place
     "heads": (1, "vqtheory.nn.MultiHeadQuantize"),
-    "use_cosine_sim": (False, 'averages on the sphere; rule="cosine" has an optimizer move the codes'),
+    "use_cosine_sim": (False, 'rule="cosine", whose codes an optimizer moves: there are no averages on the sphere'),
     "commitment_use_cross_entropy_loss": (False, ""),
     "has_codebook_orthogonal_loss": (False, ""),
     "has_codebook_diversity_loss": (False, "rules.EntropyVQ"),
     "sync_update_v": (0.0, 'estimator="synchronised"'),
     "route_gradients_to_input": (True, ""),
+}
+_TYPED = {  # options by the names that a user gives them, where an attribute has another
+    "has_codebook_orthogonal_loss": "orthogonal_reg_weight",
+    "has_codebook_diversity_loss": "codebook_diversity_loss_weight",
 }
 _OF_CODEBOOK: dict[str, tuple[Any, str]] = {
     "affine_param": (False, "rules.Affine"),
@@ -148,10 +152,12 @@ def _refuse_what_is_missing(theirs: Any, codebook: Any) -> None:
     asked += [(codebook, name, *known) for name, known in _OF_CODEBOOK.items()]
     missing = [(name, instead) for part, name, off, instead in asked if getattr(part, name, off) != off]
     options = getattr(codebook.gumbel_sample, "keywords", {})
-    chance = {"stochastic": "stochastic_sample_codes", "straight_through": "straight_through"}
-    missing += [(name, 'estimator="gumbel"') for key, name in chance.items() if options.get(key)]
+    chance = {"stochastic": ("stochastic_sample_codes", ""), "straight_through": ("straight_through", 'estimator="gumbel"')}
+    missing += [named for key, named in chance.items() if options.get(key)]
     if isinstance(theirs.project_in, nn.Sequential):
         missing.append(("layernorm_after_project_in", ""))
     if missing:
-        named = ", ".join(f"{name} (see {instead})" if instead else name for name, instead in missing)
-        raise ValueError(f"{_OWNER} has nothing for these options: {named.replace('has_codebook_', '')}.")
+        options = ", ".join(
+            f"{_TYPED.get(name, name)} (see {instead})" if instead else _TYPED.get(name, name) for name, instead in missing
+        )
+        raise ValueError(f"{_OWNER} has nothing for these options: {options}.")
