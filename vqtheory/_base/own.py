@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib.util
 import re
 import sys
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -32,7 +33,7 @@ def load_module(path: str | Path) -> ModuleType:
     path = Path(path).expanduser().resolve()
     if not path.is_file():
         raise ValueError(f"There is no file {str(path)!r}.")
-    name = f"own_{path.stem}"
+    name = f"own_{path.stem}_{zlib.crc32(bytes(path)):08x}"  # two files of one name are two modules
     spec = importlib.util.spec_from_file_location(name, path)
     module = importlib.util.module_from_spec(spec)  # type: ignore[arg-type]
     sys.modules[name] = module  # where dataclasses and pickle look for it
