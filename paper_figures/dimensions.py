@@ -9,13 +9,16 @@ import matplotlib.pyplot as plt
 import numpy as np
 import polars as pl
 from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
 
 from vqtheory.claims import Scaling
 from vqtheory.claims.laws.dimensions import OFFSET, STEP_SIZE, law_with_offset, plain_law
 from vqtheory.claims.statement import estimate
 
 TABLE, SUFFIX = "dimensions", ".png"
-HUES = dict(zip((1, 2, 3, 4, 8), plt.get_cmap("cividis")(np.linspace(0, 0.85, 5)), strict=True))  # no rule's colours
+HUES = {
+    dim: to_hex(plt.get_cmap("cividis")(place)) for dim, place in zip((1, 2, 3, 4, 8), np.linspace(0, 0.85, 5), strict=True)
+}
 MARKS = {1: "o", 2: "s", 3: "^", 4: "D", 8: "v"}
 
 
