@@ -107,7 +107,11 @@ def cube(figure: Figure, table: pl.DataFrame) -> None:
     for line in curves:
         dim, (plain, ratio) = dims[line.get_color()], points(line)
         assert ratio == near(share(dim, cell_moment(dim) * ((dim + 2) / (2 * plain)) ** ((dim + 2) / dim)))
-    dots = {dims[line.get_color()]: points(line) for line in middle.lines if line.get_marker() == "o"}
+    dots = {
+        dims[line.get_color()]: points(line)
+        for line in middle.lines
+        if line.get_marker() in paper_figures.dimensions.MARKS.values()
+    }
     for (dim,), runs in table.drop_nulls("survivors").group_by("dim"):
         lag = np.unique(runs["speed"]) / dimensions.STEP_SIZE
         assert dots[dim][0] == near((dim + 2) / 2 * (cell_moment(dim) / lag) ** (dim / (dim + 2)))
@@ -264,7 +268,11 @@ def test_claims_are_drawn_in_units_of_their_prediction(drawings, tables):
     dots = {}
     for axes in drawings["claims"].figure.axes:
         keys = dict(zip(axes.get_yticks(), (label.get_text() for label in axes.get_yticklabels()), strict=True))
-        dots |= {keys[line.get_ydata()[0]]: float(line.get_xdata()[0]) for line in axes.lines if line.get_marker() == "o"}
+        dots |= {
+            keys[line.get_ydata()[0]]: float(line.get_xdata()[0])
+            for line in axes.lines
+            if line.get_marker() in paper_figures.dimensions.MARKS.values()
+        }
     rows = {row["claim"]: row for row in tables["claims"].iter_rows(named=True)}
     assert set(dots) == set(rows)
     for key in ("threshold-of-many", "survivors-uniform"):
