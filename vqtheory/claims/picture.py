@@ -30,8 +30,8 @@ def plot(verdicts: Iterable[Verdict]) -> Figure:
     --------
     >>> from vqtheory.claims import plot, verify
     >>> figure = plot(verify(["threshold-of-two", "relaxation-rate-formula"]))
-    >>> [label.get_text() for label in figure.axes[0].get_yticklabels()]
-    ['threshold-of-two', 'relaxation-rate-formula']
+    >>> sorted(label.get_text() for label in figure.axes[0].get_yticklabels())
+    ['relaxation-rate-formula', 'threshold-of-two']
     """
     from matplotlib.figure import Figure
 
