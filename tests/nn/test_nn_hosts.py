@@ -15,6 +15,7 @@ from test_nn_train import assert_same, equal, write_images
 
 torch = pytest.importorskip("torch")
 from vqtheory.nn import resume, train  # noqa: E402
+from vqtheory.nn.ops.processes import LostProcess, noticed  # noqa: E402
 from vqtheory.nn.training.run import TrainingRun  # noqa: E402
 
 LAUNCH = ["-m", "torch.distributed.run", "--nnodes", "2", "--nproc-per-node", "1", "--rdzv-backend", "c10d"]
@@ -102,3 +103,10 @@ def test_two_hosts_do_what_one_process_does_and_go_on_after_a_death(tmp_path, op
         alone = resume(tmp_path / "alone", progress=False)
     torch.testing.assert_close(alone.model.state_dict(), two.model.state_dict(), rtol=0, atol=1e-9)
     equal(alone.monitor.recording.hits.tolist(), two.monitor.recording.hits.tolist(), "hits")
+
+
+def test_a_full_memory_is_no_lost_process():
+    with pytest.raises(torch.OutOfMemoryError, match="full"), noticed():
+        raise torch.OutOfMemoryError("full")
+    with pytest.raises(LostProcess, match="has ended or does not answer"), noticed():
+        raise RuntimeError("Connection closed by peer")

@@ -23,6 +23,8 @@ def noticed() -> Iterator[None]:
     """Say in a sentence that another process is gone, where torch says that a connection is."""
     try:
         yield
+    except torch.OutOfMemoryError:  # of this process
+        raise
     except RuntimeError as error:
         reason = (str(error).strip().splitlines() or ["no reason given"])[0]
         raise LostProcess(
