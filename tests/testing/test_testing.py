@@ -418,4 +418,4 @@ def test_says_what_to_install_where_hypothesis_is_missing():
         "try: vq.testing\nexcept ImportError as error: print(error)"
     )
     printed = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
-    assert printed.strip() == "vqtheory.testing needs hypothesis. Install it: pip install 'hypothesis>=6.140'."
+    assert printed.strip() == "vqtheory.testing needs hypothesis. Install it: pip install 'hypothesis>=6.170'."

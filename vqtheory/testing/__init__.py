@@ -8,7 +8,7 @@ This is the one part of the package that needs hypothesis.
 try:
     import hypothesis as _hypothesis  # noqa: F401
 except ImportError:
-    raise ImportError("vqtheory.testing needs hypothesis. Install it: pip install 'hypothesis>=6.140'.") from None
+    raise ImportError("vqtheory.testing needs hypothesis. Install it: pip install 'hypothesis>=6.170'.") from None
 
 from vqtheory.testing._report import Check, Failure, Report, check_rule, rule_checks
 from vqtheory.testing.strategies import codebooks, drifts, latents, schedules
