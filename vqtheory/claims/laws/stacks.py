@@ -24,6 +24,7 @@ from scipy import stats
 from vqtheory.assign import nearest
 from vqtheory.claims.laws.provenance import DERIVED
 from vqtheory.claims.statement import Effort, Exact, Range, claim
+from vqtheory.measure import cells
 from vqtheory.protocols import Batches, Rule
 from vqtheory.rules import EMA, VQ
 from vqtheory.simulation.alive import optimum
@@ -59,18 +60,14 @@ def follow_levels(rule: Rule, drift: Drift, sizes: tuple[int, int], steps: int, 
             states = [rule.advance(state, Batches(rows[None]))[0] for state, rows in zip(states, inputs, strict=True)]
     fresh = stream.at(steps, seed).sample(200 * max(sizes))
     inputs = [fresh, rest_of(fresh, states[0].codes)]
-    alive = [hit(x[: 200 * size], state.codes) for x, size, state in zip(inputs, sizes, states, strict=True)]
+    hits = [cells(x[: 200 * size], state.codes).hits for x, size, state in zip(inputs, sizes, states, strict=True)]
+    alive = [np.count_nonzero(of_level) for of_level in hits]
     return Levels(means, spreads, np.array(alive))
 
 
 def rest_of(latents: np.ndarray, codes: np.ndarray) -> np.ndarray:
     """What the nearest codes leave of latents [N, 1]."""
     return latents - codes[nearest(latents, codes)[0]]
-
-
-def hit(latents: np.ndarray, codes: np.ndarray) -> int:
-    """How many codes [K, 1] win some of these latents."""
-    return len(np.unique(nearest(latents, codes)[0]))
 
 
 def parts(values: np.ndarray) -> tuple[float, float, int]:
