@@ -34,16 +34,19 @@ def run(text: str, fast: bool = False, results: Path = RESULTS, anew: bool = Fal
     check_data(fast)
     rule = build(text)
     method, path = method_of(rule), folder_of(fast, results).with_name("faces_own.parquet")
-    began, table = time.monotonic(), pl.read_parquet(path) if path.is_file() else pl.DataFrame()
+    began, table = time.monotonic(), _read(path)
     if anew:
         for point in points_of(repr(rule), method, table):
             shutil.rmtree(folder_of(fast, results) / point.name, ignore_errors=True)
-        table = table.filter(~pl.col("label").str.starts_with(repr(rule))) if len(table) else table
+        if len(table):
+            table = table.filter(~pl.col("label").str.starts_with(repr(rule)))
+            write(path, table, time.monotonic() - began, ("torch",))
     while left := _left(repr(rule), method, table, fast):
         for point in tqdm(left, desc=repr(rule), unit=" trainings"):
             row = finish(point, folder_of(fast, results), fast, math.inf)
             assert row is not None  # there is no end of the time
-            table = pl.concat([table, pl.DataFrame([row], infer_schema_length=None)], how="diagonal_relaxed")
+            rows = [_read(path), pl.DataFrame([row], infer_schema_length=None)]  # another rule's may have come meanwhile
+            table = pl.concat(rows, how="diagonal_relaxed")
             write(path, table, time.monotonic() - began, ("torch",))
     wanted = [point.key(fast) for point in points_of(repr(rule), method, table)]
     return table.join(pl.DataFrame(wanted, schema=KEY, orient="row"), on=KEY, how="semi", maintain_order="left")
@@ -56,6 +59,10 @@ def method_of(rule: Any) -> Method:
     check.instance("faces", "own", rule, Rule, "a rule that derives from vqtheory.rules.Rule")
     trained = VectorQuantize(2, 4, rule).codebook_parameters()
     return by_rate(rule) if trained else Method({"rule": rule})
+
+
+def _read(path: Path) -> pl.DataFrame:
+    return pl.read_parquet(path) if path.is_file() else pl.DataFrame()
 
 
 def _left(label: str, method: Method, table: pl.DataFrame, fast: bool) -> list[Point]:

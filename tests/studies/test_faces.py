@@ -217,6 +217,22 @@ def test_a_rule_of_your_own_has_a_search_and_two_rows_and_goes_on_where_it_was(t
     with monkeypatch.context() as patch:
         patch.setattr(faces_own, "finish", None)
         assert faces_own.run(call, fast=True, results=tmp_path).equals(table)
+    other = table.head(1).with_columns(label=pl.lit("another rule"))
+
+    def finished_beside_another(*arguments):
+        path = tmp_path / "fast" / "faces_own.parquet"
+        written = pl.read_parquet(path)
+        if "another rule" not in written["label"]:
+            pl.concat([written, other]).write_parquet(path)
+        return {**table.row(position.pop(0), named=True), "seconds": 0.5}
+
+    position = list(range(len(table)))
+    with monkeypatch.context() as patch:
+        patch.setattr(faces_own, "finish", finished_beside_another)
+        anew = faces_own.run(call, fast=True, results=tmp_path, anew=True)
+    assert anew.drop("seconds").equals(table.drop("seconds"))
+    assert set(anew["seconds"]) == {0.5}
+    assert "another rule" in pl.read_parquet(tmp_path / "fast" / "faces_own.parquet")["label"]
     study = faces_own.beside_others(table.with_columns(label=pl.lit("ours")), fast=False)
     assert study.count("ours") == 1 + len(tuned)
     assert all(f"┆ {label} " in study for label in protocol.MAIN)
