@@ -27,8 +27,9 @@ def latents(num_codes: int, dim: int, batch_size: int = 1, work: float | None = 
 
 
 def advancing(rule: Rule, x: np.ndarray, codes: np.ndarray) -> Callable[[], int]:
-    """`advance` alone, latents at hand."""
-    state, batches = rule.init(codes, seed=0), vq.Batches(x)
+    """`advance` alone, latents at hand; a small shift of all for a rule that asks how they have moved."""
+    moved = np.full_like(x, 1e-3) if getattr(rule, "needs_displacement", False) else None
+    state, batches = rule.init(codes, seed=0), vq.Batches(x, moved)
 
     def run() -> int:
         rule.advance(state, batches)

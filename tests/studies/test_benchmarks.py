@@ -4,7 +4,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from simulations.benchmarks import kmeans, peers, scale, simulator, start, timing
+import vqtheory as vq
+from simulations.benchmarks import kmeans, peers, rules, scale, simulator, start, timing
 from vqtheory.rules import VQ
 
 
@@ -29,13 +30,24 @@ def test_transvq_is_compared_with_the_layer(small, monkeypatch):
     assert (row["case"], row["peer"]) == ("TransVQ", "torch")
 
 
+def test_every_rule_is_timed_beside_vq(monkeypatch):
+    monkeypatch.setattr(timing, "REPETITIONS", 1)
+    monkeypatch.setattr(rules, "NUM_CODES", 16)
+    monkeypatch.setattr(rules, "DIM", 4)
+    monkeypatch.setattr(rules, "BATCH", 32)
+    table = pl.DataFrame(rules.rules())
+    assert {type(rule).__name__ for rule, _ in rules.CASES.values()} | {"Rule", "VQ"} == set(vq.rules.__all__)
+    assert table["case"].to_list() == list(rules.CASES)
+    assert (table["times"] > 0).all()
+
+
 @pytest.mark.parametrize("peer", [peers.compiled_loop, peers.numpy_loop])
 def test_peers_do_what_vq_does(peer):
     x, codes = simulator.latents(16, 2, work=2**14)
     run = peer(x[:, 0], codes)
     assert run() == len(x)
     (moved,) = [cell.cell_contents for cell in run.__closure__ if np.shape(cell.cell_contents) in ((16, 2), (2, 16))]
-    state, _ = VQ(simulator.STEP_SIZE).advance(VQ().init(codes), simulator.vq.Batches(x))
+    state, _ = VQ(simulator.STEP_SIZE).advance(VQ().init(codes), vq.Batches(x))
     np.testing.assert_allclose(moved if moved.shape == (16, 2) else moved.T, state.codes, atol=1e-6)
 
 

@@ -281,5 +281,5 @@ def _compare(
 
 
 def _inwards(x: np.ndarray, codes: np.ndarray) -> np.ndarray:
-    """The signs, [B, D], by which latents move that keep their nearest codes: towards these, and up where they lie on them."""
+    """Signs [B, D] by which latents keep their nearest codes: towards these, and up where they lie on them."""
     return np.where(codes[nearest(x, codes)[0]] < x, -1.0, 1.0)
