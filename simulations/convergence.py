@@ -24,7 +24,8 @@ excess down as 1/t.
 Rules take the same codes to start from and steps that move a code of average mass as far: EMA has the
 decay 1 - eta_t / K, and SimVQ with bias, whose tangent kernel has twice the trace, half the step.
 NSVQ's bandwidth starts at the spread of the cloud and shrinks as 1/t, and so do the ranges of neural gas and of the SOM and
-the bias of the conscience; CVQ and FSCL keep what takes them beside k-means. A stationary encoder has no
+the bias of the conscience; the mean and the spread of a frame and of Wasserstein's pull become averages over all updates.
+CVQ, FSCL, Sinkhorn and EntropyVQ keep what takes them beside k-means. A stationary encoder has no
 drift to be passed on, and NSVQ's propagate form is VQ to the bit. TransVQ is trained by Adam, which
 does not slow down by itself: its steps fall as 1/t too. CosineVQ knows directions only; it is run on
 patches, and measured on the unit sphere: its centroids are directions of means, its optimum is the
@@ -47,7 +48,25 @@ from simulations.lineup import LINEUP, ordered
 from simulations.tables import run_all
 from vqtheory.protocols import Rule
 from vqtheory.reference.density import Density
-from vqtheory.rules import CVQ, EMA, FSCL, NSVQ, SOM, VQ, Conscience, CosineVQ, NeuralGas, SimVQ, TransVQ
+from vqtheory.rules import (
+    CVQ,
+    EMA,
+    FSCL,
+    NSVQ,
+    SOM,
+    VQ,
+    Affine,
+    Conscience,
+    CosineVQ,
+    EntropyVQ,
+    NeuralGas,
+    Reestimate,
+    Replacement,
+    SimVQ,
+    Sinkhorn,
+    TransVQ,
+    Wasserstein,
+)
 from vqtheory.rules.base import projects
 from vqtheory.schedules import harmonic
 from vqtheory.streams import Distribution, Gaussian, Latents, Patches, Stream, Uniform
@@ -125,12 +144,13 @@ def rules(name: str) -> dict[str, Rule]:
     num_codes, dim = NUM_CODES[name], 1 if name in DENSITIES else 16
     start, c = (0.5, 2.5 * 2 * num_codes**3 / math.pi**2) if name in DENSITIES else (2.0, 4000.0)
     step, half = harmonic(start, c / start), harmonic(start / 2, c / start)
-    bandwidth = harmonic(spread(name) * math.sqrt(dim), 100)
+    bandwidth, average = harmonic(spread(name) * math.sqrt(dim), 100), harmonic(0.01, 100)
     only_on_patches: dict[str, Rule] = {} if name in DENSITIES else {"CosineVQ": CosineVQ(step)}
     return only_on_patches | {
         "VQ": VQ(step),
         "VQ by wins": VQ(harmonic(1.0), clock="wins"),
         "EMA": EMA(lambda t: 1 - step(t) / num_codes),
+        "EMA with expiry": Replacement(EMA(lambda t: 1 - step(t) / num_codes)),
         "NSVQ gaussian": NSVQ(step, bandwidth),
         "NSVQ softmax": NSVQ(step, bandwidth, form="softmax"),
         "NSVQ propagate": NSVQ(step, bandwidth, form="propagate"),
@@ -139,6 +159,11 @@ def rules(name: str) -> dict[str, Rule]:
         "SOM": SOM(half, harmonic(2.0, 100)),
         "FSCL": FSCL(step),
         "Conscience": Conscience(step, harmonic(spread(name), 100)),
+        "Sinkhorn": Sinkhorn(step),
+        "EntropyVQ": EntropyVQ(step),
+        "VQ in a frame": Affine(VQ(step), decay=lambda t: 1 - average(t)),
+        "VQ with Wasserstein's pull": Wasserstein(VQ(step), decay=lambda t: 1 - average(t)),
+        "VQ re-estimated": Reestimate(VQ(step)),
         "TransVQ": TransVQ(harmonic(3e-3, 1000), width=64),
         "SimVQ": SimVQ(half),
         "SimVQ without bias": SimVQ(step, bias=False),

@@ -12,7 +12,8 @@ the encoder drifts, and is then halved 30 times. TransVQ is trained by Adam, who
 of that kind: 4e-3 is the best of 5e-4, 1e-3, 2e-3 and 4e-3 at the speeds below 0.03, and falls after the
 drift. The neighbourhoods of neural gas and of the SOM, and the bias of the conscience, shrink with the
 bandwidth, and neural gas and the SOM have half the step, since all latents move each of their codes. A map
-is given the mean and the spread of the other rules' first codes, not the codes themselves.
+is given the mean and the spread of the other rules' first codes, not the codes themselves. A codebook is
+re-estimated five times during the drift and five times after it; EMA's dead codes are replaced every 100 updates.
 CosineVQ sees directions only: its codes and its distortion are on the unit sphere, and it has no ratio to
 the best Lloyd run.
 
@@ -45,12 +46,18 @@ from vqtheory.rules import (
     NSVQ,
     SOM,
     VQ,
+    Affine,
     Conscience,
     CosineVQ,
+    EntropyVQ,
     NeuralGas,
+    Reestimate,
+    Replacement,
     SimVQ,
+    Sinkhorn,
     Transport,
     TransVQ,
+    Wasserstein,
 )
 from vqtheory.rules.base import projects
 from vqtheory.schedules import exponential
@@ -115,6 +122,7 @@ def rules(steps: int) -> dict[str, Rule]:
     return {
         "VQ": VQ(STEP_SIZE),
         "EMA": EMA(decay=1 - STEP_SIZE / CODES),
+        "EMA with expiry": Replacement(EMA(decay=1 - STEP_SIZE / CODES)),
         "VQ with transport": Transport(VQ(STEP_SIZE)),
         "NSVQ": NSVQ(),
         "NSVQ gaussian": NSVQ(STEP_SIZE, bandwidth),
@@ -129,6 +137,11 @@ def rules(steps: int) -> dict[str, Rule]:
         "SOM": SOM(STEP_SIZE / 2, exponential(2.0, half_life=rest / 30, begin=begin), grid=(8, 8)),
         "FSCL": FSCL(STEP_SIZE, decay=0.99),
         "Conscience": Conscience(STEP_SIZE, bias=exponential(spread(), half_life=rest / 30, begin=begin)),
+        "Sinkhorn": Sinkhorn(STEP_SIZE),
+        "EntropyVQ": EntropyVQ(STEP_SIZE),
+        "VQ in a frame": Affine(VQ(STEP_SIZE)),
+        "VQ with Wasserstein's pull": Wasserstein(VQ(STEP_SIZE)),
+        "VQ re-estimated": Reestimate(VQ(STEP_SIZE), every=begin // 5, until=2 * begin),
     }
 
 

@@ -16,6 +16,7 @@ Setting = TypeVar("Setting")
 Dashes = str | tuple[float, tuple[float, ...]]
 
 DASH_DOT_DOT: Dashes = (0, (4, 1.2, 1, 1.2, 1, 1.2))
+LONG: Dashes = (0, (8, 2))
 
 
 class Entry(NamedTuple):
@@ -66,6 +67,11 @@ LINEUP = {
     "SOM": Entry("NeuralGas", "#8c6d31", DASH_DOT_DOT),
     "FSCL": Entry("FSCL", "#e38bf1"),
     "Conscience": Entry("FSCL", "#7f2f6b", "--"),
+    "Sinkhorn": Entry("Sinkhorn", "#b3446c", LONG),
+    "EntropyVQ": Entry("Sinkhorn", "#e9a3c0", LONG),
+    "VQ in a frame": Entry("VQ in a frame", "#3d5a1e", LONG),
+    "VQ with Wasserstein's pull": Entry("VQ in a frame", "#93b843", LONG),
+    "VQ re-estimated": Entry("VQ re-estimated", "#3c6ea5", LONG),
 }
 
 

@@ -19,7 +19,24 @@ import vqtheory as vq
 from simulations.lineup import in_order
 from simulations.tables import run_all
 from vqtheory.protocols import Rule
-from vqtheory.rules import CVQ, EMA, FSCL, NSVQ, SOM, VQ, Conscience, NeuralGas, Transport, TransVQ
+from vqtheory.rules import (
+    CVQ,
+    EMA,
+    FSCL,
+    NSVQ,
+    SOM,
+    VQ,
+    Affine,
+    Conscience,
+    EntropyVQ,
+    NeuralGas,
+    Reestimate,
+    Replacement,
+    Sinkhorn,
+    Transport,
+    TransVQ,
+    Wasserstein,
+)
 from vqtheory.schedules import exponential
 from vqtheory.streams import Latents, Scaling, Stream, Translation
 
@@ -51,6 +68,7 @@ def rules(step_size: float, drifting: int = DRIFTING, steps: int = STEPS) -> dic
     return {
         "VQ": VQ(step_size),
         "EMA": EMA(decay=1 - step_size / CODES),
+        "EMA with expiry": Replacement(EMA(decay=1 - step_size / CODES), every=10),
         "VQ with transport": Transport(VQ(step_size)),
         "NSVQ": NSVQ(),
         "NSVQ gaussian": NSVQ(step_size, bandwidth=exponential(2.0, half_life=half_life, begin=drifting)),
@@ -59,6 +77,11 @@ def rules(step_size: float, drifting: int = DRIFTING, steps: int = STEPS) -> dic
         "SOM": SOM(step_size / 4, exponential(1.0, half_life=half_life, begin=drifting), grid=(4, 4)),
         "FSCL": FSCL(step_size, decay=0.9),
         "Conscience": Conscience(step_size, exponential(2.0, half_life=half_life, begin=drifting), decay=0.9),
+        "Sinkhorn": Sinkhorn(step_size),
+        "EntropyVQ": EntropyVQ(step_size),
+        "VQ in a frame": Affine(VQ(step_size), decay=0.9),
+        "VQ with Wasserstein's pull": Wasserstein(VQ(step_size), decay=0.9),
+        "VQ re-estimated": Reestimate(VQ(step_size), every=max(1, drifting // 5), until=2 * drifting),
         "TransVQ": TransVQ(exponential(5e-4 * step_size, half_life=2.5 * half_life, begin=drifting)),
     }
 
