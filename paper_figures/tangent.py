@@ -25,8 +25,8 @@ def draw(table: pl.DataFrame) -> Callable[[Path], None]:
     draw_residuals(right, table.drop_nulls("update"))
     figure.suptitle(
         f"What each map can move: TransVQ and FVQ all {2 * CODES} coordinates of the codes, and they rest at a k-means "
-        "solution, $G=0$;\nSimVQ 6 or 4, and it rests where $J^TG=0$ but $G$ is not. A graph, and TransVQ without "
-        "positions, move most too little to arrive"
+        "solution, $G=0$;\nSimVQ and GRITVQ 6 or 4, and they rest where $J^TG=0$ but $G$ is not. A graph, and TransVQ "
+        "without positions, move most too little to arrive"
     )
     return lambda path: figure.savefig(path)
 
@@ -63,7 +63,7 @@ def draw_residuals(axes: Axes, table: pl.DataFrame) -> None:
     for rule, height in heights(last).items():
         text = f"{rule}\n{ratios[rule]:.2f} x best Lloyd"
         axes.annotate(text, (end * 1.3, height), color=LINEUP[rule].color, va="center", annotation_clip=False, fontsize=8)
-    axes.text(1, 1e-9, "dotted: $|J^TG|$ of SimVQ\nwith and without bias", color=LINEUP["SimVQ"].color, fontsize=8)
+    axes.text(1, 1e-9, "dotted: $|J^TG|$ of\nSimVQ and GRITVQ", color=LINEUP["SimVQ"].color, fontsize=8)
     axes.set(
         xscale="log", yscale="log", ylim=(ROUNDING / 2, 3), ylabel="$|G|$", xlabel=f"updates, all {POINTS} points in each"
     )

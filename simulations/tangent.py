@@ -4,9 +4,9 @@ The points are fixed, 160 from a normal distribution in the plane; 16 codes are 
 by gradient descent, C = T_theta(C_0), with the kernel Theta = J J^T and G_k = p_k (c_k - m_k). A rule rests where
 J^T G = 0. That is a k-means solution, G = 0, where all 32 eigenvalues of Theta are positive, as for TransVQ with
 positions and for FVQ; without positions, and for a graph whose codes have like neighbours, most are so small that the same
-number of updates does not get there; SimVQ has as many as parameters, 6 or 4. Eigenvalues and gains are at equal trace:
-over their mean, so that plain VQ has 1 throughout. One row per rule, seed and rank of an eigenvalue, with the gains, and one
-per rule, seed and update.
+number of updates does not get there; SimVQ has as many as parameters, 6 or 4, and GRITVQ 4. Eigenvalues and gains are at
+equal trace: over their mean, so that plain VQ has 1 throughout. One row per rule, seed and rank of an eigenvalue, with the
+gains, and one per rule, seed and update.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from simulations.tables import run_all
 from vqtheory import Batches
 from vqtheory.measure import cells
 from vqtheory.reference import lloyd
-from vqtheory.rules import FVQ, GraphVQ, SimVQ, TransVQ
+from vqtheory.rules import FVQ, GRITVQ, GraphVQ, SimVQ, TransVQ
 from vqtheory.rules.maps import MapRule
 from vqtheory.theory import tangent_kernel
 
@@ -38,6 +38,7 @@ RULES: dict[str, MapRule] = {  # each with a step that its kernel's largest eige
     "GraphVQ": GraphVQ(0.5, width=32, optimizer="sgd"),
     "SimVQ": SimVQ(0.5),
     "SimVQ without bias": SimVQ(0.5, bias=False),
+    "GRITVQ": GRITVQ(0.5, decoder=0),
 }
 
 

@@ -39,20 +39,28 @@ if TYPE_CHECKING:
 
 DIM, THREADS = 64, 2
 SIZES = ((4096, 1024), (16384, 8192), (16384, 65536))  # latents, codes
+LARGEST = (1024, 262144)  # of rules whose codes all have a gradient from every latent
 DENSE = 2**28  # latents times codes, above which the dense peers do not fit into common machines
 Pass = Callable[[], object]
 
 
 def layer() -> Iterator[dict]:
     """A row for each case and size; each in a process of its own."""
-    for num_latents, num_codes in SIZES:
+    for case, num_latents, num_codes in tasks():
+        call = f"from simulations.benchmarks import layer; print(layer.{{}}({case!r}, {num_latents}, {num_codes}))"
+        seconds, memory = elsewhere(call.format("seconds")), elsewhere(call.format("memory"))
         task = {"section": "layer", "codes": num_codes, "dim": DIM, "batch": num_latents}
+        yield task | {"case": case, "seconds": seconds, "megabytes": memory / 1e6}
+
+
+def tasks() -> Iterator[tuple[str, int, int]]:
+    """Case, latents and codes: what fits into common machines."""
+    for num_latents, num_codes in SIZES:
         for case in CASES:
-            if case in DENSE_CASES and num_latents * num_codes > DENSE:
-                continue
-            call = f"from simulations.benchmarks import layer; print(layer.{{}}({case!r}, {num_latents}, {num_codes}))"
-            seconds, memory = elsewhere(call.format("seconds")), elsewhere(call.format("memory"))
-            yield task | {"case": case, "seconds": seconds, "megabytes": memory / 1e6}
+            if case not in DENSE_CASES or num_latents * num_codes <= DENSE:
+                yield case, num_latents, num_codes
+    for case in ("VQ", "IBQ", "IBQ by distance"):
+        yield case, *LARGEST
 
 
 def seconds(case: str, num_latents: int, num_codes: int) -> float:
