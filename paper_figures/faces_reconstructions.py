@@ -23,7 +23,7 @@ def draw(table: pl.DataFrame) -> Callable[[Path], None]:
     titles = [f"{row['label']}: {row['used']:,.0f} of {row['codes']:,} codes, {row['psnr']:.1f} dB" for row in rows]
     colors = [LINEUP[label].color for label in SHOWN]
     pictures = [rows[0]["originals"], *(row["reconstructions"] for row in rows)]
-    for axes, content, title, color in zip(grid, pictures, ["test images", *titles], ["black", *colors], strict=True):
+    for axes, content, title, color in zip(grid, pictures, ["test images, and trainings of seed 0", *titles], ["black", *colors], strict=True):
         axes.imshow(strip(content, FACES), interpolation="lanczos")
         axes.set_title(title, fontsize=9, color=color, pad=2)
         axes.set_axis_off()
