@@ -34,7 +34,9 @@ def draw(table: pl.DataFrame) -> Callable[[Path], None]:
     used.set(xscale="log", xticks=TICKS, xticklabels=[f"{tick:,}" for tick in TICKS])
     used.minorticks_off()
     used.set_title(
-        "With their defaults VQ and EMA lose codes, transport at most 2; NSVQ and TransVQ regain them", loc="left", fontsize=8
+        "With their defaults VQ and EMA lose codes, transport at most 2; NSVQ and TransVQ regain them",
+        loc="left",
+        fontsize=8,
     )
     draw_pictures(right.subplots(len(SHOWN) + 1, 1), table)
     return lambda path: figure.savefig(path)

@@ -54,7 +54,7 @@ def draw_shares(axes: Axes, table: pl.DataFrame) -> None:
 
 
 def entries(axes: Axes) -> list[Line2D]:
-    """The curves for a legend that is filled column by column: a column for each shape and dimension, a line for each rule."""
+    """The curves for a legend that is filled column by column: a column per shape and dimension, a line per rule."""
     curves = [line for line in axes.lines if line.get_gid() != "law"]
     return sorted(curves, key=lambda line: str(line.get_label()).partition(", ")[2])
 
