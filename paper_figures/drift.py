@@ -32,7 +32,8 @@ def draw(table: pl.DataFrame) -> Callable[[Path], None]:
         draw_block(block, rules, drifts)
     figure.suptitle(
         "While the encoder drifts (shaded) VQ and EMA lose codes for good. NSVQ crowds its codes and has them all back\n"
-        "afterwards (softmax: after slow drifts). NSVQ propagate and TransVQ follow a shift, and lose codes where it shrinks"
+        "afterwards (softmax: after slow drifts). NSVQ propagate follows a shift, TransVQ one of up to 0.01; "
+        "both lose codes where it shrinks"
     )
     return lambda path: figure.savefig(path)
 

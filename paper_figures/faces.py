@@ -34,7 +34,9 @@ def draw(table: pl.DataFrame) -> Callable[[Path], None]:
     used.set(xscale="log", xticks=TICKS, xticklabels=[f"{tick:,}" for tick in TICKS])
     used.minorticks_off()
     used.set_title(
-        "By their defaults VQ and EMA lose codes, transport none; NSVQ and TransVQ regain them", loc="left", fontsize=8
+        "With their defaults VQ and EMA lose codes, transport at most 2; NSVQ and TransVQ regain them",
+        loc="left",
+        fontsize=8,
     )
     draw_pictures(right.subplots(len(SHOWN) + 1, 1), table)
     return lambda path: figure.savefig(path)
@@ -57,7 +59,7 @@ def draw_pictures(rows: np.ndarray, table: pl.DataFrame) -> None:
     """Test images, and as each rule's training of the first seed brings them back."""
     first = {row["label"]: row for row in table.filter(seed=0).iter_rows(named=True)}
     any_row = next(iter(first.values()))
-    strips = [(any_row["originals"], "test images", "black")]
+    strips = [(any_row["originals"], "test images, and trainings of seed 0", "black")]
     for label in SHOWN:
         if label in first:
             row = first[label]

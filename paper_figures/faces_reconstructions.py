@@ -23,9 +23,10 @@ def draw(table: pl.DataFrame) -> Callable[[Path], None]:
     titles = [f"{row['label']}: {row['used']:,.0f} of {row['codes']:,} codes, {row['psnr']:.1f} dB" for row in rows]
     colors = [LINEUP[label].color for label in SHOWN]
     pictures = [rows[0]["originals"], *(row["reconstructions"] for row in rows)]
-    for axes, content, title, color in zip(grid, pictures, ["test images", *titles], ["black", *colors], strict=True):
+    captions = ["test images, and trainings of seed 0", *titles]
+    for axes, content, caption, color in zip(grid, pictures, captions, ["black", *colors], strict=True):
         axes.imshow(strip(content, FACES), interpolation="lanczos")
-        axes.set_title(title, fontsize=9, color=color, pad=2)
+        axes.set_title(caption, fontsize=9, color=color, pad=2)
         axes.set_axis_off()
     return lambda path: figure.savefig(path, dpi=130)
 

@@ -25,10 +25,11 @@ def draw(table: pl.DataFrame) -> Callable[[Path], None]:
     for label in KEEPING:
         draw_keeping(sizes, table, label)
     dims.set(ylabel="share of the codebook", ylim=(0, None))
-    dims.legend(title="plain VQ", loc="lower left")
+    dims.legend(title="plain VQ", loc="upper right")
     sizes.legend(handles=[*sizes.get_lines()[-len(KEEPING) :]], loc="center right")
     figure.suptitle(
-        "Plain VQ uses less of its codebook in more dimensions and of more codes; NSVQ and transport use all of it"
+        "Plain VQ uses a smaller share of its codebook in more dimensions and of more codes;\n"
+        "NSVQ and transport use at least 98 % of it"
     )
     return lambda path: figure.savefig(path)
 
@@ -56,6 +57,6 @@ def draw_keeping(axes: Axes, table: pl.DataFrame, label: str) -> None:
     named = (pl.col("group") == "named") & (pl.col("label") == label)
     rows = table.filter(sizes | named, dim=64).group_by("codes").agg(pl.col("usage").median()).sort("codes")
     axes.plot(rows["codes"], rows["usage"], "D", ms=5, **LINEUP[label].line, label=label)
-    ticks = sorted({512, *rows["codes"]})
+    ticks = sorted({*axes.get_xticks(), *rows["codes"]})
     axes.set(xticks=ticks, xticklabels=[f"{value:,}" for value in ticks])
     axes.minorticks_off()

@@ -10,6 +10,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import polars as pl
 from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
 
 from simulations.lineup import LINEUP
 
@@ -29,11 +30,13 @@ MARKERS = {"ball": "o", "diagonal": "D"}
 
 def draw(table: pl.DataFrame) -> Callable[[Path], None]:
     """Two panels."""
-    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
+    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 5), layout="constrained")
     draw_shares(left, table)
     draw_exponents(right, table)
+    figure.legend(handles=entries(left), loc="outside lower center", ncols=5, fontsize=8)
     figure.suptitle(
-        "Each rule falls with speed by its own exponent; at a smooth end behind fewer codes live than its law has"
+        "The codes left fall with the speed by each rule's own exponent. Where the rear of the cloud is smooth (a ball),\n"
+        "EMA and Adam keep fewer codes than the law says, and under Adam their number falls faster"
     )
     return lambda path: figure.savefig(path)
 
@@ -43,12 +46,17 @@ def draw_shares(axes: Axes, table: pl.DataFrame) -> None:
     for (rule, shape, dim), runs in table.group_by("rule", "shape", "dim", maintain_order=True):
         means = runs.group_by("law").agg(pl.col("alive").mean()).sort("law")
         name, color = RULES[str(rule)]
-        label = f"{name}, {shape}, D = {dim}" if shape == "ball" or dim == 2 else None
+        label = f"{name}, {shape}, D = {dim}"
         style: dict[str, Any] = {"color": color, "alpha": 1.2 - 0.3 * int(dim), "ms": 4, "lw": 0.9, "label": label}
         axes.plot(means["law"], means["alive"] / means["law"], f"{MARKERS[str(shape)]}-", **style)
     axes.axhline(1, color="black", lw=0.8, ls="--", gid="law")
-    axes.set(xscale="log", xlabel="$K_{live}$ of the law", ylabel="codes left / $K_{live}$", ylim=(0, 1.6))
-    axes.legend(fontsize=6.5, ncols=2, loc="lower right")
+    axes.set(xscale="log", xlabel="$K_{live}$ of the law", ylabel="codes left / $K_{live}$", ylim=(0, 1.85))
+
+
+def entries(axes: Axes) -> list[Line2D]:
+    """The curves for a legend that is filled column by column: a column per shape and dimension, a line per rule."""
+    curves = [line for line in axes.lines if line.get_gid() != "law"]
+    return sorted(curves, key=lambda line: str(line.get_label()).partition(", ")[2])
 
 
 def draw_exponents(axes: Axes, table: pl.DataFrame) -> None:

@@ -141,18 +141,18 @@ def test_a_training_of_other_settings_is_begun_again(tiny, tmp_path, monkeypatch
 
 
 def test_what_the_titles_say(table):
-    """That by name VQ and EMA lose codes for good, transport none, and NSVQ and TransVQ get theirs back, in every seed."""
+    """By name VQ and EMA lose codes for good, transport at most 2, and NSVQ and TransVQ get theirs back, in every seed."""
     named = {label: table.filter(group="named", label=label) for label in figure.SHOWN}
     used = {label: rows["usage"].to_list() for label, rows in named.items()}
     assert {label: len(values) for label, values in used.items()} == dict.fromkeys(figure.SHOWN, 3)
     assert max(used["VQ"] + used["EMA"]) < 0.25
     assert min(used["NSVQ"] + used["TransVQ"] + used["VQ with transport"]) > 0.98
     least = {label: rows["history"].explode().struct.field("used").min() / 1024 for label, rows in named.items()}
-    assert least["VQ with transport"] > 0.99
+    assert least["VQ with transport"] >= 1022 / 1024
     assert max(least["NSVQ"], least["TransVQ"]) < 0.8
     shares = table.filter(group="size", codes=512).sort("dim")["usage"].to_list()
     assert shares == sorted(shares, reverse=True)
-    assert table.filter(group="sizes", dim=64)["usage"].min() > 0.97
+    assert table.filter(group="sizes", dim=64)["usage"].min() >= 0.98
 
 
 def test_what_the_ablation_says(table):

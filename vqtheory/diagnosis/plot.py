@@ -133,7 +133,7 @@ def _plot_changes(axes: Axes, findings: Findings) -> None:
     axes.set(xlabel="codes alive, played again")
     axes.invert_yaxis()
     axes.margins(x=0.12)
-    _titled(axes, report.advice(findings))
+    _titled(axes, "Codes that each change keeps in the replay.")
 
 
 def _write_law(axes: Axes, findings: Findings) -> None:
