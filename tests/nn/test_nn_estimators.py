@@ -137,6 +137,47 @@ def test_turned_gradients_are_the_matrices_own():
     np.testing.assert_allclose(gradients(ESTIMATORS["rotation"](), z, c, g, pair)[0], ours, rtol=1e-12, atol=1e-13)
 
 
+def pairs_at_extreme_angles(dtype):
+    """Latents and codes, and which are opposite, but for rounding at most, or too short for a square."""
+    c, aside = randn(50, 5, dtype=dtype), randn(50, 5, seed=1, dtype=dtype)
+    size = 0.1 + 3 * torch.rand(50, 1, generator=torch.Generator().manual_seed(2), dtype=dtype)
+    aside -= (aside * c).sum(dim=1, keepdim=True) / c.square().sum(dim=1, keepdim=True) * c
+    next_to = torch.nextafter(c, c + aside)
+    near = [size * c, next_to, *(size * (c + angle * aside) for angle in (1e-7, 1e-5, 1e-3)), 1e-17 * aside]
+    far = [-size * (c + angle * aside) for angle in (1e-5, 1e-3)]
+    without = [-size * c, -next_to, torch.finfo(dtype).tiny ** 0.6 * aside, torch.finfo(dtype).max ** 0.6 * aside]
+    cases = near + far + without
+    return torch.cat(cases), c.repeat(len(cases), 1), torch.arange(50 * len(cases)) >= 50 * len(near + far)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_at_any_angle_the_value_is_the_code_and_the_map_orthogonal(dtype):
+    z, c, without = pairs_at_extreme_angles(dtype)
+    eps, unit = torch.finfo(dtype).eps, torch.eye(5, dtype=dtype)
+    for kind in (Rotation, TangentRotation, UnscaledRotation, Reflection):
+        assert ((kind()(pair(z, c)) - c).norm(dim=1) <= 20 * eps * c.norm(dim=1)).all()
+    for kind in (Rotation, Reflection):
+        columns = [gradients(kind(), z, c, one.expand_as(z), pair)[0] for one in unit]
+        matrix = torch.stack(columns, dim=2).double()
+        straight = (matrix == unit).all(dim=2).all(dim=1)
+        assert torch.equal(straight, without) if kind is Rotation else straight[100:].sum() == 100
+        matrix[~straight] *= (z.double().norm(dim=1) / c.double().norm(dim=1))[~straight, None, None]
+        assert (matrix @ matrix.mT - unit).abs().max() < 40 * eps
+
+
+@pytest.mark.parametrize("name", ["rotation", "rotation-centred", "rotation-tangent", "rotation-unscaled", "reflection"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16], ids=str)
+def test_a_layer_s_output_on_the_ray_of_a_code_or_opposite_it_is_the_code(name, dtype):
+    """In half precision too, which the layer leaves for float32."""
+    layer = VectorQuantize(3, 2, estimator=name)
+    layer.initialize(randn(50, 3, dtype=torch.float32))
+    latents = torch.linspace(-3, 3, 300)[:, None, None] * layer.codebook
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=dtype != torch.float32):
+        quantized, indices, *_ = layer.eval()(latents.to(dtype))
+    assert quantized.dtype == dtype
+    torch.testing.assert_close(quantized, layer.codebook[indices].to(dtype), rtol=0, atol=20 * torch.finfo(dtype).eps)
+
+
 def test_straight_gradients():
     z, codes, g = randn(12, 3), randn(5, 3, seed=1), randn(12, 3, seed=2)
     sums = torch.zeros_like(codes).index_add_(0, assign(z, codes), g)
