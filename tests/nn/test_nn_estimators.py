@@ -30,7 +30,7 @@ from vqtheory.nn.estimators import (  # noqa: E402
 from vqtheory.nn.ops import noise, search  # noqa: E402
 from vqtheory.nn.ops.search import assign  # noqa: E402
 from vqtheory.nn.training.config import TrainingConfig  # noqa: E402
-from vqtheory.schedules import exponential, linear  # noqa: E402
+from vqtheory.schedules import cosine, exponential, linear  # noqa: E402
 from vqtheory.streams.closed_loop import turned_back  # noqa: E402
 
 PLAIN = [kind() for kind in ESTIMATORS.values() if not kind.is_random]
@@ -275,6 +275,10 @@ def test_gumbels_draws_are_those_of_the_softmax():
     assert ((share - wanted).abs() < 4 * (wanted / 20_000).sqrt()).all()
     cold = GumbelSoftmax(exponential(1.0, half_life=1))(lookup(z, codes, step=2000))
     torch.testing.assert_close(cold, drawn_again(z, codes, 2000))
+    for step in (2, 5):  # to 0 and below
+        at = lambda latents, codes, step=step: lookup(latents, codes, step=step)  # noqa: E731
+        torch.testing.assert_close(GumbelSoftmax(lambda t: 1 - 0.5 * t)(at(z, codes)), drawn_again(z, codes, step))
+        assert not gradients(GumbelSoftmax(lambda t: 1 - 0.5 * t), z, codes, torch.ones_like(z), at)[0].any()
 
 
 def drawn_again(z, codes, step):
@@ -394,6 +398,10 @@ REFUSED = [
     (lambda: GumbelSoftmax(0), "'temperature' parameter of GumbelSoftmax must be a number > 0. Got 0."),
     (lambda: GumbelSoftmax(-1.0), "'temperature' parameter of GumbelSoftmax must be a number > 0. Got -1"),
     (lambda: GumbelSoftmax(linear(1.0, 0.0, steps=10)), "'temperature' parameter of GumbelSoftmax must be a number > 0"),
+    (
+        lambda: GumbelSoftmax(cosine(1.0, -0.5, steps=9)),
+        "'temperature' parameter of GumbelSoftmax must be a number > 0. Got -",
+    ),
     (lambda: GumbelSoftmax(scale=0), "'scale' parameter of GumbelSoftmax"),
     (lambda: DiVeQ(-1), "'variance' parameter of DiVeQ must be a number >= 0. Got -1."),
     (lambda: SpaceFillingDiVeQ(curve=1), "'curve' parameter of SpaceFillingDiVeQ"),
