@@ -158,11 +158,9 @@ def test_files_that_are_no_graphs(tmp_path):
         message = f"The 'edges' of .*plain.parquet' must be a list of the numbers of its neighbours for each code. {got}"
         with pytest.raises(ValueError, match=message):
             GraphVQ(features=tmp_path / "plain.parquet").init(CODES)
-    pl.DataFrame({"features": FEATURES.tolist(), "edges": [["1"], [], None, [], []]}).write_parquet(
-        tmp_path / "text.parquet"
-    )
+    pl.DataFrame({"features": FEATURES.tolist(), "edges": [["1"], [], None, [], []]}).write_parquet(tmp_path / "str.parquet")
     with pytest.raises(ValueError, match="'edges' parameter of GraphVQ.* must be an array"):
-        GraphVQ(features=tmp_path / "text.parquet").init(CODES)
+        GraphVQ(features=tmp_path / "str.parquet").init(CODES)
     with pytest.raises(ValueError, match="Cannot read .* as a parquet file"):
         GraphVQ(features=tmp_path / "damaged.parquet").init(CODES)
     with pytest.raises(FileNotFoundError, match="There is no file"):

@@ -38,7 +38,6 @@ from vqtheory._kernels.jit import OPTIONS, kernel
 from vqtheory.protocols import Batches, checked
 from vqtheory.rules.base import Rule, check_start
 
-
 _SCALE_IT = "Bring what it is made from, such as features, nearer to 1."
 
 
@@ -219,8 +218,8 @@ def _match(owner: str, raw: np.ndarray, codes: np.ndarray) -> tuple[np.ndarray, 
     (mean, spread), (raw_mean, raw_spread) = _moments(codes), _moments(_finite(owner, raw))
     if not 0 < spread < math.inf:
         raise ValueError(
-            f"The 'codes' parameter of {owner} must have a spread whose square is a number > 0 for start='matched'. Got codes "
-            f"of up to {np.abs(codes).max():g}: scale them."
+            f"The 'codes' parameter of {owner} must have a spread whose square is a number > 0 for start='matched'. "
+            f"Got codes of up to {np.abs(codes).max():g}: scale them."
         )
     if raw_spread == 0:
         raise ValueError(f"The map of {owner} makes all codes alike, which no scale matches to the codes given.")
