@@ -30,7 +30,7 @@ from vqtheory.nn.estimators import (  # noqa: E402
 from vqtheory.nn.ops import noise, search  # noqa: E402
 from vqtheory.nn.ops.search import assign  # noqa: E402
 from vqtheory.nn.training.config import TrainingConfig  # noqa: E402
-from vqtheory.schedules import exponential, linear  # noqa: E402
+from vqtheory.schedules import cosine, exponential, linear  # noqa: E402
 from vqtheory.streams.closed_loop import turned_back  # noqa: E402
 
 PLAIN = [kind() for kind in ESTIMATORS.values() if not kind.is_random]
@@ -137,6 +137,54 @@ def test_turned_gradients_are_the_matrices_own():
     np.testing.assert_allclose(gradients(ESTIMATORS["rotation"](), z, c, g, pair)[0], ours, rtol=1e-12, atol=1e-13)
 
 
+def pairs_at_extreme_angles(dtype):
+    """Latents and codes, 50 pairs of each case: on the ray of the code first, without a direction between them last.
+
+    Those are opposite, but for rounding at most, or have a squared length that is no number of full digits.
+    """
+    c, aside = randn(50, 5, dtype=dtype), randn(50, 5, seed=1, dtype=dtype)
+    size = 0.1 + 3 * torch.rand(50, 1, generator=torch.Generator().manual_seed(2), dtype=dtype)
+    aside -= (aside * c).sum(dim=1, keepdim=True) / c.square().sum(dim=1, keepdim=True) * c
+    next_to = torch.nextafter(c, c + aside)
+    near = [size * c, next_to, *(size * (c + angle * aside) for angle in (1e-7, 1e-5, 1e-3)), 1e-17 * aside]
+    far = [-size * (c + angle * aside) for angle in (1e-5, 1e-3)]
+    without = [-size * c, -next_to, torch.finfo(dtype).tiny ** 0.6 * aside, torch.finfo(dtype).max ** 0.6 * aside]
+    cases = near + far + without
+    return torch.cat(cases), c.repeat(len(cases), 1), torch.arange(50 * len(cases)) >= 50 * len(near + far)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_at_any_angle_the_value_is_the_code_and_the_map_orthogonal(dtype):
+    z, c, without = pairs_at_extreme_angles(dtype)
+    eps, unit = torch.finfo(dtype).eps, torch.eye(5, dtype=dtype)
+    for kind in (Rotation, TangentRotation, UnscaledRotation, Reflection):
+        assert ((kind()(pair(z, c)) - c).norm(dim=1) <= 20 * eps * c.norm(dim=1)).all()
+    for kind in (Rotation, Reflection):
+        columns = [gradients(kind(), z, c, one.expand_as(z), pair)[0] for one in unit]
+        matrix = torch.stack(columns, dim=2).double()
+        straight = (matrix == unit).all(dim=2).all(dim=1)
+        if kind is Rotation:
+            assert torch.equal(straight, without)
+        else:  # opposite vectors have a reflection; on the ray it is 1
+            assert straight[-100:].all()
+            assert not straight[100:-100].any()
+        matrix[~straight] *= (z.double().norm(dim=1) / c.double().norm(dim=1))[~straight, None, None]
+        assert (matrix @ matrix.mT - unit).abs().max() < 40 * eps
+
+
+@pytest.mark.parametrize("name", ["rotation", "rotation-centred", "rotation-tangent", "rotation-unscaled", "reflection"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16], ids=str)
+def test_a_layer_s_output_on_the_ray_of_a_code_or_opposite_it_is_the_code(name, dtype):
+    """In half precision too, which the layer leaves for float32."""
+    layer = VectorQuantize(3, 2, estimator=name)
+    layer.initialize(randn(50, 3, dtype=torch.float32))
+    latents = torch.linspace(-3, 3, 300)[:, None, None] * layer.codebook
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=dtype != torch.float32):
+        quantized, indices, *_ = layer.eval()(latents.to(dtype))
+    assert quantized.dtype == dtype
+    torch.testing.assert_close(quantized, layer.codebook[indices].to(dtype), rtol=0, atol=20 * torch.finfo(dtype).eps)
+
+
 def test_straight_gradients():
     z, codes, g = randn(12, 3), randn(5, 3, seed=1), randn(12, 3, seed=2)
     sums = torch.zeros_like(codes).index_add_(0, assign(z, codes), g)
@@ -234,6 +282,10 @@ def test_gumbels_draws_are_those_of_the_softmax():
     assert ((share - wanted).abs() < 4 * (wanted / 20_000).sqrt()).all()
     cold = GumbelSoftmax(exponential(1.0, half_life=1))(lookup(z, codes, step=2000))
     torch.testing.assert_close(cold, drawn_again(z, codes, 2000))
+    for step in (2, 5):  # to 0 and below
+        at = lambda latents, codes, step=step: lookup(latents, codes, step=step)  # noqa: E731
+        torch.testing.assert_close(GumbelSoftmax(lambda t: 1 - 0.5 * t)(at(z, codes)), drawn_again(z, codes, step))
+        assert not gradients(GumbelSoftmax(lambda t: 1 - 0.5 * t), z, codes, torch.ones_like(z), at)[0].any()
 
 
 def drawn_again(z, codes, step):
@@ -353,6 +405,10 @@ REFUSED = [
     (lambda: GumbelSoftmax(0), "'temperature' parameter of GumbelSoftmax must be a number > 0. Got 0."),
     (lambda: GumbelSoftmax(-1.0), "'temperature' parameter of GumbelSoftmax must be a number > 0. Got -1"),
     (lambda: GumbelSoftmax(linear(1.0, 0.0, steps=10)), "'temperature' parameter of GumbelSoftmax must be a number > 0"),
+    (
+        lambda: GumbelSoftmax(cosine(1.0, -0.5, steps=9)),
+        "'temperature' parameter of GumbelSoftmax must be a number > 0. Got -",
+    ),
     (lambda: GumbelSoftmax(scale=0), "'scale' parameter of GumbelSoftmax"),
     (lambda: DiVeQ(-1), "'variance' parameter of DiVeQ must be a number >= 0. Got -1."),
     (lambda: SpaceFillingDiVeQ(curve=1), "'curve' parameter of SpaceFillingDiVeQ"),

@@ -103,6 +103,15 @@ def test_grit_s_radius_says_what_the_decoder_moves(radius):
     torch.testing.assert_close(layer.codebook_parameters()[0].grad, wanted[0], rtol=1e-9, atol=1e-12)
 
 
+def test_a_radius_too_small_for_float32_is_one_that_no_latent_is_within():
+    layer = VectorQuantize(3, 6, GRITVQ(radius=1e-300), "published")
+    latents = torch.cat([layer.codebook.detach(), randn(5, 3).float()])[None].requires_grad_()
+    quantized, indices, *_ = layer(latents)
+    torch.testing.assert_close(quantized, layer.codebook[indices])
+    quantized.sum().backward()
+    assert (latents.grad == 1).all()
+
+
 @pytest.mark.parametrize("radius", [float("inf"), 0.7])
 def test_grit_s_simulator_is_the_layer_with_a_decoder_that_asks_for_the_latents(radius):
     rule, random = GRITVQ(0.2, radius=radius, rank=2), np.random.default_rng(0)

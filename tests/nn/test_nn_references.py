@@ -66,8 +66,9 @@ def test_a_training_is_kept_and_goes_on_to_the_same_bits(kind, codes, tmp_path):
 def test_what_does_not_fit_is_refused():
     for options, message in (
         ({"rule": "fsq", "codes": 1024}, "must be 1,000, the product of FSQ's levels"),
-        ({"rule": "lfq", "codes": 1000}, "must be a power of two for LFQ"),
-        ({"rule": "bsq", "codes": 1000}, "must be a power of two for BSQ"),
+        ({"rule": "lfq", "codes": 1000}, "must be a power of two for LFQ, of which 1,024 is the nearest. Got 1000."),
+        ({"rule": "lfq", "codes": 1}, "must be a power of two for LFQ, of which 2 is the nearest. Got 1."),
+        ({"rule": "bsq", "codes": 700}, "must be a power of two for BSQ, of which 512 is the nearest. Got 700."),
         (
             {"rule": "fsq", "codes": 1000, "estimator": "rotation"},
             "'estimator' parameter of train must be 'straight-through'",

@@ -55,15 +55,22 @@ def test_repeated_edges_are_merged_and_said():
     """The same edge from the other end is no repetition: many files have both."""
     single = GraphVQ(features=FEATURES, edges=EDGES)
     both = GraphVQ(features=FEATURES, edges=np.concatenate([EDGES, EDGES[:, ::-1]]))
-    with pytest.warns(UserWarning, match="2 of the 7 edges of GraphVQ are repeated or lead from a code to itself"):
+    with pytest.warns(UserWarning, match="2 of the 7 edges of GraphVQ are repeated or lead from a code to itself") as warned:
         merged = GraphVQ(features=FEATURES, edges=[*EDGES, EDGES[0], [2, 2]])
     assert single == both == merged
+    assert warned[0].filename == __file__
 
 
-def test_isolated_codes_are_said_and_made_from_their_own_features():
-    with pytest.warns(UserWarning, match="2 of the 5 codes of GraphVQ have no edge, the first of them code 2"):
-        rule = GraphVQ(features=FEATURES, edges=[[0, 1], [3, 1]], width=4)
+def test_isolated_codes_are_said_and_made_from_their_own_features(tmp_path):
+    """Where the package was called, also by a file, which is read later and deeper."""
+    edges = np.array([[0, 1], [3, 1]])
+    with pytest.warns(UserWarning, match="2 of the 5 codes of GraphVQ have no edge, the first of them code 2") as warned:
+        rule = GraphVQ(features=FEATURES, edges=edges, width=4)
     np.testing.assert_array_equal(rule.init(CODES).base[[2, 4]], FEATURES[[2, 4]])
+    read = GraphVQ(features=written(tmp_path, "npz", edges=edges), width=4)
+    with pytest.warns(UserWarning, match="2 of the 5 codes of GraphVQ.*npz.* have no edge") as late:
+        vq.simulate(read, STREAM, codes=CODES, steps=1, progress=False)
+    assert {one.filename for one in (*warned, *late)} == {__file__}
 
 
 def test_two_kinds():
@@ -104,7 +111,23 @@ def spoiled(values, index, value):
             lambda _: GraphVQ(features=FEATURES, edges=spoiled(EDGES, (1, 0), 5)),
             "ints >= 0 and < 5, the numbers of the two codes. Got 5 at index (1, 0).",
         ),
-        (lambda _: GraphVQ(features=FEATURES, edges=EDGES / 2), "Got 'shape (5, 2) and dtype float64'."),
+        (lambda _: GraphVQ(features=FEATURES, edges=EDGES / 2), "Got shape (5, 2) and dtype float64."),
+        (
+            lambda _: GraphVQ(features=1e308 * np.sign(FEATURES), edges=EDGES).init(CODES),
+            "GraphVQ.init makes codes whose spread has no finite square. Bring what it is made from",
+        ),
+        (
+            lambda _: GraphVQ(features=1e100 * FEATURES, edges=EDGES).init(CODES.astype(np.float32)),
+            "GraphVQ.init makes codes that are not finite in float32. Bring what it is made from",
+        ),
+        (
+            lambda _: GraphVQ(features=FEATURES, edges=EDGES).init(1e200 * CODES),
+            "must have a spread whose square is a number > 0 for start='matched'. Got codes of up to",
+        ),
+        (
+            lambda _: GraphVQ(features=FEATURES, edges=EDGES).init(1e-200 * CODES),
+            "must have a spread whose square is a number > 0 for start='matched'. Got codes of up to",
+        ),
         (lambda _: GraphVQ(features="graph.csv"), "an array or the path of a .npz or .parquet file. Got 'graph.csv'."),
         (
             lambda _: GraphVQ(features=FEATURES, edges=EDGES).init(CODES[:4]),
@@ -130,6 +153,14 @@ def test_files_that_are_no_graphs(tmp_path):
     (tmp_path / "damaged.parquet").write_bytes(b"PAR1")
     with pytest.raises(ValueError, match="it must hold 'features' and 'edges'; it holds \\['latents'\\]"):
         GraphVQ(features=tmp_path / "latents.npz").init(CODES)
+    for edges, got in (([1, 0, 1, 0, 1], "Got 1 for code 0"), ([None, None, "0", None, None], "Got '0' for code 2")):
+        pl.DataFrame({"features": FEATURES.tolist(), "edges": edges}).write_parquet(tmp_path / "plain.parquet")
+        message = f"The 'edges' of .*plain.parquet' must be a list of the numbers of its neighbours for each code. {got}"
+        with pytest.raises(ValueError, match=message):
+            GraphVQ(features=tmp_path / "plain.parquet").init(CODES)
+    pl.DataFrame({"features": FEATURES.tolist(), "edges": [["1"], [], None, [], []]}).write_parquet(tmp_path / "str.parquet")
+    with pytest.raises(ValueError, match="'edges' parameter of GraphVQ.* must be an array"):
+        GraphVQ(features=tmp_path / "str.parquet").init(CODES)
     with pytest.raises(ValueError, match="Cannot read .* as a parquet file"):
         GraphVQ(features=tmp_path / "damaged.parquet").init(CODES)
     with pytest.raises(FileNotFoundError, match="There is no file"):

@@ -102,6 +102,16 @@ def test_a_radius_is_a_length():
     assert report.ok, report
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_radius_beyond_the_range_of_a_type_is_its_limit(dtype):
+    """No warning, and a latent on its code is within any radius above 0."""
+    distance = np.array([0, 1e-20, 1, np.inf, np.nan], dtype)
+    for radius, slope in ((1e-300, [1, 0, 0, 0, 0]), (1e300, [1, 1, 1, 0, 0]), (np.float32("inf"), [1, 1, 1, 1, 1])):
+        rule = GRITVQ(radius=radius)
+        np.testing.assert_array_equal(rule.slope(distance), slope)
+        assert eval(repr(rule), {"GRITVQ": GRITVQ}) == rule
+
+
 BAD = [
     (lambda: HyperVQ(curvature=0), "The 'curvature' parameter of HyperVQ must be a number > 0. Got 0."),
     (lambda: HyperVQ(temperature=-1), "The 'temperature' parameter of HyperVQ must be a number > 0. Got -1."),

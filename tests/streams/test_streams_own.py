@@ -225,6 +225,25 @@ def test_without_a_direction_a_gradient_passes_straight_through():
     assert np.array_equal(turned_back(gradient, latents, chosen), gradient)
 
 
+@pytest.mark.parametrize("dim", [1, 2, 5])
+def test_at_any_angle_a_gradient_is_turned_by_an_orthogonal_map(dim):
+    """For opposite vectors, but for rounding, and for squares that are no numbers there is none."""
+    random = np.random.default_rng(dim)
+    chosen, aside, gradient = random.normal(size=(3, 500, dim))
+    size = random.uniform(0.1, 3, size=(500, 1))
+    for latents in (-size * chosen, -np.nextafter(chosen, chosen + aside), 1e160 * chosen, 1e-160 * chosen):
+        assert np.array_equal(turned_back(gradient, latents, chosen), gradient)
+    aside -= np.sum(aside * chosen, axis=1, keepdims=True) / np.sum(chosen**2, axis=1, keepdims=True) * chosen
+    angles = [0, 1e-14, 1e-7, 1e-3, 1] if dim > 1 else [0]
+    pairs = [(scale, angle) for scale in (1, 1e-150, 1e150) for angle in angles]
+    for scale, angle in pairs + [(-1, angle) for angle in angles[2:]]:
+        latents = scale * size * (chosen + angle * aside)
+        length, reach = (np.linalg.norm(x, axis=1, keepdims=True) for x in (latents, chosen))
+        turned, back = (turned_back(x, latents, chosen) * length / reach for x in (gradient, chosen))
+        np.testing.assert_allclose(np.linalg.norm(turned, axis=1), np.linalg.norm(gradient, axis=1), rtol=1e-14)
+        np.testing.assert_allclose(back / reach, latents / length, rtol=0, atol=1e-14)
+
+
 def test_a_deferred_loop_is_an_autoencoder_until_it_quantizes():
     """Its gradient is that of the loss without codes, which do not matter until then."""
     loop = ClosedLoop(Gaussian(3), latent_dim=2, hidden=3, quantize_from=3)

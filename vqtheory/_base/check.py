@@ -7,6 +7,8 @@ import math
 import operator
 import os
 import re
+import sys
+import warnings
 from collections.abc import Iterable
 from pathlib import Path
 from types import ModuleType
@@ -37,6 +39,14 @@ def short(value: Any) -> str:
     except Exception:  # of an int with more digits than Python writes, or of somebody's own
         written = f"a value of type {type(value).__name__}"
     return written if len(written) <= 400 else f"{written[:300]} ... {written[-60:]}"
+
+
+def warn(message: str) -> None:
+    """A warning that points at the line which called the package, however deep inside of it the reason showed."""
+    frame, level = sys._getframe(1), 2
+    while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] in ("vqtheory", "functools"):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, stacklevel=level)
 
 
 def instance(owner: str, name: str, value: Any, kind: type | tuple[type, ...], requirement: str) -> None:

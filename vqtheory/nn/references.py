@@ -107,9 +107,12 @@ class LFQ(Reference):
         self._keep(entropy_weight=check.real(type(self).__name__, "entropy_weight", self.entropy_weight, 0))
 
     def check_codes(self, owner: str, codes: int) -> None:
-        """A power of two."""
-        if codes < 2 or codes & (codes - 1):
-            raise check.fail(owner, "codes", f"a power of two for {type(self).__name__}", codes)
+        """A power of two, at least 2."""
+        lower = 2 ** max(codes.bit_length() - 1, 1)
+        if codes != lower:
+            nearest = min(lower, 2 * lower, key=lambda power: abs(power - codes))
+            wanted = f"a power of two for {type(self).__name__}, of which {nearest:,} is the nearest"
+            raise check.fail(owner, "codes", wanted, codes)
 
     def module(self, dim: int, codes: int, beta: float) -> nn.Module:
         """Latents are projected to log2(codes) dimensions, and back."""

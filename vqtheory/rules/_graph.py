@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
@@ -45,6 +44,10 @@ def read(path: str) -> tuple[Any, Any]:
     features, edges = load_columns(path, ("features", "edges"))
     if not path.lower().endswith(".parquet"):
         return features, edges
+    for code, others in enumerate(edges):
+        if not isinstance(others, (list, type(None))):
+            requirement = "a list of the numbers of its neighbours for each code"
+            raise ValueError(f"The 'edges' of {path!r} must be {requirement}. Got {check.short(others)} for code {code}.")
     return features, [(code, other) for code, others in enumerate(edges) for other in others or []]
 
 
@@ -67,10 +70,9 @@ def checked(owner: str, features: Any, edges: Any) -> Graph:
     single = np.unique(edges[edges[:, 0] != edges[:, 1]], axis=0).astype(np.int64)
     alone = np.setdiff1d(np.arange(len(features)), single)
     if len(alone):
-        warnings.warn(
+        check.warn(
             f"{len(alone)} of the {len(features)} codes of {owner} have no edge, the first of them code {alone[0]}: each is "
-            "made from its own features alone.",
-            stacklevel=4,
+            "made from its own features alone."
         )
     return Graph(features, single)
 
@@ -81,7 +83,9 @@ def _pairs(owner: str, edges: Any, num_codes: int) -> np.ndarray:
     if pairs.size == 0:
         return np.empty((0, 2), np.int64)
     if pairs.ndim != 2 or pairs.shape[1] != 2 or pairs.dtype.kind not in "iu":
-        raise check.fail(owner, "edges", requirement, f"shape {pairs.shape} and dtype {pairs.dtype}")
+        raise ValueError(
+            f"The 'edges' parameter of {owner} must be {requirement}. Got shape {pairs.shape} and dtype {pairs.dtype}."
+        )
     outside = np.argwhere((pairs < 0) | (pairs >= num_codes))
     if len(outside):
         row, column = outside[0].tolist()
@@ -90,10 +94,9 @@ def _pairs(owner: str, edges: Any, num_codes: int) -> np.ndarray:
         )
     repeated = len(pairs) - len(np.unique(pairs[pairs[:, 0] != pairs[:, 1]], axis=0))
     if repeated:
-        warnings.warn(
+        check.warn(
             f"{repeated} of the {len(pairs)} edges of {owner} are repeated or lead from a code to itself: each counts once, "
-            "and every code has an edge to itself as it is.",
-            stacklevel=5,
+            "and every code has an edge to itself as it is."
         )
     return pairs
 

@@ -71,7 +71,7 @@ class FVQ(MapRule):
     eps : float, default 1e-6
         Epsilon of the norms. Tokens whose variance is far below it look all alike to the head.
     optimizer : {"adam", "sgd"}, default "adam"
-        Adam has betas 0.9 and 0.999 and epsilon 1e-8.
+        Adam has betas 0.9 and 0.999 and epsilon 1e-8; the published scripts have 0.9 and 0.95.
     start : {"matched", "published"}, default "matched"
         "matched" scales the map's output by one number and shifts it, by constants, to the mean and the root mean square
         spread of the codes given; "published" leaves it at the origin.

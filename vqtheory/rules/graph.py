@@ -60,7 +60,7 @@ class GraphVQ(MapRule):
     width : int, default 256
         M, of the hidden layer.
     optimizer : {"adam", "sgd"}, default "adam"
-        Adam has betas 0.9 and 0.999 and epsilon 1e-8.
+        Adam has betas 0.9 and 0.999 and epsilon 1e-8; the published code has 0.5 and 0.9.
     start : {"matched", "published"}, default "matched"
         "matched" scales the map's output by one number and shifts it, by constants, to the mean and the root mean square
         spread of the codes given; "published" leaves it.

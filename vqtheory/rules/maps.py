@@ -38,6 +38,8 @@ from vqtheory._kernels.jit import OPTIONS, kernel
 from vqtheory.protocols import Batches, checked
 from vqtheory.rules.base import Rule, check_start
 
+_SCALE_IT = "Bring what it is made from, such as features, nearer to 1."
+
 
 class MapState(NamedTuple):
     """Codes, updates done, and what makes the codes: C = shift + scale * T_theta(base)."""
@@ -95,7 +97,8 @@ class MapRule(Rule):
         codes = check.matrix(f"{type(self).__name__}.init", "codes", codes)
         seed = check.integer(f"{type(self).__name__}.init", "seed", seed, 0)
         num_codes, dim = codes.shape
-        base = self.draw_base(num_codes, dim, generator(seed, Purpose.RULE, 0)).astype(codes.dtype)
+        with np.errstate(over="ignore", invalid="ignore"):  # of features too large, which is said below
+            base = self.draw_base(num_codes, dim, generator(seed, Purpose.RULE, 0)).astype(codes.dtype)
         theta = np.zeros(sum(map(math.prod, self.shapes(num_codes, dim))), codes.dtype)
         self.draw(self._split(theta, num_codes, dim), generator(seed, Purpose.RULE, 1))
         moment = np.zeros(len(theta) if self.optimizer == "adam" else 0, codes.dtype)
@@ -104,7 +107,7 @@ class MapRule(Rule):
         if self.start == "matched":
             shift, scale = _match(f"{type(self).__name__}.init", self._evaluate(state), codes)
             state = state._replace(shift=shift, scale=scale)
-        return state._replace(codes=self._evaluate(state))
+        return state._replace(codes=_finite(f"{type(self).__name__}.init", self._evaluate(state)))
 
     def under(self, optimizer: str | None, rate: Any, momentum: float = 0.0, weight_decay: float = 0.0) -> Rule | None:
         """Plain SGD and Adam move the parameters as the rule does."""
@@ -212,17 +215,33 @@ def _match(owner: str, raw: np.ndarray, codes: np.ndarray) -> tuple[np.ndarray, 
             f"The 'codes' parameter of {owner} must have a spread for start='matched': at least two different codes. "
             f"Got {len(codes)} equal to {codes[0].tolist()}."
         )
-    (mean, spread), (raw_mean, raw_spread) = _moments(codes), _moments(raw)
+    (mean, spread), (raw_mean, raw_spread) = _moments(codes), _moments(_finite(owner, raw))
+    if not 0 < spread < math.inf:
+        raise ValueError(
+            f"The 'codes' parameter of {owner} must have a spread whose square is a number > 0 for start='matched'. "
+            f"Got codes of up to {np.abs(codes).max():g}: scale them."
+        )
     if raw_spread == 0:
         raise ValueError(f"The map of {owner} makes all codes alike, which no scale matches to the codes given.")
+    if raw_spread == math.inf:
+        raise ValueError(f"The map of {owner} makes codes whose spread has no finite square. {_SCALE_IT}")
     scale = spread / raw_spread
-    return (mean - scale * raw_mean).astype(codes.dtype), codes.dtype.type(scale)
+    with np.errstate(over="ignore", invalid="ignore"):  # codes that are not finite are refused
+        return (mean - scale * raw_mean).astype(codes.dtype), codes.dtype.type(scale)
+
+
+def _finite(owner: str, codes: np.ndarray) -> np.ndarray:
+    """Codes that a map has made, refused where a number is too large for their type."""
+    if not np.isfinite(codes).all():
+        raise ValueError(f"The map of {owner} makes codes that are not finite in {codes.dtype}. {_SCALE_IT}")
+    return codes
 
 
 def _moments(codes: np.ndarray) -> tuple[np.ndarray, float]:
     """Mean [D], and root mean square distance from it per coordinate."""
-    mean = codes.mean(axis=0, dtype=np.float64)
-    return mean, float(np.sqrt(np.mean((codes - mean) ** 2)))
+    with np.errstate(over="ignore", invalid="ignore"):  # of lengths without a square
+        mean = codes.mean(axis=0, dtype=np.float64)
+        return mean, float(np.sqrt(np.mean((codes - mean) ** 2)))
 
 
 @kernel

@@ -39,7 +39,7 @@ class SimVQ(MapRule):
     bias : bool, default True
         Whether w_0 is there, as in the published code. Widely used copies leave it out.
     optimizer : {"sgd", "adam"}, default "sgd"
-        Adam has betas 0.9 and 0.999 and epsilon 1e-8.
+        Adam has betas 0.9 and 0.999 and epsilon 1e-8; the published configurations have 0.5 and 0.9.
     start : {"matched", "published"}, default "matched"
         "matched" scales the map's output by one number and shifts it, by constants, to the
         mean and the root mean square spread of the codes given; "published" leaves it.

@@ -201,17 +201,37 @@ class LoopSnapshot(Snapshot):
 def turned_back(gradient: np.ndarray, latents: np.ndarray, chosen: np.ndarray) -> np.ndarray:
     """|c| / |z| R^T g of gradients g [N, D] by the chosen codes c [N, D], for latents z [N, D].
 
-    With e and q the directions of z and c, and h of e + q, R^T = 1 - 2 h h' + 2 e q'. Where there is no direction, or the
-    two are opposite, the gradient is left as it is.
+    With e and q the directions of z and c, and h of e + q, R^T = (1 - 2 e e') (1 - 2 h h'). The gradient is left as it is
+    where the two are opposite up to rounding, and where a squared length is 0, too small for all its digits, or too large.
     """
-    length, reach = (np.linalg.norm(x, axis=1, keepdims=True) for x in (latents, chosen))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        e, q = latents / length, chosen / reach
-        h = (e + q) / np.linalg.norm(e + q, axis=1, keepdims=True)
-        turned = gradient - 2 * h * np.sum(h * gradient, axis=1, keepdims=True)
-        turned += 2 * e * np.sum(q * gradient, axis=1, keepdims=True)
-        turned *= reach / length
-    return np.where(np.isfinite(turned).all(axis=1, keepdims=True), turned, gradient)
+    latents, chosen = np.asarray(latents, np.float64), np.asarray(chosen, np.float64)
+    shortest = np.finfo(np.float64).tiny ** 0.5
+    with np.errstate(over="ignore"):
+        length, reach = (np.linalg.norm(x, axis=1, keepdims=True) for x in (latents, chosen))
+    both = (length > shortest) & (reach > shortest) & np.isfinite(length) & np.isfinite(reach)
+    length, reach = np.where(both, length, 1), np.where(both, reach, 1)
+    e, q = np.where(both, latents, 0) / length, np.where(both, chosen, 0) / reach
+    h = _between(e, q)
+    turned = reach / length * _reflected(_reflected(gradient, h), e)
+    return np.where(h.any(axis=1, keepdims=True), turned, gradient)
+
+
+def _between(e: np.ndarray, q: np.ndarray) -> np.ndarray:
+    """The direction of e + q of unit vectors [N, D], which is at right angles to e - q; 0 where it is rounding alone."""
+    h, across = e + q, e - q
+    h -= _products(h, across) / np.maximum(_products(across, across), 1) * across
+    length = np.linalg.norm(h, axis=1, keepdims=True)
+    return np.where(length > 4 * np.finfo(h.dtype).eps, h / np.where(length > 0, length, 1), 0)
+
+
+def _reflected(x: np.ndarray, axis: np.ndarray) -> np.ndarray:
+    """(1 - 2 w w') x of vectors [N, D] by unit vectors w [N, D]."""
+    return x - 2 * axis * _products(axis, x)
+
+
+def _products(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Of rows, [N, 1]."""
+    return np.sum(one * other, axis=1, keepdims=True)
 
 
 def _start(random: np.random.Generator, inputs: int, hidden: int, outputs: int) -> np.ndarray:

@@ -16,9 +16,13 @@ space-filling-diveq  the same, towards both ends of a segment of codes   Vali et
 gumbel               z_q = sum_k y_k c_k, y = softmax((l + noise)/tau)   Jang et al. 2017; Sønderby et al. 2017
 ===================  ==================================================  ==========================================
 
-All but the last three give z_q = c up to rounding, in training and in evaluation. DiVeQ does without its noise, which is
-of training alone; the space-filling form goes to a point between two codes; Gumbel-softmax mixes the codes in training,
-and is the straight-through lookup in evaluation. The indices are those of the nearest codes, whatever the estimator.
+All but the last three give z_q = c up to rounding, in training and in evaluation, at any angle between z and c. DiVeQ does
+without its noise, which is of training alone; the space-filling form goes to a point between two codes; Gumbel-softmax
+mixes the codes in training, and is the straight-through lookup in evaluation. The indices are those of the nearest codes,
+whatever the estimator.
+
+R turns e to q in their plane: it is two reflections, (1 - 2 h h') (1 - 2 e e') with h the direction of e + q. Where e and q
+are opposite up to rounding, or one of them is no direction, the gradient passes straight through.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from vqtheory._base.config import Configured
 
 
 class Lookup(NamedTuple):
-    """What the quantizer has found in a batch; latents and codes have their gradient."""
+    """What the quantizer has found in a batch, float32 or float64; latents and codes have their gradient."""
 
     latents: Tensor  # [N, D]
     codes: Tensor  # [K, D]

@@ -23,7 +23,9 @@ class GumbelSoftmax(Estimator):
     Parameters
     ----------
     temperature : float or schedule, default 1
-        Above 0: a schedule may go down to it, but not reach it. At small ones a latent takes one code, drawn by exp(l).
+        Above 0: a schedule may go down to it, but not reach it. At small ones a latent takes one code, drawn by exp(l). One
+        that falls to 0 or below all the same, as a function of your own may, counts as the smallest number of the latents'
+        type from there on: a latent takes its code and gets no gradient.
     scale : float, default 1
         The squared distance within which codes are likely. Of latents far closer together than its root, all codes are.
     hard : bool, default False
@@ -39,9 +41,9 @@ class GumbelSoftmax(Estimator):
 
     def __post_init__(self) -> None:
         owner = "GumbelSoftmax"
-        self._keep(temperature=schedules.validate(owner, "temperature", self.temperature, 0, above=True))
         if isinstance(self.temperature, (schedules.linear, schedules.cosine)):
             check.real(owner, "temperature", self.temperature.end, 0, above=True)
+        self._keep(temperature=schedules.validate(owner, "temperature", self.temperature, 0, above=True))
         self._keep(scale=check.real(owner, "scale", self.scale, 0, above=True))
         check.flag(owner, "hard", self.hard)
 

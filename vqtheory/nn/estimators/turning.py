@@ -24,22 +24,47 @@ class Directions(NamedTuple):
     @classmethod
     @torch.no_grad()
     def of(cls, latents: Tensor, chosen: Tensor) -> Directions:
-        """A vector of length 0 has no direction, nor has a latent so short that |c| / |z| overflows."""
-        tiny = torch.finfo(latents.dtype).tiny
+        """A vector has no direction whose squared length is 0, too small for all its digits, or too large."""
+        shortest = torch.finfo(latents.dtype).tiny ** 0.5
         length, reach = latents.norm(dim=1, keepdim=True), chosen.norm(dim=1, keepdim=True)
-        e, q, ratio = latents / length.clamp_min(tiny), chosen / reach.clamp_min(tiny), reach / length.clamp_min(tiny)
-        both = (length > 0) & (reach > 0) & ratio.isfinite()
+        e, q, ratio = latents / length.clamp_min(shortest), chosen / reach.clamp_min(shortest), reach / length
+        both = (length > shortest) & (reach > shortest) & length.isfinite() & reach.isfinite()
         return cls(reach, torch.where(both, ratio, 0), e, q, both)
 
     @property
-    def turn(self) -> Tensor:
-        """Where there is a rotation of e to q: not for opposite ones, of which there are many."""
-        return self.both & ((self.e + self.q).norm(dim=1, keepdim=True) > 0)
+    def between(self) -> Tensor:
+        """The direction of e + q [N, D], 0 of opposite ones: many rotations turn e to q, each by another direction."""
+        return _axis(self.e + self.q, self.e - self.q)
 
-    def rotated(self, rows: Tensor) -> Tensor:
-        """R x of rows x [N, D], R = 1 - 2 h h' + 2 q e' with h the direction of e + q."""
-        h = normalize(self.e + self.q, dim=1)
-        return rows - 2 * h * products(h, rows) + 2 * self.q * products(self.e, rows)
+    @property
+    def across(self) -> Tensor:
+        """The direction of e - q [N, D], 0 of equal ones."""
+        return _axis(self.e - self.q, self.e + self.q)
+
+    def rotated(self, rows: Tensor, between: Tensor) -> Tensor:
+        """R x of rows x [N, D], R = (1 - 2 h h') (1 - 2 e e') with h the direction `between`."""
+        return _reflected(_reflected(rows, self.e), between)
+
+
+def _axis(one: Tensor, other: Tensor) -> Tensor:
+    """The direction of the sum of two unit vectors, given their difference, or the other way round.
+
+    Those two are at right angles, but the shorter one may be rounding for the most part: it loses what it has along the
+    other, and has no direction, 0, where rounding alone would give it one.
+    """
+    axis = one - products(one, other) / products(other, other).clamp_min(1) * other
+    length = axis.norm(dim=1, keepdim=True)
+    return torch.where(length > 4 * torch.finfo(axis.dtype).eps, axis / length, 0)
+
+
+def _reflected(rows: Tensor, axis: Tensor) -> Tensor:
+    """(1 - 2 w w') x of rows x [N, D] and unit vectors w [N, D], or x itself where w is 0."""
+    return rows - 2 * axis * products(axis, rows)
+
+
+def _valued(value: Tensor, way: Tensor) -> Tensor:
+    """A value with the gradient of another one."""
+    return value.detach() + (way - way.detach())
 
 
 class _Turning(Estimator):
@@ -47,10 +72,11 @@ class _Turning(Estimator):
 
     def __call__(self, lookup: Lookup) -> Tensor:
         ways = Directions.of(lookup.latents, lookup.chosen)
-        straight = lookup.latents + (lookup.chosen - lookup.latents).detach()
-        return torch.where(ways.turn, self._turned(lookup, ways), straight)
+        between = ways.between
+        turns = ways.both & between.any(dim=1, keepdim=True)
+        return torch.where(turns, self._turned(lookup, ways, between), _valued(lookup.chosen, lookup.latents))
 
-    def _turned(self, lookup: Lookup, ways: Directions) -> Tensor:
+    def _turned(self, lookup: Lookup, ways: Directions, between: Tensor) -> Tensor:
         raise NotImplementedError
 
 
@@ -63,8 +89,8 @@ class Rotation(_Turning):
 
     key: ClassVar[str] = "rotation"
 
-    def _turned(self, lookup: Lookup, ways: Directions) -> Tensor:
-        return ways.rotated(lookup.latents) * ways.ratio
+    def _turned(self, lookup: Lookup, ways: Directions, between: Tensor) -> Tensor:
+        return ways.rotated(lookup.latents, between) * ways.ratio
 
 
 @dataclass(frozen=True, repr=False)
@@ -90,8 +116,8 @@ class TangentRotation(_Turning):
 
     key: ClassVar[str] = "rotation-tangent"
 
-    def _turned(self, lookup: Lookup, ways: Directions) -> Tensor:
-        return ways.rotated(_unit(lookup.latents)) * ways.reach
+    def _turned(self, lookup: Lookup, ways: Directions, between: Tensor) -> Tensor:
+        return ways.rotated(_unit(lookup.latents), between) * ways.reach
 
 
 @dataclass(frozen=True, repr=False)
@@ -100,26 +126,24 @@ class UnscaledRotation(_Turning):
 
     key: ClassVar[str] = "rotation-unscaled"
 
-    def _turned(self, lookup: Lookup, ways: Directions) -> Tensor:
-        turned = ways.rotated(_unit(lookup.latents))
-        return turned + (lookup.chosen - turned).detach()
+    def _turned(self, lookup: Lookup, ways: Directions, between: Tensor) -> Tensor:
+        return _valued(lookup.chosen, ways.rotated(_unit(lookup.latents), between))
 
 
 @dataclass(frozen=True, repr=False)
 class Reflection(_Turning):
     """The latent gets |c|/|z| H g, H the reflection that takes its direction to its code's.
 
-    For a latent on the ray of its code nothing has to be reflected, and H is 1; next to the ray it is not: whatever the
-    gradient has along z - c comes back with the other sign.
+    For a latent on the ray of its code, up to rounding, nothing has to be reflected, and H is 1; next to the ray it is not:
+    whatever the gradient has along z - c comes back with the other sign.
     """
 
     key: ClassVar[str] = "reflection"
 
     def __call__(self, lookup: Lookup) -> Tensor:
         ways = Directions.of(lookup.latents, lookup.chosen)
-        w = normalize(ways.e - ways.q, dim=1)
-        reflected = (lookup.latents - 2 * w * products(w, lookup.latents)) * ways.ratio
-        return torch.where(ways.both, reflected, lookup.latents + (lookup.chosen - lookup.latents).detach())
+        reflected = _reflected(lookup.latents, ways.across) * ways.ratio
+        return torch.where(ways.both, reflected, _valued(lookup.chosen, lookup.latents))
 
 
 def _unit(latents: Tensor) -> Tensor:

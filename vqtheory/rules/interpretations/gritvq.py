@@ -84,9 +84,9 @@ class GRITVQ(MapRule):
     def __post_init__(self) -> None:
         super().__post_init__()
         owner = "GRITVQ"
-        unbounded = isinstance(self.radius, float) and self.radius == float("inf")
+        unbounded = isinstance(self.radius, (float, np.floating)) and self.radius == float("inf")
         self._keep(
-            radius=self.radius if unbounded else check.number(owner, "radius", self.radius, 0),
+            radius=float("inf") if unbounded else check.number(owner, "radius", self.radius, 0),
             rank=check.integer(owner, "rank", self.rank, 0),
             features=check.flag(owner, "features", self.features),
             decoder=check.number(owner, "decoder", self.decoder, 0),
@@ -117,8 +117,9 @@ class GRITVQ(MapRule):
         """rho' at distances from latents to codes; 0 where codes have run away."""
         if self.radius in (0, float("inf")):
             return np.full_like(distance, float(self.radius > 0))
+        radius = max(self.radius, float(np.finfo(distance.dtype).tiny))  # by which the type can divide
         with np.errstate(over="ignore", invalid="ignore"):
-            return np.nan_to_num(np.exp(-distance / self.radius))
+            return np.nan_to_num(np.exp(-distance / radius))
 
     def shapes(self, num_codes: int, dim: int) -> GRITParameters:
         side = dim if self.features else 0

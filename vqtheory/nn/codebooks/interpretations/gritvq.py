@@ -34,7 +34,8 @@ class GRITCodebook(MapCodebook, of=rules.GRITVQ):
     def soften(self, batch: Batch, latents: Tensor, codes: Tensor, chosen: Tensor) -> Soft:
         gap = chosen - latents
         distance = gap.detach().norm(dim=1, keepdim=True)
-        direction = gap.detach() / distance.clamp_min(torch.finfo(gap.dtype).tiny)
-        slope = torch.exp(-distance / self.rule.radius) if self.rule.radius > 0 else torch.zeros_like(distance)
+        tiny = torch.finfo(gap.dtype).tiny
+        direction, radius = gap.detach() / distance.clamp_min(tiny), max(self.rule.radius, tiny)
+        slope = torch.exp(-distance / radius) if self.rule.radius > 0 else torch.zeros_like(distance)
         moved = latents + slope * direction * (direction * gap).sum(dim=1, keepdim=True)
         return Soft(chosen.detach() + (moved - moved.detach()), chosen.new_zeros(()))
