@@ -18,6 +18,7 @@ from vqtheory.nn.foreign import check_codes, compared, finder, indices_in, is_co
 from vqtheory.nn.ops import processes
 from vqtheory.nn.ops.hooks import Hook
 from vqtheory.nn.ops.mode import repeated
+from vqtheory.nn.ops.moments import clear
 from vqtheory.nn.quantize import Quantized, VectorQuantize
 from vqtheory.nn.wrappers import optimizer_of, quantizer_of
 from vqtheory.rules.replacement import POLICIES, from_worst_cells, warn_of_churn
@@ -209,9 +210,7 @@ class Replacement:
         if self.policy == "oldest":
             self._last[rows] = self.updates - 1
         for weight in _trained(self._quantizer, self._codes):
-            for moment in optimizer.state.get(weight, {}).values():
-                if isinstance(moment, Tensor) and moment.shape == weight.shape:
-                    moment[..., rows, :] = 0
+            clear(optimizer, weight, rows)
         self.replaced += len(rows)
 
     @property
