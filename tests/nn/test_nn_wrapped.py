@@ -9,6 +9,7 @@ torch = pytest.importorskip("torch")
 
 from vqtheory import Batches  # noqa: E402
 from vqtheory.nn import VectorQuantize, step_size  # noqa: E402
+from vqtheory.nn.training.config import TrainingConfig  # noqa: E402
 from vqtheory.rules import CVQ, EMA, NSVQ, VQ, Affine, Reestimate, TrainedVQ, Wasserstein  # noqa: E402
 
 ETA, DIM, CODES, STEPS = 0.25, 3, 6, 11
@@ -50,6 +51,15 @@ def test_it_is_the_simulator(rule):
     for same in (pickled, loaded):
         assert torch.equal(same(latents).indices, indices)
         assert torch.equal(same.codebook, layer.codebook)
+
+
+def test_a_reservoir_with_fewer_latents_than_codes_is_refused_at_once():
+    rule = Reestimate(VQ(), reservoir=8)
+    sentence = "'reservoir' parameter of Reestimate must be an int >= 16, the number of codes"
+    for door in (lambda: VectorQuantize(2, 16, Affine(rule)), lambda: TrainingConfig(rule=repr(rule), codes=16)):
+        with pytest.raises(ValueError, match=sentence):
+            door()
+    assert VectorQuantize(2, 8, rule).rule == rule
 
 
 @pytest.mark.parametrize("alternate", [False, True])

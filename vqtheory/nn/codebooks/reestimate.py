@@ -35,6 +35,7 @@ class ReestimateCodebook(WrappedCodebook, of=Reestimate):
 
     def __init__(self, rule: Any, num_codes: int, dim: int) -> None:
         super().__init__(rule.rule, num_codes, dim)
+        rule.check_codes(num_codes)
         self.reestimate = rule
         self.register_buffer("reservoir", self.weight.data.new_zeros(rule.reservoir, dim))
         self.register_buffer("seen", torch.zeros((), dtype=torch.int64))
