@@ -53,6 +53,17 @@ def test_it_is_the_simulator(rule):
         assert torch.equal(same.codebook, layer.codebook)
 
 
+def test_too_few_latents_for_a_frame_are_said_once_as_in_the_simulator():
+    layer = VectorQuantize(DIM, CODES, Affine(VQ(), "covariance", decay=0.5))
+    layer.initialize(torch.eye(CODES, DIM) + torch.arange(CODES)[:, None])
+    with pytest.warns(
+        UserWarning, match=r"never has more than 8 latents, and a frame needs 30\. Take larger batches"
+    ) as warned:
+        passes = [layer(torch.eye(4, DIM)[None]) for _ in range(3)]
+    assert len(warned) == 1
+    assert len(passes) == 3
+
+
 def test_a_reservoir_with_fewer_latents_than_codes_is_refused_at_once():
     rule = Reestimate(VQ(), reservoir=8)
     sentence = "'reservoir' parameter of Reestimate must be an int >= 16, the number of codes"
