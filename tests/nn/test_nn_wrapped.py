@@ -56,12 +56,9 @@ def test_it_is_the_simulator(rule):
 def test_too_few_latents_for_a_frame_are_said_once_as_in_the_simulator():
     layer = VectorQuantize(DIM, CODES, Affine(VQ(), "covariance", decay=0.5))
     layer.initialize(torch.eye(CODES, DIM) + torch.arange(CODES)[:, None])
-    with pytest.warns(
-        UserWarning, match=r"never has more than 8 latents, and a frame needs 30\. Take larger batches"
-    ) as warned:
-        passes = [layer(torch.eye(4, DIM)[None]) for _ in range(3)]
+    with pytest.warns(UserWarning, match="never has more than 8 latents, and a frame needs 30") as warned:
+        [layer(torch.eye(4, DIM)[None]) for _ in range(3)]
     assert len(warned) == 1
-    assert len(passes) == 3
 
 
 def test_a_reservoir_with_fewer_latents_than_codes_is_refused_at_once():

@@ -14,10 +14,10 @@ the latents as they are:
 For a rule that commutes with affine maps, once the winners are known, as VQ and EMA do, this is the rule in the frame.
 
 Two other forms are not here. In the published one scale and bias are learned, (1 + l s) c_k + l b with one s and one b [D]
-for all codes and the factor l ("affine_lr"). The one of vector-quantize-pytorch has running statistics of the codes, too, and
-compares latents with mu + (c_k - mu_c) s / s_c: codes have the mean and the spread of the latents from the first batch on.
-Here they keep where they start in relation to the latents: a start that is elsewhere, or too wide, stays so until the rule
-has changed it.
+for all codes and the factor l ("affine_lr"). The one of vector-quantize-pytorch has running statistics of the codes, too,
+and compares latents with mu + (c_k - mu_c) s / s_c: codes have the mean and the spread of the latents from the first batch
+on. Here they keep where they start in relation to the latents: a start that is elsewhere, or too wide, stays so until the
+rule has changed it.
 
 What it follows and what not (derived here). All moves add up to one, from the frame at the start to the frame now: the noise
 of batches does not add up. Under a steady translation v the frame lags by v gamma / (1 - gamma), in growth likewise, and

@@ -24,7 +24,8 @@ class ReestimateCodebook(WrappedCodebook, of=Reestimate):
     By then the optimizer has made its step, so that no code meets a gradient from its former place. What a torch optimizer
     remembers of the codes is set to zero before its next step; one that keeps the codes in a tensor of its own, as a
     flattened or sharded one does, goes on as it was. Several processes take the codes of the first, from a reservoir of its
-    own latents.
+    own latents: its share of each batch is a random one, so that this is a uniform sample as well, and no latents have to
+    be sent. The published code fills the reservoir from all of them.
     """
 
     has_clock = True
