@@ -239,7 +239,7 @@ class TestStart:
         with pytest.warns(UserWarning, match="The codebook of 8 codes starts on 3 distinct latents"):
             layer.train()(randn(1, 3, 4))
 
-    @every_rule
+    @pytest.mark.parametrize("rule", table.LAYER, ids=repr)
     def test_nothing_to_quantize(self, rule):
         """The start waits, and then only time goes on."""
         layer, none = VectorQuantize(4, 8, rule), torch.zeros(2, 5, dtype=torch.bool)

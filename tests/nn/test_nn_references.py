@@ -112,6 +112,7 @@ def test_a_deferred_start_is_on_latents_of_the_trained_encoder(rule, tmp_path, m
     assert whole.history["used"].to_list()[:2] == [0, 0]
     assert whole.history["used"][2] > 0
     assert whole.history["quantization"][1] == 0
+    assert whole.quantizer.step == 2  # whose clock begins then
     looks, early = whole.monitor.recording, train(**options | {"quantize_from": 0, "steps": 1}).monitor.recording
     assert looks.steps.tolist() == [4, 6]  # what was before no codebook has met
     assert np.abs(looks.latents[0] - early.latents[0]).max() > 0.01

@@ -3,6 +3,7 @@
 import copy
 import re
 import sys
+import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -162,6 +163,29 @@ class TestWhatItDoes:
             replacement.load_state_dict(replacement.state_dict() | {"hits": torch.zeros(9)})
         with pytest.raises(ValueError, match=r"must be of policy='random'. Got one of policy='oldest'."):
             replacement.load_state_dict(replacement.state_dict() | {"policy": "oldest"})
+
+    @pytest.mark.parametrize("policy", ["random", "oldest"])
+    def test_a_threshold_without_end_is_said_once_however_late_the_first_batch_is(self, policy):
+        """After two periods and a half of evaluation; a run that goes on does not say it again."""
+        layer, optimizer = collapsed()
+        replacement = Replacement(layer, optimizer, every=2, policy=policy)
+        layer.eval()
+        for _ in range(5):
+            update(layer, optimizer)
+        layer.train()
+        sentences = []
+        for _ in range(4):  # each time by a new one that has read the state of the one before
+            state = replacement.state_dict()
+            replacement.remove()
+            replacement = Replacement(layer, optimizer, every=2, policy=policy)
+            replacement.load_state_dict(state)
+            with warnings.catch_warnings(record=True) as warned:
+                warnings.simplefilter("always")
+                layer(latents(1, 1, 4))
+                optimizer.step()
+            sentences += [str(warning.message) for warning in warned]
+        assert len(sentences) == 1
+        assert sentences[0].startswith("Replacement has at least 6 of 8 codes to replace per 2 updates")
 
     def test_evaluation_does_not_count(self):
         layer, optimizer = collapsed()

@@ -59,11 +59,18 @@ def test_held_codes_hold_their_prices_and_placed_codes_lose_them():
     assert (model._codebook.prices == 0).nonzero().ravel().tolist() == [2]
 
 
-def test_a_batch_that_is_not_balanced_is_said():
+@pytest.mark.parametrize("compiles", [False, True])
+def test_a_batch_that_is_not_balanced_is_said_with_how_far(compiles):
+    torch.compiler.reset()
     model = layer(Sinkhorn(rounds=1))
-    with pytest.warns(UserWarning, match=r"Sinkhorn\(rounds=1\) has not balanced a batch in 1 rounds"):
-        model(latents())
-    assert model._codebook.imbalance > 0.1
+    call = torch.compile(model, backend="eager", fullgraph=True) if compiles else model
+    with pytest.warns(UserWarning, match="Sinkhorn has not balanced a batch in 1 rounds") as warned:
+        call(latents())
+    sentences = [str(warning.message) for warning in warned if "Sinkhorn" in str(warning.message)]
+    assert len(sentences) == 1
+    imbalance = float(model._codebook.imbalance)
+    assert imbalance > 0.1
+    assert f"differs from 1 / K by {imbalance:.1g} times as much, and the tolerance is 0.1." in sentences[0]
 
 
 def test_latents_that_are_not_kept_count_nowhere():

@@ -56,12 +56,32 @@ def test_a_run_is_configured_saved_and_resumed(tmp_path):
     assert whole.used.all()
 
 
+def test_the_defaults_are_the_published_times():
+    """k-means after updates 2,000 to 28,000, and not after 30,000."""
+    rule = Reestimate(VQ(0.1), reservoir=8)
+    start = rule.init(np.array([[0.2], [0.4]]))
+    for updates, due in ((2000, True), (28_000, True), (30_000, False)):
+        state, _ = rule.advance(start._replace(step=np.int64(updates - 1)), Batches(np.array([[[7.0], [9.0]]])))
+        assert (state.codes.ravel().tolist() == [7.0, 9.0]) == due
+
+
+def test_codes_at_rest_are_put_in_another_order():
+    """By which it has no fixed point, in the sense of the contract."""
+    rule, codes = Reestimate(VQ(0.1), every=1, until=1, reservoir=2), np.array([[1.0], [0.0]])
+    state, _ = rule.advance(rule.init(codes), Batches(codes[None]))
+    np.testing.assert_array_equal(state.codes, codes[::-1])
+    assert rule.fixed_point is None
+
+
 def test_too_few_latents_are_said_and_kept():
-    rule = Reestimate(VQ(0.1), every=1, until=2, reservoir=4)
+    rule = Reestimate(VQ(0.1), every=1, until=3, reservoir=4)
     state = rule.init(np.array([[0.0], [1.0]]))
-    with pytest.warns(UserWarning, match="Reestimate leaves 2 codes as they are: the reservoir has 1 latents"):
+    left = "Reestimate leaves 2 codes as they are: the reservoir has"
+    with pytest.warns(UserWarning, match=f"{left} 1 latents. Take a greater 'every', or larger batches"):
         state, _ = rule.advance(state, Batches(np.array([[[0.2]]])))
-    assert state.seen == 1
+    with pytest.warns(UserWarning, match=f"{left} 2 latents in 1 places. Take fewer codes"):
+        state, _ = rule.advance(state, Batches(np.array([[[0.2]]])))
+    assert state.seen == 2
     state, _ = rule.advance(state, Batches(np.array([[[5.0]]])))
     np.testing.assert_allclose(state.codes, [[0.2], [5.0]], rtol=1e-14)
 

@@ -5,7 +5,21 @@ import pytest
 
 import vqtheory as vq
 from vqtheory import Batches
-from vqtheory.rules import CVQ, EMA, FSCL, NSVQ, VQ, Conscience, Replacement, SimVQ, TrainedVQ
+from vqtheory.rules import (
+    CVQ,
+    EMA,
+    FSCL,
+    NSVQ,
+    VQ,
+    Affine,
+    Conscience,
+    Reestimate,
+    Replacement,
+    SimVQ,
+    Sinkhorn,
+    TrainedVQ,
+    Transport,
+)
 from vqtheory.rules.replacement import POLICIES
 
 LINE = vq.streams.Stream(vq.streams.Uniform(dim=1))
@@ -89,6 +103,23 @@ def test_a_run_is_configured_saved_and_resumed(tmp_path):
     assert again.config.rule == rule
     np.testing.assert_array_equal(again.codes, whole.codes)
     assert whole.used.all()
+
+
+def test_what_a_rule_inside_counts_comes_out_of_every_wrapper():
+    """Replaced codes and Sinkhorn's imbalance, update after update, as of the wrapper inside alone."""
+    codes, x = np.array([[0.0], [0.5], [9.0]]), np.random.default_rng(0).random((1, 20, 1)).repeat(4, axis=0)
+    at_rest = Batches(x, displacement=np.zeros_like(x))
+    inside = Replacement(Sinkhorn(1e-12, rounds=1, tolerance=0.0), every=2, least=3)
+    with pytest.warns(UserWarning, match="Sinkhorn has not balanced a batch in 1 rounds: the share .* by 0.9 times"):
+        wanted = inside.advance(inside.init(codes), at_rest)[1]
+    assert wanted["imbalance"].shape == (4,)
+    assert (wanted["imbalance"] > 0).all()
+    for rule in (Transport(inside), Affine(inside, decay=0.5), Reestimate(inside, every=9, until=9)):
+        with pytest.warns(UserWarning, match="Sinkhorn has not"):
+            info = rule.advance(rule.init(codes), at_rest)[1]
+        assert set(info) == set(wanted)
+        assert info["replaced"] == wanted["replaced"]
+        np.testing.assert_allclose(info["imbalance"], wanted["imbalance"], rtol=1e-6)
 
 
 def test_a_threshold_that_replaces_for_ever_gives_the_lemma_s_number():

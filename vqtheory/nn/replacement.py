@@ -18,6 +18,7 @@ from vqtheory.nn.foreign import check_codes, compared, finder, indices_in, is_co
 from vqtheory.nn.ops import processes
 from vqtheory.nn.ops.hooks import Hook
 from vqtheory.nn.ops.mode import repeated
+from vqtheory.nn.ops.moments import clear
 from vqtheory.nn.quantize import Quantized, VectorQuantize
 from vqtheory.nn.wrappers import optimizer_of, quantizer_of
 from vqtheory.rules.replacement import POLICIES, from_worst_cells, warn_of_churn
@@ -96,6 +97,7 @@ class Replacement:
         self.least = least if policy == "count" else check.integer(owner, "least", least)
         self.seed = check.integer(owner, "seed", seed, 0)
         self.updates, self.replaced = 0, 0
+        self._has_checked = False  # by the expiry lemma
         self._quantizer: Any = layer
         num_codes, is_ours = len(self._codes), isinstance(layer, VectorQuantize)
         self._fresh = torch.zeros(num_codes, dtype=torch.int64)  # since the optimizer's last step
@@ -115,7 +117,7 @@ class Replacement:
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint between two updates has to keep."""
         last = {"last": self._last} if self.policy == "oldest" else {}
-        counts = {"updates": self.updates, "replaced": self.replaced, "hits": self._hits}
+        counts = {"updates": self.updates, "replaced": self.replaced, "hits": self._hits, "checked": self._has_checked}
         return {"policy": self.policy, **counts, **last}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -127,6 +129,7 @@ class Replacement:
             raise ValueError(f"The state must be of {len(self._hits)} codes. Got {len(state['hits'])}.")
         self.updates, self.replaced, self._hits = int(state["updates"]), int(state["replaced"]), state["hits"].clone()
         self._last = state.get("last", self._last).clone()
+        self._has_checked = bool(state.get("checked", self.updates >= self.every))  # in older ones not, either
 
     @torch.no_grad()
     def _see(self, quantizer: nn.Module, args: tuple, options: dict[str, Any], output: Quantized) -> None:
@@ -160,14 +163,20 @@ class Replacement:
             return
         if not bool(self._hits.any()):  # in no process: one without a pass of its own replaces codes with the others
             return
-        if self.updates == self.every:
-            latents = int(fresh.sum()) * (1 if self.policy == "count" else self.every)
-            warn_of_churn("Replacement", len(fresh), latents, self.least, self.every)
+        if not self._has_checked and self.updates >= self.every:
+            self._check_churn(int(fresh.sum()))
         dead = self._dead().nonzero().ravel()
         held = isinstance(self._quantizer, VectorQuantize) and self._quantizer._codebook.held
         if len(dead) and not held:
             self._replace(dead, optimizer)
         self._hits, self._seen = torch.zeros_like(self._hits), None
+
+    def _check_churn(self, latents: int) -> None:
+        """Warn of a threshold that replaces codes for ever, by the first batch that there is when codes are due."""
+        if latents:
+            period = 1 if self.policy == "count" else self.every
+            warn_of_churn("Replacement", len(self._hits), latents * period, self.least, self.every)
+            self._has_checked = True
 
     def _dead(self) -> Tensor:
         """Which codes are to be replaced."""
@@ -209,9 +218,7 @@ class Replacement:
         if self.policy == "oldest":
             self._last[rows] = self.updates - 1
         for weight in _trained(self._quantizer, self._codes):
-            for moment in optimizer.state.get(weight, {}).values():
-                if isinstance(moment, Tensor) and moment.shape == weight.shape:
-                    moment[..., rows, :] = 0
+            clear(optimizer, weight, rows)
         self.replaced += len(rows)
 
     @property

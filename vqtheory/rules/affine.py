@@ -1,9 +1,9 @@
 """Affine: codes kept in a frame that goes with the mean and the spread of the latents, in which a rule takes its steps.
 
-The affine re-parameterization of Huh et al. (arXiv 2305.08842), with running statistics as in vector-quantize-pytorch: codes
-that are one affine function of codes in a normalised frame all move when the frame does. Each batch moves the running mean
-mu and covariance V of the latents, with the decay gamma (`vqtheory.rules.framed`), and every code, chosen or not, goes with
-them before the rule takes its own step among the latents as they are:
+After the affine re-parameterization of Huh et al. (arXiv 2305.08842): codes that are one affine function of codes in a
+normalised frame all move when the frame does. Each batch moves the running mean mu and covariance V of the latents, with the
+decay gamma (`vqtheory.rules.framed`), and every code, chosen or not, goes with them before the rule takes its own step among
+the latents as they are:
 
     c_k <- mu' + F (c_k - mu)
 
@@ -12,6 +12,12 @@ them before the rule takes its own step among the latents as they are:
     per="covariance"   F = V^(-1/2) (V^(1/2) V' V^(1/2))^(1/2) V^(-1/2), the optimal-transport map, which turns nothing
 
 For a rule that commutes with affine maps, once the winners are known, as VQ and EMA do, this is the rule in the frame.
+
+Two other forms are not here. In the published one scale and bias are learned, (1 + l s) c_k + l b with one s and one b [D]
+for all codes and the factor l ("affine_lr"). The one of vector-quantize-pytorch has running statistics of the codes, too,
+and compares latents with mu + (c_k - mu_c) s / s_c: codes have the mean and the spread of the latents from the first batch
+on. Here they keep where they start in relation to the latents: a start that is elsewhere, or too wide, stays so until the
+rule has changed it.
 
 What it follows and what not (derived here). All moves add up to one, from the frame at the start to the frame now: the noise
 of batches does not add up. Under a steady translation v the frame lags by v gamma / (1 - gamma), in growth likewise, and

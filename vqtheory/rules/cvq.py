@@ -73,7 +73,8 @@ class CVQ(Rule):
     On a stationary encoder codes rest within alpha_k of k-means, so within 1e-6 of it where K f_k exceeds
     1.4 (1 - gamma). A code that can win less than that follows the latents nearest to it.
 
-    Under drift a code outlives its cloud by its memory: a rigid translation is followed in steps, not at once.
+    Under drift a code outlives its cloud by its memory: a rigid translation is followed in steps, not at once, and so
+    `tracks_translation` is False.
 
     Examples
     --------

@@ -73,7 +73,7 @@ class Framed(Wrapper):
         check.instance(f"{owner}.advance", "state", state, Joined, f"a state that {owner}.init has made")
         x, weight = checked(f"{owner}.advance", batches, state.codes)
         if state.step == 0:
-            self._warn(*x.shape[1:])
+            self.warn_of_few(*x.shape[1:])
         answers: list[dict[str, np.ndarray]] = []
         for t in range(max(1, len(x))):
             if len(x) and weight[t].any():
@@ -105,8 +105,8 @@ class Framed(Wrapper):
         """The weight of latents in the average from which codes are moved by it."""
         return _ENOUGH * (dim if self._of_covariance else 1)
 
-    def _warn(self, batch_size: int, dim: int) -> None:
-        """Where the average never has enough latents."""
+    def warn_of_few(self, batch_size: int, dim: int) -> None:
+        """Say where the average of such batches never has enough latents."""
         most, enough = batch_size / (1 - self.decay), self.enough(dim)
         if most < enough:
             warnings.warn(

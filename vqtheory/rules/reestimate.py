@@ -33,7 +33,8 @@ class Reestimate(Wrapper):
     Its state is the rule's with `reservoir` [n, D], `seen` (latents since the re-estimation before) and `reservoir_key`,
     which is the seed: slots and starts of k-means are drawn by (seed, update). What the rule remembers of its codes, as the
     moments of an optimizer, is gone with them. Where there are fewer distinct latents than codes the codebook and the
-    reservoir are left as they are until the next time, with a warning. After T the codebook rests where the rule's own does.
+    reservoir are left as they are until the next time, with a warning. After T the codebook rests where the rule's own does;
+    `fixed_point` is None all the same, since until then codes that are at rest are put in another order.
 
     Parameters
     ----------
@@ -41,8 +42,9 @@ class Reestimate(Wrapper):
         Any rule with codes of its own: not a map rule, nor HyperVQ, whose codes are made of other numbers.
     every : int, default 2000
         E, updates from one re-estimation to the next.
-    until : int, default 30_000
-        T, the last update after which the codebook is re-estimated; at least `every`.
+    until : int, default 28_000
+        T, the last update after which the codebook is re-estimated; at least `every`. In the published code the last one
+        is after update 28,000, too.
     reservoir : int, default 16_384
         n, latents, at least as many as codes. They are carried in the state.
 
@@ -60,7 +62,7 @@ class Reestimate(Wrapper):
 
     rule: protocols.Rule
     every: int = 2000
-    until: int = 30_000
+    until: int = 28_000
     reservoir: int = 16_384
 
     _own_memory: ClassVar[str] = "a reservoir of latents"
@@ -84,10 +86,14 @@ class Reestimate(Wrapper):
         """The rule's own state that starts from codes [K, D], and an empty reservoir; `ValueError` for one below K."""
         state, key = self.rule.init(codes, seed), check.seed("Reestimate.init", seed)
         num_codes, dim = state.codes.shape
-        if self.reservoir < num_codes:
-            raise check.fail("Reestimate", "reservoir", f"an int >= {num_codes}, the number of codes", self.reservoir)
+        self.check_codes(num_codes)
         reservoir = np.zeros((self.reservoir, dim), state.codes.dtype)
         return joined(state, reservoir=reservoir, seen=np.int64(0), reservoir_key=np.uint64(key))
+
+    def check_codes(self, num_codes: int) -> None:
+        """Refuse a number of codes for which the reservoir never has enough latents."""
+        if self.reservoir < num_codes:
+            raise check.fail("Reestimate", "reservoir", f"an int >= {num_codes}, the number of codes", self.reservoir)
 
     def advance(self, state: Any, batches: Batches) -> tuple[Any, dict[str, np.ndarray]]:
         """T updates from batches.x [T, B, D]."""
@@ -132,13 +138,15 @@ class Reestimate(Wrapper):
 
 def clustered(latents: np.ndarray, num_codes: int, key: int, step: int) -> np.ndarray | None:
     """Codes by k-means on latents [n, D], from a start drawn by (key, step); None, with a warning, where too few differ."""
-    random = generator(key, Purpose.RULE, 2 * step + 1)
-    try:
-        return lloyd(latents, num_codes, restarts=1, seed=int(random.integers(2**31))).codes
-    except ValueError:
-        few = f"{len(latents)} latents that are not distinct enough"
+    distinct = len(np.unique(latents, axis=0))
+    if distinct < num_codes:
+        few = f"{len(latents)} latents. Take a greater 'every', or larger batches"
+        if len(latents) >= num_codes:
+            few = f"{len(latents)} latents in {distinct} places. Take fewer codes, or find out why latents are equal"
         warnings.warn(f"Reestimate leaves {num_codes} codes as they are: the reservoir has {few}.", stacklevel=4)
         return None
+    random = generator(key, Purpose.RULE, 2 * step + 1)
+    return lloyd(latents, num_codes, restarts=1, seed=int(random.integers(2**31))).codes
 
 
 def vacated(seen: int, number: int, random: np.random.Generator, size: int) -> np.ndarray:

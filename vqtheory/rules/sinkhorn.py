@@ -44,8 +44,8 @@ class Sinkhorn(Rule):
     What is counted, hits and distortion, is of its own assignment, and says nothing of how the codebook does with the
     nearest code, by which it is evaluated: that is what `dead`, `measure.cells` and the layer in evaluation say.
 
-    Where a batch is not balanced after the last round a warning says so, and ``info["imbalance"]`` [T] by how much: the
-    largest of |K m_k - 1|.
+    ``info["imbalance"]`` [T] is the largest of |K m_k - 1| after the last round. Where it is above the tolerance a warning
+    says so, with one digit of it, so that Python shows the same sentence once.
 
     Parameters
     ----------
@@ -116,7 +116,7 @@ class Sinkhorn(Rule):
         limits = x.dtype.type(self.temperature), self.rounds, x.dtype.type(self.tolerance)
         _advance(x, weight, rates.astype(x.dtype), *limits, state.step, codes_t, prices, imbalance, *tally)
         if (imbalance > self.tolerance).any():
-            warnings.warn(unbalanced(self), stacklevel=2)
+            warnings.warn(unbalanced(float(imbalance.max()), self.rounds, self.tolerance), stacklevel=2)
         return SinkhornState(codes_t.T.copy(), state.step + len(x), prices), info(tally, weight) | {"imbalance": imbalance}
 
 
@@ -128,11 +128,12 @@ class SinkhornState(NamedTuple):
     prices: np.ndarray
 
 
-def unbalanced(rule: Sinkhorn) -> str:
-    """The sentence for a batch that is not balanced."""
+def unbalanced(imbalance: float, rounds: int, tolerance: float) -> str:
+    """The sentence for a batch that is not balanced; with one digit, so that not every batch has a sentence of its own."""
     return (
-        f"{rule!r} has not balanced a batch in {rule.rounds} rounds, to {rule.tolerance:g} of equal shares: 'imbalance' "
-        "says by how much. Take more rounds, a higher temperature, or more latents than codes."
+        f"Sinkhorn has not balanced a batch in {rounds} rounds: the share of a code differs from 1 / K by {imbalance:.1g} "
+        f"times as much, and the tolerance is {tolerance:g}. Take more rounds, a higher temperature, or more latents than "
+        "codes."
     )
 
 

@@ -141,11 +141,15 @@ def cut(batches: Batches, steps: slice) -> Batches:
 def summed(answers: Sequence[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
     """What was counted in successive calls, as of one."""
     *_, last = answers
-    total = {"hits": np.sum([answer["hits"] for answer in answers], axis=0)}
+    total: dict[str, np.ndarray] = {}
+    for name in ("hits", "replaced"):
+        if name in last:
+            total[name] = np.sum([answer[name] for answer in answers], axis=0)
     if "last_hit" in last:
         total["last_hit"] = np.max([answer["last_hit"] for answer in answers], axis=0)
     if "assignment" in last:
         total["assignment"] = last["assignment"]
-    if "distortion" in last:
-        total["distortion"] = np.concatenate([answer["distortion"] for answer in answers])
+    for name in ("distortion", "imbalance"):
+        if name in last:
+            total[name] = np.concatenate([answer[name] for answer in answers])
     return total

@@ -13,7 +13,8 @@ r = D / 2 -+ (f' / f) D^2 / 12. To first order (log D)' (1 + gamma / 2) = -(log 
 g ~ f^((2 + 3 gamma) / (6 + 3 gamma)).
 
 Measured on f ~ exp(-2x) on [0, 1], where the exponent is the slope of the logarithm of the spacing. A batch has one latent
-in each of so many parts of equal mass.
+in each of so many parts of equal mass. In D dimensions the power of plain VQ and of neural gas is D / (D + 2) (Zador, IEEE
+Transactions on Information Theory 28, 1982); no claim here measures it beyond D = 1.
 """
 
 from __future__ import annotations

@@ -54,6 +54,8 @@ class FramedCodebook(WrappedCodebook, of=Framed):
         processes.add_up(count, jump)
         if not bool(count):
             return
+        if not bool(self.frame_batches):
+            self.framed.warn_of_few(int(count), len(jump))
         jump /= count
         spread = torch.where(keep[:, None], latents - (self.frame_mean + jump), 0)
         own = spread.T @ spread / count

@@ -12,6 +12,7 @@ from vqtheory._base.randomness import Purpose, generator
 from vqtheory.nn.codebooks.base import Batch, tensor
 from vqtheory.nn.codebooks.wrapped import WrappedCodebook
 from vqtheory.nn.ops import processes
+from vqtheory.nn.ops.moments import clear_before_step
 from vqtheory.protocols import State
 from vqtheory.rules.reestimate import Reestimate, clustered, vacated
 from vqtheory.rules.wrapper import inside
@@ -20,9 +21,11 @@ from vqtheory.rules.wrapper import inside
 class ReestimateCodebook(WrappedCodebook, of=Reestimate):
     """A reservoir of latents, and codes from it at the beginning of the pass after every E.
 
-    By then the optimizer has made its step, so that no code meets a gradient from its former place; what the optimizer
-    remembers of the codes is left as it is. Several processes take the codes of the first, from a reservoir of its own
-    latents.
+    By then the optimizer has made its step, so that no code meets a gradient from its former place. What a torch optimizer
+    remembers of the codes is set to zero before its next step; one that keeps the codes in a tensor of its own, as a
+    flattened or sharded one does, goes on as it was. Several processes take the codes of the first, from a reservoir of its
+    own latents: its share of each batch is a random one, so that this is a uniform sample as well, and no latents have to
+    be sent. The published code fills the reservoir from all of them.
     """
 
     has_clock = True
@@ -33,6 +36,7 @@ class ReestimateCodebook(WrappedCodebook, of=Reestimate):
 
     def __init__(self, rule: Any, num_codes: int, dim: int) -> None:
         super().__init__(rule.rule, num_codes, dim)
+        rule.check_codes(num_codes)
         self.reestimate = rule
         self.register_buffer("reservoir", self.weight.data.new_zeros(rule.reservoir, dim))
         self.register_buffer("seen", torch.zeros((), dtype=torch.int64))
@@ -81,5 +85,7 @@ class ReestimateCodebook(WrappedCodebook, of=Reestimate):
         if not bool(enough):
             return
         self.place(torch.arange(len(placed), device=placed.device), placed)
+        if self.trained:
+            clear_before_step(self.weight)
         self.reservoir.zero_()
         self.seen.zero_()

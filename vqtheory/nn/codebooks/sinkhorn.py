@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any, cast
 
 import torch
@@ -15,7 +14,7 @@ from vqtheory.nn.ops.mode import repeated, transformed
 from vqtheory.nn.ops.passes import Passes
 from vqtheory.nn.ops.presence import wide
 from vqtheory.protocols import State
-from vqtheory.rules.sinkhorn import SinkhornState, unbalanced
+from vqtheory.rules.sinkhorn import SinkhornState
 
 
 class SinkhornCodebook(Codebook, of=rules.Sinkhorn):
@@ -54,8 +53,6 @@ class SinkhornCodebook(Codebook, of=rules.Sinkhorn):
         if not self.held and not repeated() and not transformed():
             self.prices.copy_(prices)
             self.imbalance.copy_(imbalance)
-            if not torch.compiler.is_compiling() and bool(imbalance > rule.tolerance):
-                warnings.warn(unbalanced(rule), stacklevel=2)
         return indices, codes.new_zeros(())
 
     def _prices_before(self, batch: Batch) -> Tensor:

@@ -25,7 +25,7 @@ def closest(latents: Tensor, keep: Tensor, codes: Tensor) -> Tensor:
 def drawn(latents: Tensor, keep: Tensor, codes: Tensor, scale: float, fractions: Tensor) -> Tensor:
     """For each code [K, D] a latent, drawn by fractions [K] in [0, 1) with probabilities exp(scale |x - c|^2): [K, D]."""
     if not processes.running():
-        return latents[draw(latents, keep, codes, scale, fractions)]
+        return latents[draw(latents, keep, codes, scale, fractions)] if len(latents) else torch.zeros_like(codes)
     ends = _shares(latents, keep, codes, scale)
     begin, end = ends[processes.rank()], ends[processes.rank() + 1]
     own = ((fractions - begin) / (end - begin).clamp_min(torch.finfo(end.dtype).tiny)).clamp(0, 1)

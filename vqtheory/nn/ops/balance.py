@@ -7,6 +7,7 @@ Nothing of it has a gradient.
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterator
 
 import torch
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from vqtheory.nn.ops import processes
 from vqtheory.nn.ops.search import block_size
+from vqtheory.rules.sinkhorn import unbalanced
 
 
 def balance(
@@ -28,7 +30,7 @@ def balance(
 def _balance(
     latents: Tensor, keep: Tensor, codes: Tensor, prices: Tensor, temperature: float, rounds: int, tolerance: float
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """One operator, so that `torch.compile` does not unroll the rounds."""
+    """One operator, so that `torch.compile` neither unrolls the rounds nor leaves out the warning."""
     prices, imbalance = prices.clone(), prices.new_zeros(())
     epsilon, number = _own_distortion(latents, keep, codes)
     epsilon = temperature * epsilon
@@ -41,6 +43,8 @@ def _balance(
                 break
             prices -= damping * epsilon * excess
             prices -= prices.mean()
+        if bool(imbalance > tolerance):
+            warnings.warn(unbalanced(float(imbalance), rounds, tolerance), stacklevel=2)
     cheapest = [_cheapest(distances, prices, epsilon) for distances, _ in _blocks(latents, keep, codes)]
     return torch.cat(cheapest) if cheapest else keep.long(), prices, imbalance
 
