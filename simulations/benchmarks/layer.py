@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 DIM, THREADS = 64, 2
-SIZES = ((4096, 1024), (16384, 8192), (16384, 65536))  # latents, codes
+SIZES = ((16384, 8192), (16384, 65536))  # latents, codes
 LARGEST = (1024, 262144)  # of rules whose codes all have a gradient from every latent
 DENSE = 2**28  # latents times codes, above which the dense peers do not fit into common machines
 Pass = Callable[[], object]
