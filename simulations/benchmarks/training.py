@@ -35,6 +35,12 @@ def training(turns: int = 5) -> Iterator[dict]:
             yield task | {"seconds": median(turn[label] for turn in timed), "ratio": ratio}
 
 
+def settings(options: dict[str, Any]) -> dict[str, Any]:
+    """A training that is long enough; a method that quantizes late does so in the updates that are timed."""
+    late = {"quantize_from": UPDATES} if "quantize_from" in options else {}
+    return {"steps": 2 * UPDATES, "records": 2, "probe_every": 2 * UPDATES} | options | late
+
+
 def seconds(options: dict[str, Any]) -> float:
     """Of an update, once the training is under way."""
     import torch
@@ -42,13 +48,12 @@ def seconds(options: dict[str, Any]) -> float:
     from vqtheory.nn import train
 
     times: list[float] = []
-    settings = {"steps": 2 * UPDATES, "records": 2, "probe_every": 2 * UPDATES, "progress": False} | options
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
         with mock.patch.dict(os.environ):
             os.environ.pop("VQTHEORY_DATA", None)
-            train(**settings, on_record=lambda step, row: times.append(time.perf_counter()))
+            train(**settings(options), progress=False, on_record=lambda step, row: times.append(time.perf_counter()))
     finally:
         torch.set_num_threads(threads)
     return (times[1] - times[0]) / UPDATES

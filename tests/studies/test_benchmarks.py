@@ -84,6 +84,16 @@ def test_the_layer_s_cases_run():
         layer.prepared(case, 16, 8)()
 
 
+def test_every_method_of_the_study_can_be_timed():
+    pytest.importorskip("vector_quantize_pytorch")
+    from simulations.benchmarks import training
+    from vqtheory.nn.training.config import TrainingConfig
+
+    for options in (*training.CASES.values(), *training.LARGE.values()):
+        config = TrainingConfig(**training.settings(options))
+        assert config.quantize_from <= training.UPDATES < config.steps
+
+
 def test_clusterings_take_the_same_passes_over_the_same_latents(monkeypatch, capfd):
     """From the same codes the same ones, to rounding; SuperKMeans begins at others."""
     pytest.importorskip("superkmeans")
