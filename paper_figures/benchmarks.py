@@ -31,8 +31,18 @@ def draw(table: pl.DataFrame) -> Callable[[Path], None]:
     axes["time"].set(yscale="log")
     axes["time"].legend()
     axes["memory"].set(ylim=(0, 1.1 * axes["memory"].get_ylim()[1]))
-    figure.suptitle(f"{table['machine'][0]}, float32; the simulator on one thread, the layer on two")
+    figure.suptitle(f"In float32; the simulator on one thread, the layer on two\n{machines(table)}")
     return lambda path: figure.savefig(path)
+
+
+def machines(table: pl.DataFrame) -> str:
+    """Which sections were measured where."""
+    sections = (
+        table.filter(pl.col("section") != "training")
+        .group_by("machine", maintain_order=True)
+        .agg(pl.col("section").unique())
+    )
+    return "; ".join(f"{', '.join(sorted(names))}: {machine}" for machine, names in sections.iter_rows())
 
 
 def draw_ratios(axes: Axes, rows: pl.DataFrame) -> None:
