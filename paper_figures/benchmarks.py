@@ -15,7 +15,7 @@ TABLE, SUFFIX = "benchmarks", ".png"
 OURS = "#4a5a78"
 PEERS = {"compiled loop": "o", "scikit-learn": "s", "NumPy loop": "^", "torch": "D", "bound": "|"}  # black: no rule's colour
 TASK = ("case", "codes", "dim", "batch")  # what is timed
-LAYER = "at 16,384 latents and 8,192 codes in 64 dimensions"
+LAYER = "8,192 x 64, 16,384 latents"
 
 
 def draw(table: pl.DataFrame) -> Callable[[Path], None]:
@@ -27,7 +27,7 @@ def draw(table: pl.DataFrame) -> Callable[[Path], None]:
     draw_layer(axes["layer"], table.filter(section="layer", codes=8192))
     draw_scale(axes["time"], table.filter(section="scale"), "microseconds", "microseconds per sample")
     large = table.filter(pl.col("codes") >= 2**14, section="scale")  # what a process has is counted in pages and arenas
-    draw_scale(axes["memory"], large, "codebooks", "memory beside the codebook given, in codebooks")
+    draw_scale(axes["memory"], large, "codebooks", "added memory, in codebooks")
     axes["time"].set(yscale="log")
     axes["time"].legend()
     axes["memory"].set(ylim=(0, 1.1 * axes["memory"].get_ylim()[1]))
@@ -36,13 +36,12 @@ def draw(table: pl.DataFrame) -> Callable[[Path], None]:
 
 
 def machines(table: pl.DataFrame) -> str:
-    """Which sections were measured where."""
-    sections = (
-        table.filter(pl.col("section") != "training")
-        .group_by("machine", maintain_order=True)
-        .agg(pl.col("section").unique())
+    """Which of the sections drawn were measured where."""
+    drawn = table.filter(
+        ~pl.col("section").is_in(["training", "start"]), (pl.col("section") != "layer") | (pl.col("codes") == 8192)
     )
-    return "; ".join(f"{', '.join(sorted(names))}: {machine}" for machine, names in sections.iter_rows())
+    sections = drawn.group_by("machine", maintain_order=True).agg(pl.col("section").unique(maintain_order=True))
+    return "; ".join(f"{', '.join(names)}: {machine}" for machine, names in sections.iter_rows())
 
 
 def draw_ratios(axes: Axes, rows: pl.DataFrame) -> None:
@@ -66,7 +65,11 @@ def draw_rules(axes: Axes, rows: pl.DataFrame) -> None:
     axes.barh(rows["case"], rows["times"], color=OURS)
     counted = rows.drop_nulls("products")
     axes.plot(counted["products"], counted["case"], "|", color="0.15", ms=9, mew=1.5, label="its products alone")
-    axes.set(xscale="log", xlabel="time over plain VQ's in the simulator, 1,024 x 64, batch 1,024")
+    axes.set(
+        xscale="log",
+        xlabel="time / plain VQ's",
+    )
+    axes.set_title("the simulator, 1,024 x 64, batch 1,024", fontsize=9)
     axes.legend(loc="lower right", fontsize=8)
 
 
@@ -77,7 +80,8 @@ def draw_layer(axes: Axes, rows: pl.DataFrame) -> None:
     axes.barh(rows["case"], rows["seconds"], color=colors)
     for place, (seconds, megabytes) in enumerate(rows.select("seconds", "megabytes").iter_rows()):
         axes.text(seconds, place, f" {megabytes:,.0f} MB", va="center", fontsize=8)
-    axes.set(xlabel=f"seconds of a forward and a backward pass, {LAYER}")
+    axes.set(xlabel="seconds of a forward and a backward pass")
+    axes.set_title(f"the layer in torch, {LAYER}", fontsize=9)
     axes.margins(x=0.15)
 
 
