@@ -24,7 +24,7 @@ excess down as 1/t.
 Rules take the same codes to start from and steps that move a code of average mass as far: EMA has the
 decay 1 - eta_t / K, and SimVQ with bias, whose tangent kernel has twice the trace, half the step.
 NSVQ's bandwidth starts at the spread of the cloud and shrinks as 1/t, and so do the ranges of neural gas and of the SOM and
-the bias of the conscience; the mean and the spread of a frame and of Wasserstein's pull become averages over all updates.
+the bias of the conscience; the mean and the spread of a frame and of Wasserstein's pull are of a thousand updates.
 CVQ, FSCL, Sinkhorn and EntropyVQ keep what takes them beside k-means. A stationary encoder has no
 drift to be passed on, and NSVQ's propagate form is VQ to the bit. TransVQ is trained by Adam, which
 does not slow down by itself: its steps fall as 1/t too. CosineVQ knows directions only; it is run on
@@ -144,7 +144,7 @@ def rules(name: str) -> dict[str, Rule]:
     num_codes, dim = NUM_CODES[name], 1 if name in DENSITIES else 16
     start, c = (0.5, 2.5 * 2 * num_codes**3 / math.pi**2) if name in DENSITIES else (2.0, 4000.0)
     step, half = harmonic(start, c / start), harmonic(start / 2, c / start)
-    bandwidth, average = harmonic(spread(name) * math.sqrt(dim), 100), harmonic(0.01, 100)
+    bandwidth = harmonic(spread(name) * math.sqrt(dim), 100)
     only_on_patches: dict[str, Rule] = {} if name in DENSITIES else {"CosineVQ": CosineVQ(step)}
     return only_on_patches | {
         "VQ": VQ(step),
@@ -161,8 +161,8 @@ def rules(name: str) -> dict[str, Rule]:
         "Conscience": Conscience(step, harmonic(spread(name), 100)),
         "Sinkhorn": Sinkhorn(step),
         "EntropyVQ": EntropyVQ(step),
-        "VQ in a frame": Affine(VQ(step), decay=lambda t: 1 - average(t)),
-        "VQ with Wasserstein's pull": Wasserstein(VQ(step), decay=lambda t: 1 - average(t)),
+        "VQ in a frame": Affine(VQ(step), decay=0.999),
+        "VQ with Wasserstein's pull": Wasserstein(VQ(step), decay=0.999),
         "VQ re-estimated": Reestimate(VQ(step)),
         "TransVQ": TransVQ(harmonic(3e-3, 1000), width=64),
         "SimVQ": SimVQ(half),

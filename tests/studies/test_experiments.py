@@ -47,7 +47,7 @@ def test_all_codes_are_alive_below_the_predicted_boundary_and_not_at_twice_its_s
 def test_an_eigenvalue_is_over_their_mean(tables):
     """The trace is one number per coordinate; a map of fewer parameters than that has zeros beside them."""
     sums = tables["tangent"].drop_nulls("eigenvalue").group_by("rule").agg(pl.col("eigenvalue").sum())
-    assert sums["eigenvalue"].to_list() == pytest.approx([32.0] * 7)
+    assert sums["eigenvalue"].to_list() == pytest.approx([32.0] * 8)
 
 
 def test_without_positions_transvq_moves_some_coordinates_a_thousand_times_less(tables):

@@ -277,8 +277,8 @@ def test_the_page_has_the_tables_as_they_are(table):
     page = " ".join(page.split())
     fast = over.filter(rows["label"].str.contains(r"at (8|32)$"))
     slow = over.filter(rows["label"].str.contains(r"at (0.5|2)$"))
-    assert f"it has {fast.min():.2f} to {fast.max():.2f} of what survives at the rates 8" in page
-    assert f"and {slow.min():.2f} to {slow.max():.2f} at 0.5 and 2" in page
+    assert f"it predicts {fast.min():.2f} to {fast.max():.2f} of the survivors at the rates 8" in page
+    assert f"and {slow.min():.2f} to {slow.max():.2f} of them at 0.5 and 2" in page
 
 
 def test_a_cell_has_the_median_and_the_range():

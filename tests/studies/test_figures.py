@@ -286,7 +286,7 @@ def test_the_spectra_have_as_many_eigenvalues_as_the_rules_can_move_coordinates(
     legend = drawings["tangent"].figure.axes[0].get_legend()
     numbers = dict(text.get_text().split(": ") for text in legend.get_texts())
     transformers = ("TransVQ", "TransVQ without positions", "FVQ", "FVQ residual", "GraphVQ")
-    assert numbers == dict.fromkeys(transformers, "32") | {"SimVQ": "6", "SimVQ without bias": "4"}
+    assert numbers == dict.fromkeys(transformers, "32") | {"SimVQ": "6", "SimVQ without bias": "4", "GRITVQ": "4"}
     written = paper_figures.tangent_table.markdown(tables["tangent"])
     assert [line.split(" | ")[0][2:] for line in written.splitlines()[2:]] == in_order(numbers)
 
