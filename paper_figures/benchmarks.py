@@ -29,7 +29,7 @@ def draw(table: pl.DataFrame) -> Callable[[Path], None]:
     large = table.filter(pl.col("codes") >= 2**14, section="scale")  # what a process has is counted in pages and arenas
     draw_scale(axes["memory"], large, "codebooks", "added memory, in codebooks")
     axes["time"].set(yscale="log")
-    axes["time"].legend()
+    axes["time"].legend(loc="lower right", fontsize=8)
     axes["memory"].set(ylim=(0, 1.1 * axes["memory"].get_ylim()[1]))
     figure.suptitle(f"In float32; the simulator on one thread, the layer on two\n{machines(table)}")
     return lambda path: figure.savefig(path)

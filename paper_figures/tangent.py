@@ -25,7 +25,7 @@ def draw(table: pl.DataFrame) -> Callable[[Path], None]:
     draw_residuals(right, table.drop_nulls("update"))
     figure.suptitle(
         f"What each map can move: TransVQ and FVQ all {2 * CODES} coordinates of the codes, and they rest at a k-means "
-        "solution, $G=0$;\nSimVQ and GRITVQ 6 or 4, and they rest where $J^TG=0$ but $G$ is not. A graph, and TransVQ "
+        "solution, $G=0$;\nSimVQ and GRITVQ 6 or 4, and rest where $J^TG=0$ but $G$ is not. A graph, and TransVQ\n"
         "without positions, move most too little to arrive"
     )
     return lambda path: figure.savefig(path)

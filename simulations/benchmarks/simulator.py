@@ -12,6 +12,7 @@ from simulations.benchmarks import peers
 from simulations.benchmarks.timing import product, rates
 from vqtheory.protocols import Rule
 from vqtheory.rules import EMA, NSVQ, VQ, TransVQ
+from vqtheory.rules.base import declared
 
 SHAPES = ((16, 2), (256, 8), (1024, 64), (8192, 64))  # K, D
 TRANSFORMERS = ((64, 16, 64, 256), (1024, 64, 256, 4096))  # K, D, width, latents
@@ -28,7 +29,7 @@ def latents(num_codes: int, dim: int, batch_size: int = 1, work: float | None = 
 
 def advancing(rule: Rule, x: np.ndarray, codes: np.ndarray) -> Callable[[], int]:
     """`advance` alone, latents at hand; a small shift of all for a rule that asks how they have moved."""
-    moved = np.full_like(x, 1e-3) if getattr(rule, "needs_displacement", False) else None
+    moved = np.full_like(x, 1e-3) if declared(rule, "needs_displacement") else None
     state, batches = rule.init(codes, seed=0), vq.Batches(x, moved)
 
     def run() -> int:

@@ -23,7 +23,7 @@ def noticed() -> Iterator[None]:
     """Say in a sentence that another process is gone, where torch says that a connection is."""
     try:
         yield
-    except torch.OutOfMemoryError:  # of this process
+    except torch.cuda.OutOfMemoryError:  # of this process
         raise
     except RuntimeError as error:
         reason = (str(error).strip().splitlines() or ["no reason given"])[0]
