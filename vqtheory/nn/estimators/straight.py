@@ -45,7 +45,7 @@ class CodeGradient(Estimator):
 
     def __call__(self, lookup: Lookup) -> Tensor:
         latents, chosen, keep = lookup.latents, lookup.chosen, lookup.keep
-        alpha = self.alpha if whole(keep) else self.alpha * keep.shape[0] / keep.sum().clamp_min(1)
+        alpha = self.alpha if whole(keep) else self.alpha * keep.shape[0] / keep.sum().clamp_min(1).to(latents.dtype)
         share = 2 * alpha / (latents.numel() * processes.world_size())
         return latents + share * chosen + ((1 - share) * chosen - latents).detach()
 

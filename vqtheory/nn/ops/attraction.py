@@ -50,7 +50,7 @@ def _attract(
         pulled += product(w, x.T.contiguous())
         loss += squared.mul_(w).sum(dim=1)
         begin += len(x)
-    share = (1 if softmax else strength) / (_count(keep) * latents.shape[1])
+    share = (1 if softmax else strength) / (_count(keep, latents) * latents.shape[1])
     indices = torch.cat(winners) if winners else latents.new_zeros(0, dtype=torch.int64)
     return loss.sum() * share, indices, (mass[:, None] * c - pulled).mul_(2 * share)
 
@@ -89,10 +89,11 @@ def _only(keep: Tensor, weights: Tensor) -> Tensor:
     return weights if keep.is_cpu and bool(keep.all()) else weights.mul_(keep)
 
 
-def _count(keep: Tensor) -> Any:
-    """How many latents are kept, at least 1; a tensor on an accelerator, which would be waited for."""
+def _count(keep: Tensor, latents: Tensor) -> Any:
+    """How many latents are kept, at least 1; on an accelerator, which would be waited for, a tensor like them: over one of
+    integers 1 is of single precision."""
     count = keep.sum().clamp_min(1)
-    return int(count) if keep.is_cpu else count
+    return int(count) if keep.is_cpu else count.to(latents.dtype)
 
 
 def _weights(squared: Tensor, winner: Tensor, scale: Tensor, strength: float, softmax: bool) -> Tensor:

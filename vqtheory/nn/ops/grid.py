@@ -34,7 +34,7 @@ def _attract_on_grid(
     sums = features.new_zeros(num_codes + 1, features.shape[1]).index_add_(0, cells, features)[:-1]
     near = _spread(sums, sides, fall) - sums  # the winner's own part is in the codebook loss
     mass, squares, pull = near[:, :1], near[:, 1:2], near[:, 2:]
-    share = 1 / (_count(keep) * latents.shape[1])
+    share = 1 / (_count(keep, latents) * latents.shape[1])
     loss = (squares - 2 * (c * pull).sum(dim=1, keepdim=True) + mass * c.square().sum(dim=1, keepdim=True)).sum()
     return loss * share, (mass * c - pull) * (2 * share)
 

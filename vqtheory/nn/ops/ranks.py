@@ -39,7 +39,7 @@ def _attract_by_rank(latents: Tensor, keep: Tensor, codes: Tensor, reach: Tensor
         pulled += product(w, x.T.contiguous())
         loss += scores.add_(x.square().sum(dim=1)).mul_(w).sum(dim=1)
         begin += len(x)
-    share = 1 / (_count(keep) * latents.shape[1])
+    share = 1 / (_count(keep, latents) * latents.shape[1])
     indices = torch.cat(winners) if winners else latents.new_zeros(0, dtype=torch.int64)
     return loss.sum() * share, indices, (mass[:, None] * c - pulled).mul_(2 * share)
 

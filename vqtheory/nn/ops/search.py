@@ -13,7 +13,7 @@ _BLOCK_ELSEWHERE = 2**26  # what keeps an accelerator busy
 _LEAST = 32  # latents at a time, for which the codes are read once
 _SAMPLES = 127  # latents of which the median is the centre
 _ROUNDING = 64  # the product's error in units of eps |x|^2, times how much smaller it has to be than the distance
-_GROUP = 8
+_GROUP = 8  # rows with one minimum, on a CPU
 _ONEDNN = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
 
 
@@ -118,19 +118,23 @@ def _directly(latents: Tensor, codes: Tensor) -> Tensor:
 
 
 def _two_lowest(values: Tensor) -> Tensor:
-    """Rows of the two lowest of values [K, n] in each column, the first of equal ones; [2, n], the lower row first.
+    """Rows of the two lowest of values [K, n] in each column, the first of equal ones; [2, n], the lower row first."""
+    size = _GROUP if values.is_cpu else 2 ** round(math.log2(len(values)) / 2)  # an accelerator waits for each operation
+    return _two_lowest_by_groups(values, size)
 
-    They are in the two groups of rows with the lowest minima. `min` over groups runs over columns side by side, as a
+
+def _two_lowest_by_groups(values: Tensor, size: int) -> Tensor:
+    """They are in the two groups of rows with the lowest minima. `min` over groups runs over columns side by side, as a
     search for the row does not.
     """
-    if len(values) <= 2 * _GROUP:
+    if len(values) <= 2 * size:
         best = values.min(dim=0, keepdim=True).indices
         other = values.scatter(0, best, torch.inf).min(dim=0, keepdim=True).indices
         return torch.cat([torch.minimum(best, other), torch.maximum(best, other)])
-    if len(values) % _GROUP:
-        values = nn.functional.pad(values, (0, 0, 0, -len(values) % _GROUP), value=torch.inf)
-    groups = values.view(-1, _GROUP, values.shape[1])
-    chosen = _two_lowest(groups.amin(dim=1))
-    members = groups.gather(0, chosen[:, None].expand(-1, _GROUP, -1)).flatten(0, 1)
-    found = _two_lowest(members)
-    return chosen.gather(0, found // _GROUP) * _GROUP + found % _GROUP
+    if len(values) % size:
+        values = nn.functional.pad(values, (0, 0, 0, -len(values) % size), value=torch.inf)
+    groups = values.view(-1, size, values.shape[1])
+    chosen = _two_lowest_by_groups(groups.amin(dim=1), size)
+    members = groups.gather(0, chosen[:, None].expand(-1, size, -1)).flatten(0, 1)
+    found = _two_lowest_by_groups(members, size)
+    return chosen.gather(0, found // size) * size + found % size
