@@ -1,4 +1,4 @@
-"""exp and the normal tail in plain arithmetic, against arithmetic of higher precision."""
+"""exp, ln and the normal tail in plain arithmetic, against arithmetic of higher precision."""
 
 import math
 from decimal import Decimal, localcontext
@@ -6,7 +6,7 @@ from decimal import Decimal, localcontext
 import numpy as np
 import pytest
 
-from vqtheory._kernels.exponential import exponential, normal_tail
+from vqtheory._kernels.exponential import exponential, logarithm, normal_tail
 from vqtheory._kernels.jit import kernel
 
 dtypes = pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -16,6 +16,12 @@ dtypes = pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def exponentials(z, out):
     for i in range(len(z)):
         out[i] = exponential(z[i])
+
+
+@kernel
+def logarithms(x, out):
+    for i in range(len(x)):
+        out[i] = logarithm(x[i])
 
 
 @kernel
@@ -65,6 +71,23 @@ def test_exp_grows(dtype):
     _, out = through(exponentials, z, dtype)
     # each value is within 1.1 units of its place, so that a fall of two units and more would be an error
     assert (np.diff(out) >= -2.2 * np.spacing(out[1:])).all()
+
+
+@dtypes
+def test_ln_is_within_a_unit_in_the_last_place(dtype):
+    """Next to 1, over the seams where the exponent changes, and over all normal numbers."""
+    random, limits = np.random.default_rng(0), np.finfo(dtype)
+    seams = [2.0 ** (n + 0.5) * (1 + random.uniform(-1e-6, 1e-6, 50)) for n in range(-3, 4)]
+    spread = np.exp(random.uniform(np.log(limits.tiny), np.log(limits.max), 3000))
+    close = 1 + random.choice([-1, 1], 1000) * 10.0 ** random.uniform(-16, -1, 1000)
+    x, out = through(logarithms, [limits.tiny, limits.max, 0.5, 2.0, *spread, *close, *np.concatenate(seams)], dtype)
+    with localcontext() as context:
+        context.prec = 40
+        exact = [Decimal(float(value)).ln() for value in x]
+        errors = [abs(Decimal(float(o)) - e) / Decimal(float(np.spacing(abs(o)))) for o, e in zip(out, exact, strict=True)]
+    assert max(errors) < Decimal("1.1")
+    assert (out[x == 1] == 0).all()
+    assert out.dtype == dtype
 
 
 def exact_tail(y):
