@@ -11,10 +11,25 @@ import twins
 import wrapped_twins  # noqa: F401 (enters its twins)
 
 from vqtheory import Batches
+from vqtheory._kernels import softmax
 from vqtheory.assign import nearest
-from vqtheory.rules import EMA, GRITVQ, NSVQ, VQ, Affine, EntropyVQ, HyperVQ, Reestimate, Replacement, Sinkhorn, TrainedVQ
+from vqtheory.rules import (
+    EMA,
+    GRITVQ,
+    IBQ,
+    NSVQ,
+    VQ,
+    Affine,
+    EntropyVQ,
+    HyperVQ,
+    Reestimate,
+    Replacement,
+    Sinkhorn,
+    TrainedVQ,
+)
 from vqtheory.rules.maps import MapRule
 from vqtheory.rules.replacement import POLICIES
+from vqtheory.rules.wrapper import cut
 from vqtheory.schedules import exponential, harmonic
 
 CASES = [(1, 1, 1), (1, 5, 3), (4, 1, 16), (3, 7, 5), (2, 16, 2), (2, 150, 1), (3, 130, 4)]  # D, K, B
@@ -96,6 +111,19 @@ def test_by_product(dtype):
         after, _ = rule.advance(state, Batches(x[None], weight=weight[None]))
         expected = twins.play(rule, state, Batches(x[None], weight=weight[None]))
         np.testing.assert_allclose(after.codes, expected["codes"], rtol=0, atol=close_to)
+
+
+@pytest.mark.parametrize("kept", [0, 2**20], ids=["in blocks", "at once"])
+@pytest.mark.parametrize("rule", [EntropyVQ(0.3), IBQ(0.3), IBQ(0.3, "l2", entropy_temperature=0.5), HyperVQ(0.3)], ids=repr)
+def test_softmax_over_all_codes(rule, kept, monkeypatch):
+    """In more dimensions than are summed directly: by blocks of latents, the last one smaller, or all at once."""
+    monkeypatch.setattr(softmax, "_KEPT", kept)
+    codes, batches = data(20, 30, 150, steps=2)
+    state = rule.init(codes / 3)
+    after, info = rule.advance(state, batches._replace(displacement=None))
+    for name, expected in twins.play(rule, state, batches).items():
+        np.testing.assert_allclose(getattr(after, name), expected, rtol=1e-11, atol=1e-11, err_msg=name)
+    assert info["assignment"].tolist() == rule.assign(batches.x[-1], rule.advance(state, cut(batches, slice(1)))[0]).tolist()
 
 
 @pytest.mark.skipif(os.environ.get("NUMBA_DISABLE_JIT") == "1", reason="this is the run without compilation")

@@ -134,3 +134,16 @@ def sum_cells(x, weight, codes_t, distances, pull, hits, assignment):
         hits[k] += 1
         assignment[b] = k
     return error
+
+
+@inlined_kernel
+def add_cells(x, weight, codes, assignment, squared, pull, hits):
+    """`sum_cells` of a batch x [B, D] that has been assigned to codes [K, D], at squared distances [B]."""
+    error = codes.dtype.type(0)
+    for b in range(len(x)):
+        k = assignment[b]
+        for d in range(x.shape[1]):
+            pull[k, d] += weight[b] * (x[b, d] - codes[k, d])
+        error += weight[b] * squared[b]
+        hits[k] += 1
+    return error

@@ -1,4 +1,4 @@
-"""exp(z) for z <= 0, ln(x), and the tail of the normal distribution, in plain arithmetic: their loops become vector instructions.
+"""exp(z) for z <= 0, ln(x) and the normal distribution's tail in plain arithmetic: their loops become vector instructions.
 
 With n the integer nearest to z / ln 2 and r = z - n ln 2, which lies within ln 2 / 2 of 0,
 

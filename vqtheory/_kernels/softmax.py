@@ -1,17 +1,224 @@
-"""The softmax of one row of scores."""
+"""The softmax over all codes, for a block of latents at a time.
+
+Its arrays are [K, b], code by code, so that sums over codes run for all latents of a block at once. In few dimensions scores
+are summed as they stand, which loses no digits where codes are many and close; in more they come from a product.
+"""
 
 from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
 
 from vqtheory._kernels.exponential import exponential
 from vqtheory._kernels.jit import kernel
 
+_LEAST = 64  # latents in a block
+_KEPT = 2**20  # latents by codes that are one block, whose scores are found once
+_FEW = 16  # dimensions
+
+
+def block_size(batch_size: int, num_codes: int) -> int:
+    """How many latents of a batch are softened at a time."""
+    return max(1, min(batch_size, max(_LEAST, _KEPT // num_codes)))
+
+
+class Work(NamedTuple):
+    """Workspace; flat where a smaller block at the end is to lie side by side too."""
+
+    begin: np.ndarray  # [1], the first latent of the block whose scores are in the first array; -1 for none
+    turned: np.ndarray  # [D b]
+    pairs: np.ndarray  # [arrays, K b]
+    highest: np.ndarray  # [b], the largest score of a latent
+    total: np.ndarray  # [b], its sum of exponentials
+    mean: np.ndarray  # [b], a mean by its softmax
+    factor: np.ndarray  # [b]
+    sums: np.ndarray  # [K, D]
+
+
+def workspace(batch_size: int, codes: np.ndarray, arrays: int) -> Work:
+    """Work for batches of this size and codes [K, D], with so many arrays of latents by codes."""
+    (num_codes, dim), size = codes.shape, block_size(batch_size, len(codes))
+    shapes = (dim * size,), (arrays, num_codes * size), (size,), (size,), (size,), (size,), (num_codes, dim)
+    return Work(np.array([-1]), *(np.empty(shape, codes.dtype) for shape in shapes))
+
 
 @kernel
-def soften(scores, winner, temperature, share):
-    """OUT share [K]: softmax of scores [K] over the temperature, which is below 0 for distances; the winner has the most."""
-    total, largest = scores.dtype.type(0), scores[winner]
-    for k in range(len(share)):
-        share[k] = exponential((scores[k] - largest) / temperature)
-        total += share[k]
-    for k in range(len(share)):
-        share[k] /= total
+def centre(x, codes, work, y, z):
+    """OUT y [B, D] and z [K, D]: latents and codes seen from the mean of the latents, of which there are no scores."""
+    work.begin[0] = -1
+    for d in range(x.shape[1]):
+        middle = x[:, d].sum() / x.dtype.type(len(x))
+        for b in range(len(x)):
+            y[b, d] = x[b, d] - middle
+        for k in range(len(codes)):
+            z[k, d] = codes[k, d] - middle
+
+
+@kernel
+def pairs(work, place, num_codes, size):
+    """One of the arrays [K, b]."""
+    return work.pairs[place, : num_codes * size].reshape((num_codes, size))
+
+
+@kernel
+def turn(x, work):
+    """x [b, D], dimension by dimension: [D, b]."""
+    size, dim = x.shape
+    turned = work.turned[: dim * size].reshape((dim, size))
+    for s in range(size):
+        for d in range(dim):
+            turned[d, s] = x[s, d]
+    return turned
+
+
+@kernel
+def score(x, first, codes, by_distance, work):
+    """Scores [K, b] of a block of x [B, D] that begins at `first`: x . c, or -|x - c|^2 up to a number for each latent.
+
+    They are found unless they are there from before: `work.begin` is set to -1 where codes or latents are other ones.
+    """
+    block = x[first : first + len(work.highest)]
+    scores = pairs(work, 0, len(codes), len(block))
+    if work.begin[0] == first:
+        return scores
+    work.begin[0] = first
+    turned = turn(block, work)
+    if len(turned) <= _FEW:
+        _score_directly(turned, codes, by_distance, scores)
+        return scores
+    np.dot(codes, turned, scores)
+    if by_distance:
+        _negate_distances(codes, scores)
+    return scores
+
+
+@kernel
+def multiply(x, codes, work, values):
+    """OUT values [K, b]: x . c of x [b, D] and codes [K, D]."""
+    np.dot(codes, turn(x, work), values)
+
+
+@kernel
+def _score_directly(turned, codes, by_distance, scores):
+    scores[:] = 0
+    for k in range(len(codes)):
+        for d in range(len(turned)):
+            code = codes[k, d]
+            if by_distance:
+                for s in range(turned.shape[1]):
+                    gap = turned[d, s] - code
+                    scores[k, s] -= gap * gap
+            else:
+                for s in range(turned.shape[1]):
+                    scores[k, s] += turned[d, s] * code
+
+
+@kernel
+def _negate_distances(codes, scores):
+    """IN/OUT scores x . c become 2 x . c - |c|^2."""
+    for k in range(len(codes)):
+        square = codes.dtype.type(0)
+        for d in range(codes.shape[1]):
+            square += codes[k, d] * codes[k, d]
+        for s in range(scores.shape[1]):
+            scores[k, s] = (scores[k, s] + scores[k, s]) - square
+
+
+@kernel
+def find_highest(scores, work):
+    """In work the largest of each latent's scores [K, b]."""
+    highest = work.highest
+    highest[:] = -np.inf
+    for k in range(len(scores)):
+        for s in range(scores.shape[1]):
+            highest[s] = max(highest[s], scores[k, s])
+
+
+@kernel
+def find_winners(scores, work, winner):
+    """OUT winner [b]: the first code with the largest of a latent's scores [K, b]."""
+    find_highest(scores, work)
+    for k in range(len(scores) - 1, -1, -1):
+        for s in range(scores.shape[1]):
+            winner[s] = k if scores[k, s] == work.highest[s] else winner[s]
+
+
+@kernel
+def soften(scores, temperature, work, power):
+    """OUT power [K, b] and in work its sums: softmax(scores / temperature) is power / total."""
+    find_highest(scores, work)
+    highest, total = work.highest, work.total
+    total[:] = 0
+    for k in range(len(scores)):
+        for s in range(scores.shape[1]):
+            power[k, s] = exponential((scores[k, s] - highest[s]) / temperature)
+            total[s] += power[k, s]
+
+
+@kernel
+def find_use(x, weight, codes, by_distance, temperature, work, use):
+    """OUT use [K]: ln of the mean of the softmax over latents x [B, D], 0 where that is 0; the second array in work has the
+    softmax of the last block."""
+    mass, zero, size = weight.sum(), x.dtype.type(0), len(work.highest)
+    mass = mass if mass > 0 else x.dtype.type(1)
+    use[:] = 0
+    for first in range(0, len(x), size):
+        scores = score(x, first, codes, by_distance, work)
+        power = pairs(work, 1, *scores.shape)
+        soften(scores, temperature, work, power)
+        for s in range(scores.shape[1]):
+            work.factor[s] = weight[first + s] / mass / work.total[s]
+        use += np.dot(power, work.factor[: scores.shape[1]])
+    for k in range(len(use)):
+        use[k] = np.log(use[k]) if use[k] > 0 else zero
+
+
+@kernel
+def find_surprise(scores, temperature, use, work, power, surprise):
+    """OUT surprise [K, b]: ln p_k - use_k up to a number for each latent, 0 where p is 0; and in work its mean by p."""
+    highest, mean, zero = work.highest, work.mean, scores.dtype.type(0)
+    mean[:] = 0
+    for k in range(len(scores)):
+        for s in range(scores.shape[1]):
+            log = (scores[k, s] - highest[s]) / temperature - use[k]
+            surprise[k, s] = log if power[k, s] > 0 else zero
+            mean[s] += power[k, s] * surprise[k, s]
+    for s in range(scores.shape[1]):
+        mean[s] /= work.total[s]
+
+
+@kernel
+def find_mean(values, work, power):
+    """In work the mean of values [K, b] by the softmax."""
+    mean = work.mean
+    mean[:] = 0
+    for k in range(len(values)):
+        for s in range(values.shape[1]):
+            mean[s] += power[k, s] * values[k, s]
+    for s in range(values.shape[1]):
+        mean[s] /= work.total[s]
+
+
+@kernel
+def weigh(strength, weight, values, work, power):
+    """IN/OUT power [K, b] becomes strength w p (values - their mean)."""
+    factor, mean = work.factor, work.mean
+    for s in range(power.shape[1]):
+        factor[s] = strength * weight[s] / work.total[s]
+    for k in range(len(power)):
+        for s in range(power.shape[1]):
+            power[k, s] *= factor[s] * (values[k, s] - mean[s])
+
+
+@kernel
+def add_moves(force, x, codes, by_distance, work, moves):
+    """Added to moves [K, D]: sum_s force_ks x_s, or force_ks (x_s - c_k), of force [K, b] and x [b, D]."""
+    np.dot(force, x, work.sums)
+    mass = np.zeros(len(codes), codes.dtype)
+    if by_distance:
+        work.factor[:] = 1
+        np.dot(force, work.factor[: len(x)], mass)
+    for k in range(len(codes)):
+        for d in range(codes.shape[1]):
+            moves[k, d] += work.sums[k, d] - mass[k] * codes[k, d]

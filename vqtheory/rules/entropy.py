@@ -20,9 +20,9 @@ import numpy as np
 
 from vqtheory import schedules
 from vqtheory._base import check
-from vqtheory._kernels.cells import find_nearest, info, new_tally, sum_cells
+from vqtheory._kernels import softmax
+from vqtheory._kernels.cells import add_cells, by_batch, find_each, info, new_tally
 from vqtheory._kernels.jit import kernel
-from vqtheory._kernels.softmax import soften
 from vqtheory.protocols import Batches, checked
 from vqtheory.rules.base import Rule, check_start, uniform_start
 
@@ -92,9 +92,10 @@ class EntropyVQ(Rule):
             numbers = (
                 x.dtype.type(value) for value in (2 * self.strength / self.temperature, self.temperature, self.balance)
             )
-        codes_t, tally = state.codes.T.copy(), new_tally(x, state.codes)
-        _advance(x, weight, rates.astype(x.dtype), *numbers, state.step, codes_t, *tally)
-        return EntropyState(codes_t.T.copy(), state.step + len(x)), info(tally, weight)
+        codes, tally, by_product = state.codes.copy(), new_tally(x, state.codes), by_batch(x.shape[1], state.codes)
+        work = softmax.workspace(x.shape[1], codes, 3)
+        _advance(x, weight, rates.astype(x.dtype), *numbers, by_product, state.step, codes, work, *tally)
+        return EntropyState(codes, state.step + len(x)), info(tally, weight)
 
 
 class EntropyState(NamedTuple):
@@ -105,37 +106,39 @@ class EntropyState(NamedTuple):
 
 
 @kernel
-def _advance(x, weight, rates, strength, temperature, balance, step, codes_t, hits, last_hit, assignment, distortion):
-    """IN x, weight, rates [T] (eta / B), the numbers; IN/OUT codes_t [D, K]; OUT the tally."""
-    dim, num_codes = codes_t.shape
-    distances, share = np.empty(num_codes, x.dtype), np.empty(num_codes, x.dtype)
-    used, pull = np.empty(num_codes, x.dtype), np.empty((num_codes, dim), x.dtype)
+def _advance(x, weight, rates, strength, temperature, balance, by_product, step, codes, work, hits, last_hit, assignment,
+             distortion):  # fmt: skip
+    """IN x, weight, rates [T] (eta / B), the numbers, whether by products; IN/OUT codes [K, D]; OUT the tally."""
+    squared, use, pull = np.empty(x.shape[1], x.dtype), np.empty(len(codes), x.dtype), np.empty_like(codes)
+    y, z = np.empty(x.shape[1:], x.dtype), np.empty_like(codes)
     for t in range(len(x)):
+        find_each(x[t], codes, by_product, assignment, squared)
         pull[:] = 0
-        distortion[t] = sum_cells(x[t], weight[t], codes_t, distances, pull, hits, assignment)
+        distortion[t] = add_cells(x[t], weight[t], codes, assignment, squared, pull, hits)
         for k in assignment:
             last_hit[k] = step + t
         mass = weight[t].sum()
         tau = temperature * distortion[t] / mass if mass > 0 else x.dtype.type(0)
         if tau > 0 and strength > 0:
-            used[:] = 0
-            for b in range(x.shape[1]):
-                soften(distances, find_nearest(x[t, b], codes_t, distances), -tau, share)
-                for k in range(num_codes):
-                    used[k] += weight[t, b] / mass * share[k]
-            for k in range(num_codes):
-                used[k] = balance * np.log(used[k]) if used[k] > 0 else x.dtype.type(0)
-            for b in range(x.shape[1]):
-                soften(distances, find_nearest(x[t, b], codes_t, distances), -tau, share)
-                mean = x.dtype.type(0)
-                for k in range(num_codes):
-                    if share[k] > 0:
-                        mean += share[k] * (np.log(share[k]) - used[k])
-                for k in range(num_codes):
-                    if share[k] > 0:
-                        gain = strength * weight[t, b] * share[k] * (np.log(share[k]) - used[k] - mean)
-                        for d in range(dim):
-                            pull[k, d] += gain * (x[t, b, d] - codes_t[d, k])
-        for k in range(num_codes):
-            for d in range(dim):
-                codes_t[d, k] += rates[t] * pull[k, d]
+            softmax.centre(x[t], codes, work, y, z)
+            softmax.find_use(y, weight[t], z, True, tau, work, use)
+            for k in range(len(use)):
+                use[k] *= balance
+            _add_entropy(y, weight[t], z, tau, strength, use, work, pull)
+        for k in range(len(codes)):
+            for d in range(codes.shape[1]):
+                codes[k, d] += rates[t] * pull[k, d]
+
+
+@kernel
+def _add_entropy(y, weight, z, tau, strength, use, work, pull):
+    """Added to pull [K, D]: what the entropies of a batch y [B, D] add, where `use` is gamma ln q_k."""
+    size = len(work.highest)
+    for first in range(0, len(y), size):
+        block, scores = y[first : first + size], softmax.score(y, first, z, True, work)
+        power, surprise = softmax.pairs(work, 1, *scores.shape), softmax.pairs(work, 2, *scores.shape)
+        if len(block) < len(y):  # or the softmax is there
+            softmax.soften(scores, tau, work, power)
+        softmax.find_surprise(scores, tau, use, work, power, surprise)
+        softmax.weigh(strength, weight[first:], surprise, work, power)
+        softmax.add_moves(power, block, z, True, work, pull)

@@ -36,9 +36,9 @@ import numpy as np
 from vqtheory import schedules
 from vqtheory._base import check
 from vqtheory._base.randomness import Purpose, generator
-from vqtheory._kernels.cells import find_nearest, info, new_tally
+from vqtheory._kernels import softmax
+from vqtheory._kernels.cells import by_batch, find_each, info, new_tally
 from vqtheory._kernels.jit import kernel
-from vqtheory._kernels.softmax import soften
 from vqtheory.protocols import Batches, checked
 from vqtheory.rules.base import Rule, check_start
 
@@ -131,9 +131,10 @@ class IBQ(Rule):
         with np.errstate(over="ignore"):
             numbers = [x.dtype.type(n) for n in (self.temperature, self.entropy_temperature, self.entropy_weight)]
         softness = Softness(self.similarity == "l2", *numbers)
-        codes_t, tally = state.codes.T.copy(), new_tally(x, state.codes)
-        _advance(x, weight, rates.astype(x.dtype), softness, state.step, codes_t, tally)
-        return IBQState(codes_t.T.copy(), state.step + len(x)), info(tally, weight)
+        codes, tally = state.codes.copy(), new_tally(x, state.codes)
+        work, by_product = softmax.workspace(x.shape[1], codes, 4), by_batch(x.shape[1], codes)
+        _advance(x, weight, rates.astype(x.dtype), softness, by_product, state.step, codes, work, tally)
+        return IBQState(codes, state.step + len(x)), info(tally, weight)
 
 
 class IBQState(NamedTuple):
@@ -153,102 +154,63 @@ class Softness(NamedTuple):
 
 
 @kernel
-def _advance(x, weight, rates, softness, step, codes_t, tally):
-    """IN x, weight, rates [T] (eta / B), softness, step; IN/OUT codes_t [D, K]; OUT the tally."""
-    dim, num_codes = codes_t.shape
-    work = np.empty((3, num_codes), x.dtype)  # similarities, shares, and what a derivative is of
-    logs, pull = np.empty(num_codes, x.dtype), np.empty((num_codes, dim), x.dtype)
+def _advance(x, weight, rates, softness, by_product, step, codes, work, tally):
+    """IN x, weight, rates [T] (eta / B), softness, whether by products, step; IN/OUT codes [K, D]; OUT the tally."""
+    hits, last_hit, assignment, distortion = tally
+    squared, use, pull = np.empty(x.shape[1], x.dtype), np.empty(len(codes), x.dtype), np.empty_like(codes)
+    y, z, gap = np.empty(x.shape[1:], x.dtype), np.empty_like(codes), np.empty(x.shape[1:], x.dtype)
     for t in range(len(x)):
         pull[:] = 0
+        if softness.by_distance:
+            softmax.centre(x[t], codes, work, y, z)
+            find_each(x[t], codes, by_product, assignment, squared)
+        else:
+            y[:], z[:], work.begin[0] = x[t], codes, -1
+            _find_largest(y, z, work, assignment)
         if softness.entropy_weight > 0:
-            _find_use(x[t], weight[t], codes_t, softness, work, logs)
-            _add_entropy(x[t], weight[t], codes_t, softness, work, logs, pull)
+            softmax.find_use(y, weight[t], z, softness.by_distance, softness.entropy_temperature, work, use)
         for b in range(x.shape[1]):
-            k = _add_error(x[t, b], weight[t, b], codes_t, softness, work, pull)
-            for d in range(dim):
-                gap = x[t, b, d] - codes_t[d, k]
-                tally.distortion[t] += weight[t, b] * gap * gap
-            tally.hits[k] += 1
-            tally.last_hit[k] = step + t
-            tally.assignment[b] = k
-        for k in range(num_codes):
-            for d in range(dim):
-                codes_t[d, k] += rates[t] * pull[k, d]
+            k = assignment[b]
+            for d in range(x.shape[2]):
+                gap[b, d] = codes[k, d] - x[t, b, d]
+                distortion[t] += weight[t, b] * gap[b, d] * gap[b, d]
+                pull[k, d] -= 2 * weight[t, b] * gap[b, d]
+            hits[k] += 1
+            last_hit[k] = step + t
+        _add_softness(y, weight[t], gap, z, softness, use, work, pull)
+        for k in range(len(codes)):
+            for d in range(codes.shape[1]):
+                codes[k, d] += rates[t] * pull[k, d]
 
 
 @kernel
-def _add_error(x, weight, codes_t, softness, work, pull):
-    """Added to pull [K, D]: what a latent adds by both terms of the error; returns the code that it goes to."""
-    similarity, share, towards = work
-    winner = _compare(x, codes_t, softness.by_distance, similarity)
-    soften(similarity, winner, softness.temperature, share)
-    towards[:] = 0
-    for d in range(len(x)):
-        gap = codes_t[d, winner] - x[d]
-        pull[winner, d] -= 2 * weight * gap
-        for k in range(len(share)):
-            towards[k] += codes_t[d, k] * gap
-    mean = x.dtype.type(0)
-    for k in range(len(share)):
-        mean += share[k] * towards[k]
-    for k in range(len(share)):
-        if share[k] > 0:
-            force = -weight * share[k] * (towards[k] - mean) / softness.temperature
-            _add_derivative(x, codes_t, k, force, softness.by_distance, pull)
-    return winner
+def _find_largest(x, codes, work, assignment):
+    """OUT assignment [B]: the first code with the largest dot product."""
+    size = len(work.highest)
+    for first in range(0, len(x), size):
+        scores = softmax.score(x, first, codes, False, work)
+        softmax.find_winners(scores, work, assignment[first : first + scores.shape[1]])
 
 
 @kernel
-def _find_use(x, weight, codes_t, softness, work, logs):
-    """OUT logs [K]: ln of the mean share of each code in a batch, 0 where that is 0."""
-    similarity, share, _ = work
-    mass, one = weight.sum(), x.dtype.type(1)
-    mass = mass if mass > 0 else one
-    logs[:] = 0
-    for b in range(len(x)):
-        winner = _compare(x[b], codes_t, softness.by_distance, similarity)
-        soften(similarity, winner, softness.entropy_temperature, share)
-        for k in range(len(share)):
-            logs[k] += weight[b] / mass * share[k]
-    for k in range(len(logs)):
-        logs[k] = np.log(logs[k]) if logs[k] > 0 else x.dtype.type(0)
-
-
-@kernel
-def _add_entropy(x, weight, codes_t, softness, work, logs, pull):
-    """Added to pull [K, D]: what the batch adds by its entropies."""
-    similarity, share, _ = work
-    factor = x.dtype.type(0.5) * x.shape[1] * softness.entropy_weight / softness.entropy_temperature
-    for b in range(len(x)):
-        winner = _compare(x[b], codes_t, softness.by_distance, similarity)
-        soften(similarity, winner, softness.entropy_temperature, share)
-        mean = x.dtype.type(0)
-        for k in range(len(share)):
-            if share[k] > 0:
-                mean += share[k] * (logs[k] - np.log(share[k]))
-        for k in range(len(share)):
-            if share[k] > 0 and weight[b] > 0:
-                force = -weight[b] * factor * share[k] * (logs[k] - np.log(share[k]) - mean)
-                _add_derivative(x[b], codes_t, k, force, softness.by_distance, pull)
-
-
-@kernel
-def _compare(x, codes_t, by_distance, similarity):
-    """OUT similarity [K]; returns the first code with the largest."""
-    if by_distance:
-        winner = find_nearest(x, codes_t, similarity)
-        for k in range(len(similarity)):
-            similarity[k] = -similarity[k]
-        return winner
-    similarity[:] = 0
-    for d in range(len(x)):
-        for k in range(len(similarity)):
-            similarity[k] += x[d] * codes_t[d, k]
-    return np.argmax(similarity)
-
-
-@kernel
-def _add_derivative(x, codes_t, k, force, by_distance, pull):
-    """Added to row k of pull [K, D]: force dl/dc."""
-    for d in range(len(x)):
-        pull[k, d] += force * (2 * (x[d] - codes_t[d, k]) if by_distance else x[d])
+def _add_softness(x, weight, gap, codes, softness, use, work, pull):
+    """Added to pull [K, D]: what the softmax of the error and the entropies add; gap [B, D] is u_n."""
+    size, dim, by_distance = len(work.highest), x.shape[1], softness.by_distance
+    slope = x.dtype.type(2 if by_distance else 1)  # dl/dc is 2 (x - c), or x
+    by_error = -slope / softness.temperature
+    by_entropy = slope * x.dtype.type(0.5) * dim * softness.entropy_weight / softness.entropy_temperature
+    for first in range(0, len(x), size):
+        block, share = x[first : first + size], weight[first : first + size]
+        scores = softmax.score(x, first, codes, by_distance, work)
+        power, values = softmax.pairs(work, 1, *scores.shape), softmax.pairs(work, 2, *scores.shape)
+        surprise = softmax.pairs(work, 3, *scores.shape)
+        softmax.soften(scores, softness.temperature, work, power)
+        softmax.multiply(gap[first : first + size], codes, work, values)
+        softmax.find_mean(values, work, power)
+        softmax.weigh(by_error, share, values, work, power)
+        if softness.entropy_weight > 0:
+            softmax.soften(scores, softness.entropy_temperature, work, values)
+            softmax.find_surprise(scores, softness.entropy_temperature, use, work, values, surprise)
+            softmax.weigh(by_entropy, share, surprise, work, values)
+            power += values
+        softmax.add_moves(power, block, codes, by_distance, work, pull)

@@ -38,10 +38,10 @@ import numpy as np
 from vqtheory import schedules
 from vqtheory._base import check
 from vqtheory._base.randomness import Purpose, generator
+from vqtheory._kernels import softmax
 from vqtheory._kernels.cells import info, new_tally
-from vqtheory._kernels.exponential import exponential
+from vqtheory._kernels.exponential import exponential, logarithm
 from vqtheory._kernels.jit import kernel
-from vqtheory._kernels.softmax import soften
 from vqtheory.protocols import Batches, checked
 from vqtheory.rules.base import Rule, check_start
 from vqtheory.rules.cosine import move_on_sphere
@@ -118,7 +118,8 @@ class HyperVQ(Rule):
     def assign(self, latents: np.ndarray, state: HyperState) -> np.ndarray:
         """The codes with the largest logits, of latents [N, D]."""
         x, assignment = np.ascontiguousarray(latents, state.codes.dtype), np.empty(len(latents), np.int64)
-        _assign(x, x.dtype.type(2 * self.curvature**0.5), Frame(*state[2:]), assignment)
+        work = softmax.workspace(len(x), state.codes, 3)
+        _assign(x, x.dtype.type(2 * self.curvature**0.5), Frame(*state[2:]), work, assignment)
         return assignment
 
     def advance(self, state: HyperState, batches: Batches) -> tuple[HyperState, dict[str, np.ndarray]]:
@@ -129,7 +130,8 @@ class HyperVQ(Rule):
         with np.errstate(over="ignore"):
             s, temperature = x.dtype.type(2 * self.curvature**0.5), x.dtype.type(self.temperature)
         frame, tally = Frame(*(array.copy() for array in state[2:])), new_tally(x, state.codes)
-        _advance(x, weight, rates.astype(x.dtype), s, temperature, state.step, frame, tally)
+        work = softmax.workspace(x.shape[1], state.codes, 4)
+        _advance(x, weight, rates.astype(x.dtype), s, temperature, state.step, frame, work, tally)
         codes = frame.offsets[:, None] * frame.directions
         return HyperState(codes, np.int64(state.step + len(x)), *frame), info(tally, weight)
 
@@ -152,96 +154,111 @@ class Frame(NamedTuple):
     gains: np.ndarray
 
 
-class Logits(NamedTuple):
-    """Of one latent, all [K]."""
+class Stretched(NamedTuple):
+    """What a logit has of lengths r, those of codes [K] or of latents [b]: over exp(s |r|), so that nothing overflows."""
 
-    value: np.ndarray  # v
-    angle: np.ndarray  # asinh(w)
-    radial: np.ndarray  # dv/dr over g
-    tangent: np.ndarray  # dv/da over g z
+    length: np.ndarray  # |r|
+    fall: np.ndarray  # exp(-2 s |r|)
+    sinh: np.ndarray  # of s r; of a latent over its length
+    cosh: np.ndarray
 
 
 @kernel
-def _advance(x, weight, rates, s, temperature, step, frame, tally):
+def _advance(x, weight, rates, s, temperature, step, frame, work, tally):
     """IN x, weight, rates [T] (eta / B), s, temperature, step; IN/OUT frame; OUT the tally."""
-    num_codes = len(frame.gains)
-    logits, share = _workspace(x, num_codes), np.empty(num_codes, x.dtype)
+    hits, last_hit, assignment, distortion = tally
     moves = Frame(np.empty_like(frame.directions), np.empty_like(frame.offsets), np.empty_like(frame.gains))
     for t in range(len(x)):
         moves.directions[:], moves.offsets[:], moves.gains[:] = 0, 0, 0
+        depths = _stretch(frame.offsets, s)
+        for first in range(0, x.shape[1], len(work.highest)):
+            block = x[t, first : first + len(work.highest)]
+            winner = assignment[first : first + len(block)]
+            lengths = _stretch_latents(block, s)
+            _find_logits(block, s, frame, depths, lengths, work, winner)
+            _add_moves(block, weight[t, first:], s, temperature, frame, depths, lengths, work, moves)
         for b in range(x.shape[1]):
-            k = _compare(x[t, b], s, frame, logits)
-            soften(logits.value, k, temperature, share)
-            error = _add_moves(x[t, b], weight[t, b], s, temperature, frame, logits, share, moves)
-            tally.distortion[t] += weight[t, b] * error[k]
-            tally.hits[k] += 1
-            tally.last_hit[k] = step + t
-            tally.assignment[b] = k
-        for k in range(num_codes):
+            k = assignment[b]
+            for d in range(x.shape[2]):
+                gap = x[t, b, d] - frame.offsets[k] * frame.directions[k, d]
+                distortion[t] += weight[t, b] * gap * gap
+            hits[k] += 1
+            last_hit[k] = step + t
+        for k in range(len(frame.gains)):
             move_on_sphere(frame.directions[k], moves.directions[k], rates[t])
             frame.offsets[k] += rates[t] * moves.offsets[k]
             frame.gains[k] += rates[t] * moves.gains[k]
 
 
 @kernel
-def _assign(x, s, frame, assignment):
+def _assign(x, s, frame, work, assignment):
     """OUT assignment [N]."""
-    logits = _workspace(x, len(frame.gains))
-    for n in range(len(x)):
-        assignment[n] = _compare(x[n], s, frame, logits)
+    depths = _stretch(frame.offsets, s)
+    for first in range(0, len(x), len(work.highest)):
+        block = x[first : first + len(work.highest)]
+        _find_logits(block, s, frame, depths, _stretch_latents(block, s), work, assignment[first : first + len(block)])
 
 
 @kernel
-def _workspace(x, num_codes):
-    work = np.empty((4, num_codes), x.dtype)
-    return Logits(work[0], work[1], work[2], work[3])
+def _stretch(lengths, s):
+    """`Stretched` of lengths, which may be below 0."""
+    half, one, fall = lengths.dtype.type(0.5), lengths.dtype.type(1), np.empty_like(lengths)
+    for k in range(len(lengths)):
+        fall[k] = exponential(-(s + s) * abs(lengths[k]))
+    return Stretched(np.abs(lengths), fall, np.copysign(half * (one - fall), lengths), half * (one + fall))
 
 
 @kernel
-def _compare(x, s, frame, logits):
-    """OUT logits; returns the first code with the largest.
-
-    All hyperbolic functions are over exp(s |z| + s |r|), which does not overflow.
-    """
-    one, half, tiny = s / s, x.dtype.type(0.5), np.finfo(x.dtype).tiny
-    length = np.sqrt((x * x).sum())
-    fall, unit = exponential(-2 * s * length), length if length > 0 else one
-    sinh, cosh = half * (one - fall), half * (one + fall)
-    for k in range(len(logits.value)):
-        cosine = x.dtype.type(0)
-        for d in range(len(x)):
-            cosine += x[d] * frame.directions[k, d]
-        cosine /= unit
-        depth = abs(frame.offsets[k])
-        fall = exponential(-2 * s * depth)
-        code_sinh, code_cosh = np.copysign(half * (one - fall), frame.offsets[k]), half * (one + fall)
-        size = s * (length + depth)
-        w = sinh * cosine * code_cosh - cosh * code_sinh
-        root = np.sqrt(w * w + max(exponential(-2 * size), tiny))
-        logits.angle[k] = np.copysign(size + np.log(abs(w) + root), w)
-        logits.value[k] = 4 / s * frame.gains[k] * logits.angle[k]
-        logits.radial[k] = 4 * (sinh * cosine * code_sinh - cosh * code_cosh) / root
-        logits.tangent[k] = 4 / s * sinh * code_cosh / root / unit
-    return np.argmax(logits.value)
+def _stretch_latents(x, s):
+    one, lengths = x.dtype.type(1), _stretch(np.sqrt((x * x).sum(axis=1)), s)
+    for b in range(len(x)):
+        lengths.sinh[b] /= lengths.length[b] if lengths.length[b] > 0 else one
+    return lengths
 
 
 @kernel
-def _add_moves(x, weight, s, temperature, frame, logits, share, moves):
-    """Added to moves: what a latent adds to the steps; returns its squared distances [K]."""
-    squared, half, mean = np.zeros(len(share), x.dtype), x.dtype.type(0.5), x.dtype.type(0)
-    for k in range(len(share)):
-        for d in range(len(x)):
-            gap = x[d] - frame.offsets[k] * frame.directions[k, d]
-            squared[k] += gap * gap
-        mean += share[k] * squared[k]
-    for k in range(len(share)):
-        if share[k] == 0 or weight == 0:
-            continue
-        force = -half * weight * share[k] * (squared[k] - mean) / temperature
-        moves.gains[k] += force * 4 / s * logits.angle[k]
-        moves.offsets[k] += force * frame.gains[k] * logits.radial[k]
-        for d in range(len(x)):
-            gap = weight * share[k] * (x[d] - frame.offsets[k] * frame.directions[k, d])
-            moves.offsets[k] += frame.directions[k, d] * gap
-            moves.directions[k, d] += frame.offsets[k] * gap + force * frame.gains[k] * logits.tangent[k] * x[d]
-    return squared
+def _find_logits(x, s, frame, depths, lengths, work, winner):
+    """OUT in work the products <z, a> [K, b], the angles asinh(w), and the logits; the first code with the largest."""
+    shape, tiny = (len(frame.gains), len(x)), np.finfo(x.dtype).tiny
+    products, angles, logits = softmax.pairs(work, 0, *shape), softmax.pairs(work, 1, *shape), softmax.pairs(work, 2, *shape)
+    scale = x.dtype.type(4) / s
+    softmax.multiply(x, frame.directions, work, products)
+    for k in range(len(products)):
+        gain = scale * frame.gains[k]
+        for b in range(len(x)):
+            w = lengths.sinh[b] * products[k, b] * depths.cosh[k] - lengths.cosh[b] * depths.sinh[k]
+            root = np.sqrt(w * w + max(lengths.fall[b] * depths.fall[k], tiny))
+            size = s * (lengths.length[b] + depths.length[k])
+            angles[k, b] = np.copysign(size + logarithm(abs(w) + root), w)
+            logits[k, b] = gain * angles[k, b]
+    softmax.find_winners(logits, work, winner)
+
+
+@kernel
+def _add_moves(x, weight, s, temperature, frame, depths, lengths, work, moves):
+    """Added to moves: what a block of latents adds to the steps."""
+    shape, tiny, half = (len(frame.gains), len(x)), np.finfo(x.dtype).tiny, x.dtype.type(0.5)
+    products, angles, logits = softmax.pairs(work, 0, *shape), softmax.pairs(work, 1, *shape), softmax.pairs(work, 2, *shape)
+    power, squared, four = softmax.pairs(work, 3, *shape), logits, x.dtype.type(4)
+    softmax.soften(logits, temperature, work, power)
+    for k in range(len(products)):  # squared distances, up to |z|^2
+        for b in range(len(x)):
+            squared[k, b] = frame.offsets[k] * (frame.offsets[k] - (products[k, b] + products[k, b]))
+    softmax.find_mean(squared, work, power)
+    for k in range(len(products)):
+        offset, gain = frame.offsets[k], frame.gains[k]
+        for b in range(len(x)):
+            share = weight[b] * power[k, b] / work.total[b]
+            force = -half * share * (squared[k, b] - work.mean[b]) / temperature
+            w = lengths.sinh[b] * products[k, b] * depths.cosh[k] - lengths.cosh[b] * depths.sinh[k]
+            root = np.sqrt(w * w + max(lengths.fall[b] * depths.fall[k], tiny))
+            radial = four * (lengths.sinh[b] * products[k, b] * depths.sinh[k] - lengths.cosh[b] * depths.cosh[k]) / root
+            tangent = four / s * lengths.sinh[b] * depths.cosh[k] / root
+            angles[k, b] *= force * four / s
+            products[k, b] = force * gain * radial + share * (products[k, b] - offset)
+            power[k, b] = offset * share + force * gain * tangent
+    np.dot(power, x, work.sums)
+    work.factor[:] = 1
+    moves.directions[:] += work.sums
+    moves.offsets[:] += np.dot(products, work.factor[: len(x)])
+    moves.gains[:] += np.dot(angles, work.factor[: len(x)])
