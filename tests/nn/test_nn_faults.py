@@ -223,6 +223,21 @@ class TestStart:
             layer(codes[None])  # each on its code, where it stays
             torch.testing.assert_close(layer.codebook, codes, rtol=0, atol=1e-6)
 
+    @pytest.mark.parametrize("rule", ["vq", "cosine"])
+    def test_codes_that_are_set_in_training_do_not_move_by_what_was_before(self, rule):
+        """On latents that are the codes nothing is left to move, but for what Adam would remember."""
+        layer, codes = started(rule), nn.functional.normalize(randn(8, 4, seed=4), dim=1)
+        optimizer = torch.optim.Adam(layer.parameters(), lr=0.1)
+        for batch in (randn(2, 50, 4), randn(2, 50, 4, seed=1)):
+            optimizer.zero_grad()
+            layer(batch).loss.backward()
+            optimizer.step()
+        layer.set_codebook(codes)
+        optimizer.zero_grad()
+        (0 * layer(codes[None]).loss).backward()
+        optimizer.step()
+        torch.testing.assert_close(layer.codebook, codes, rtol=0, atol=1e-6)
+
     def test_layers_in_a_row_start_on_distinct_latents(self):
         z = randn(4, 200, 4)
         first, second = VectorQuantize(4, 64), VectorQuantize(4, 64)

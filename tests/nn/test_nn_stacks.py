@@ -466,7 +466,7 @@ REFUSED = [
     (lambda: STACK.decode(torch.full((5, 3), 8)), r"at level 0 must be in -1 .. 7. Got 8"),
     (lambda: GROUPS.decode(torch.zeros(5, 1, dtype=torch.int64)), "of all 2 groups"),
     (lambda: SCALES(latents(2, 4, 3, 3)), r"must be maps of \(4, 4\). Got \(3, 3\)"),
-    (lambda: SCALES.decode([torch.zeros(2, 1, 1, dtype=torch.int64)] * 3), "of 1 to 2 sizes. Got '3 of them'"),
+    (lambda: SCALES.decode([torch.zeros(2, 1, 1, dtype=torch.int64)] * 3), "of 1 to 2 sizes. Got 3 of them"),
     (
         lambda: SCALES.decode([torch.zeros(2, 2, 2, dtype=torch.int64)]),
         r"must be integers \[b, 1, 1\]. Got torch.int64 \(2, 2, 2\)",

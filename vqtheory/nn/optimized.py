@@ -65,8 +65,10 @@ class Optimized:
         if self._kind() != "adam":
             raise check.fail(owner, "monitor", "of a codebook that Adam moves, with its optimizer", self._kind())
         if not all(map(self._is_codebook, group["params"])):
-            wanted = "of an optimizer with the codebook in a group of its own, as parameter_groups makes it"
-            raise check.fail(owner, "monitor", wanted, f"one with {len(group['params'])} parameters")
+            raise ValueError(
+                f"The 'monitor' parameter of {owner} must be of an optimizer with the codebook in a group of its own, as "
+                f"parameter_groups makes it. Got a group of {len(group['params'])} parameters."
+            )
         self._warned = True  # of a rate that is too low there is nothing to be said any more
         return group
 

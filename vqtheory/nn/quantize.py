@@ -17,6 +17,7 @@ from vqtheory.nn.integrations.interchange import Interchange
 from vqtheory.nn.ops import inside
 from vqtheory.nn.ops.layout import Layout
 from vqtheory.nn.ops.mode import repeated, transformed
+from vqtheory.nn.ops.moments import clear_before_step
 from vqtheory.nn.ops.passes import Passes, advance, unrepeated
 from vqtheory.nn.ops.presence import fill, finite, mean, restore, wide
 from vqtheory.nn.ops.start import draw, warn_of_equal
@@ -178,7 +179,10 @@ class VectorQuantize(Interchange, nn.Module):
 
     @torch.no_grad()
     def set_codebook(self, codes: Tensor) -> None:
-        """Put the codes at `codes` [K, codebook_dim], in their order, whatever they were before; EMA counts anew."""
+        """Put the codes at `codes` [K, codebook_dim], in their order, whatever they were before.
+
+        EMA counts anew, and an optimizer forgets what it remembers of the codes that were there.
+        """
         owner, name = "VectorQuantize.set_codebook", type(self.rule).__name__
         if not self._codebook.has_rows:
             raise ValueError(f"{owner} needs a rule with codes of its own. Those of {name} are made of other numbers.")
@@ -189,6 +193,8 @@ class VectorQuantize(Interchange, nn.Module):
         weight = self._codebook.codes()
         rows = torch.arange(self.codebook_size, device=weight.device)
         self._codebook.place(rows, codes.to(weight.device, weight.dtype))
+        for parameter in self._codebook.parameters():
+            clear_before_step(parameter)
         self._mark_started()
 
     @torch.compiler.disable  # the start is the simulator's, in numpy

@@ -141,7 +141,7 @@ class MultiScaleQuantize(Stack):
     def _columns(self, indices: Any) -> tuple[list[Tensor], torch.Size]:
         indices = list(indices) if isinstance(indices, (tuple, list)) else [indices]
         if not 1 <= len(indices) <= self.depth:
-            raise check.fail(f"{self.owner}.decode", "indices", f"of 1 to {self.depth} sizes", f"{len(indices)} of them")
+            raise ValueError(f"The indices of {self.owner} must be of 1 to {self.depth} sizes. Got {len(indices)} of them.")
         for part, size in zip(indices, self.scales, strict=False):
             if not is_integers(part) or tuple(part.shape[1:]) != size:
                 got = f"{part.dtype} {tuple(part.shape)}" if isinstance(part, Tensor) else type(part).__name__
