@@ -22,8 +22,9 @@ STEEPEST = -1.6  # the left end of the slopes' axis
 
 def draw(table: pl.DataFrame) -> Callable[[Path], None]:
     """Columns: distributions; rows: residual, excess distortion, and the slopes of both in the last decade."""
-    rules, size = in_order(table["rule"]), (11.5, 9)
-    figure, grid = plt.subplots(3, len(DISTRIBUTIONS), figsize=size, layout="constrained", height_ratios=[1, 1, 0.95])
+    rules = in_order(table["rule"])
+    size, heights = (11.5, 6.9 + 0.185 * len(rules)), [1, 1, max(0.5, 0.072 * len(rules))]  # a name needs its line
+    figure, grid = plt.subplots(3, len(DISTRIBUTIONS), figsize=size, layout="constrained", height_ratios=heights)
     for column, name in zip(grid.T, DISTRIBUTIONS, strict=True):
         of_name = table.filter(distribution=name)
         for axes, value in zip(column, MEASURES.values(), strict=False):
