@@ -30,9 +30,10 @@ import numpy as np
 from vqtheory import schedules
 from vqtheory._base import check
 from vqtheory._base.randomness import Purpose, generator
-from vqtheory._kernels.cells import find_nearest, info, new_tally
+from vqtheory._kernels.cells import by_batch, info, new_tally
 from vqtheory._kernels.exponential import exponential
-from vqtheory._kernels.jit import kernel
+from vqtheory._kernels.jit import inlined_kernel, kernel
+from vqtheory._kernels.scores import BLOCK, LANES, least_priced, look, new_scores, precise, rows_of, total_of
 from vqtheory.protocols import Batches, checked
 from vqtheory.rules.base import Rule, check_start, with_rows
 
@@ -111,13 +112,16 @@ class Sinkhorn(Rule):
         check.instance("Sinkhorn.advance", "state", state, SinkhornState, "a state that Sinkhorn.init has made")
         x, weight = checked("Sinkhorn.advance", batches, state.codes)
         rates = schedules.values(self.step_size, int(state.step), len(x)).astype(x.dtype) / x.shape[1]
-        codes_t, prices, tally = state.codes.T.copy(), state.prices.copy(), new_tally(x, state.codes)
-        imbalance = np.zeros(len(x), x.dtype)
+        codes, imbalance = state.codes.copy(), np.zeros(len(x), x.dtype)
+        scores, tally = new_scores(x.shape[1], codes), new_tally(x, codes)
+        prices = np.pad(state.prices, (0, scores.values.shape[1] - len(codes)))
         limits = x.dtype.type(self.temperature), self.rounds, x.dtype.type(self.tolerance)
-        _advance(x, weight, rates.astype(x.dtype), *limits, state.step, codes_t, prices, imbalance, *tally)
+        by_product = by_batch(x.shape[1], codes)
+        _advance(x, weight, rates.astype(x.dtype), *limits, by_product, state.step, codes, prices, scores, imbalance, *tally)
         if (imbalance > self.tolerance).any():
             warnings.warn(unbalanced(float(imbalance.max()), self.rounds, self.tolerance), stacklevel=2)
-        return SinkhornState(codes_t.T.copy(), state.step + len(x), prices), info(tally, weight) | {"imbalance": imbalance}
+        after = SinkhornState(codes, state.step + len(x), prices[: len(codes)].copy())
+        return after, info(tally, weight) | {"imbalance": imbalance}
 
 
 class SinkhornState(NamedTuple):
@@ -138,96 +142,146 @@ def unbalanced(imbalance: float, rounds: int, tolerance: float) -> str:
 
 
 @kernel
-def _advance(x, weight, rates, temperature, rounds, tolerance, step, codes_t, prices, imbalance, hits, last_hit,
-             assignment, distortion):  # fmt: skip
-    """IN x, weight, rates [T] (eta / B) and the limits; IN/OUT codes_t [D, K], prices [K]; OUT imbalance [T], the tally."""
-    dim, num_codes = codes_t.shape
-    distances, highest = np.empty(num_codes, x.dtype), np.empty(num_codes, x.dtype)
-    total, pull = np.empty(num_codes, x.dtype), np.zeros((num_codes, dim), x.dtype)
+def _advance(x, weight, rates, temperature, rounds, tolerance, by_product, step, codes, prices, scores, imbalance, hits,
+             last_hit, assignment, distortion):  # fmt: skip
+    """IN x, weight, rates [T] (eta / B), the limits, whether by products; IN/OUT codes [K, D], prices, which are 0 beyond K;
+    OUT imbalance [T], the tally. The scores are work."""
+    pull, squared = np.zeros_like(codes), np.empty(x.shape[1], x.dtype)
     for t in range(len(x)):
-        epsilon = temperature * _own_distortion(x[t], weight[t], codes_t, distances)
+        farthest = look(x[t], codes, by_product, scores)
+        epsilon = temperature * _own_distortion(x[t], weight[t], by_product, farthest, scores)
+        precisely = by_product and precise(epsilon, scores)
+        if by_product and not precisely:
+            look(x[t], codes, False, scores)
+            epsilon = temperature * _own_distortion(x[t], weight[t], False, farthest, scores)
         if epsilon > 0:
-            imbalance[t] = _balance(x[t], weight[t], epsilon, rounds, tolerance, codes_t, prices, distances, highest, total)
+            imbalance[t] = _balance(x[t], weight[t], epsilon, rounds, tolerance, precisely, len(codes), prices, scores)
+        _assign(x[t], epsilon, precisely, codes, prices, scores, assignment, squared)
         for b in range(x.shape[1]):
-            k = cheapest(x[t, b], codes_t, prices, epsilon, distances)
-            for d in range(dim):
-                pull[k, d] += weight[t, b] * (x[t, b, d] - codes_t[d, k])
-            distortion[t] += weight[t, b] * distances[k]
+            k = assignment[b]
+            for d in range(x.shape[2]):
+                pull[k, d] += weight[t, b] * (x[t, b, d] - codes[k, d])
+            distortion[t] += weight[t, b] * squared[b]
             hits[k] += 1
             last_hit[k] = step + t
-            assignment[b] = k
-        for k in assignment:
-            for d in range(dim):
-                codes_t[d, k] += rates[t] * pull[k, d]
+        for k in assignment:  # one that won twice is met again with nothing left to add
+            for d in range(x.shape[2]):
+                codes[k, d] += rates[t] * pull[k, d]
                 pull[k, d] = 0
 
 
 @kernel
-def _own_distortion(x, weight, codes_t, distances):
-    """The mean of min_k d_ik; 0 where it is below all rounding of the distances."""
-    error, most, mass = x.dtype.type(0), x.dtype.type(0), x.dtype.type(0)
-    for b in range(len(x)):
-        k = find_nearest(x[b], codes_t, distances)
-        error += weight[b] * distances[k]
-        mass += weight[b]
-        most = max(most, distances.max())
-    floor = np.finfo(x.dtype).eps ** 2 * most
+def _own_distortion(x, weight, by_product, farthest, scores):
+    """The mean of min_k d_ik; 0 where it is below all rounding of the farthest distance."""
+    error, mass, free = x.dtype.type(0), x.dtype.type(0), np.zeros(scores.values.shape[1], x.dtype)
+    for first in range(0, len(x), BLOCK):
+        rows = rows_of(x, first, by_product, True, scores)
+        for b in range(len(rows)):
+            error += weight[first + b] * (least_priced(rows, b, free, scores.lanes) + scores.base[first + b])
+            mass += weight[first + b]
+    floor = np.finfo(x.dtype).eps ** 2 * farthest
     return error / mass if mass > 0 and error > floor * mass else x.dtype.type(0)
 
 
 @kernel
-def _balance(x, weight, epsilon, rounds, tolerance, codes_t, prices, distances, highest, total):
-    """IN/OUT prices [K]: up to so many rounds; returns the imbalance that is left. The rest is work."""
-    num_codes = len(prices)
+def _balance(x, weight, epsilon, rounds, tolerance, by_product, num_codes, prices, scores):
+    """IN/OUT prices: up to so many rounds; returns the imbalance that is left."""
+    limits, one = np.finfo(x.dtype), x.dtype.type(1)
+    inverse = min(one / epsilon, limits.max)
     share, damping = np.log(x.dtype.type(num_codes)), x.dtype.type(min(1.0, len(x) / num_codes))
+    masses, excess = np.empty_like(prices), np.empty(num_codes, x.dtype)
+    shares, least = np.empty_like(weight), np.empty_like(weight)
     for done in range(rounds + 1):
-        _add_masses(x, weight, epsilon, codes_t, prices, distances, highest, total)
+        _add_masses(x, weight, inverse, by_product, prices, scores, shares, least, masses)
+        if masses[:num_codes].min() < limits.tiny / limits.eps:
+            _add_logarithms(x, inverse, by_product, prices, scores, shares, least, masses)
+        else:
+            masses[:num_codes] = np.log(masses[:num_codes])
         worst = x.dtype.type(0)
         for k in range(num_codes):
-            highest[k] += np.log(total[k]) + share  # ln(K m_k)
-            worst = max(worst, abs(np.exp(min(highest[k], x.dtype.type(80))) - 1))
+            excess[k] = masses[k] + share  # ln(K m_k)
+            worst = max(worst, abs(np.exp(min(excess[k], x.dtype.type(80))) - one))
         if worst <= tolerance or done == rounds:
             return worst
-        prices -= damping * epsilon * highest
-        prices -= prices.mean()
+        prices[:num_codes] -= damping * epsilon * excess
+        prices[:num_codes] -= prices[:num_codes].mean()
     return worst
 
 
 @kernel
-def _add_masses(x, weight, epsilon, codes_t, prices, distances, highest, total):
-    """OUT highest, total [K]: ln m_k is highest + ln total, a sum over latents of w_i p_ik in logarithms."""
-    one, mass = x.dtype.type(1), weight.sum()
-    highest[:], total[:] = -np.inf, 0
-    for b in range(len(x)):
-        if weight[b] == 0:
-            continue
-        find_nearest(x[b], codes_t, distances)
-        top, norm = x.dtype.type(-np.inf), x.dtype.type(0)
-        for k in range(len(prices)):
-            distances[k] = (prices[k] - distances[k]) / epsilon
-            top = max(top, distances[k])
-        for k in range(len(prices)):
-            norm += exponential(distances[k] - top)
-        top += np.log(norm) - np.log(weight[b] / mass)
-        for k in range(len(prices)):
-            value = distances[k] - top
-            if value > highest[k]:
-                total[k] = total[k] * exponential(highest[k] - value) + one
-                highest[k] = value
-            else:
-                total[k] += exponential(value - highest[k])
+def _add_masses(x, weight, inverse, by_product, prices, scores, shares, least, masses):
+    """OUT masses, m_k = sum_i w_i p_ik; and of each latent least, min_k d_ik - psi_k, and shares, w_i over its sum of exp."""
+    mass, lanes, exponentials = weight.sum(), scores.lanes, np.empty_like(prices)
+    masses[:] = 0
+    for first in range(0, len(x), BLOCK):
+        rows = rows_of(x, first, by_product, False, scores)
+        for b in range(len(rows)):
+            i = first + b
+            shares[i] = 0
+            if weight[i] == 0:
+                continue
+            least[i] = least_priced(rows, b, prices, lanes)
+            lanes[:] = 0
+            for start in range(0, len(prices), LANES):
+                for k in range(LANES):
+                    value = exponential((least[i] - (rows[b, start + k] - prices[start + k])) * inverse)
+                    exponentials[start + k] = value
+                    lanes[k] += value
+            shares[i] = weight[i] / (mass * total_of(lanes))
+            for k in range(len(prices)):
+                masses[k] += shares[i] * exponentials[k]
 
 
 @kernel
-def cheapest(x, codes_t, prices, epsilon, distances):
-    """argmin_k d_k - psi_k of x [D]; where they differ by rounding the nearest, then the lowest index; fills distances."""
-    find_nearest(x, codes_t, distances)
-    least, nearest = x.dtype.type(np.inf), 0
+def _add_logarithms(x, inverse, by_product, prices, scores, shares, least, masses):
+    """OUT masses, ln m_k, where exponentials leave nothing of one: each code's over its largest term."""
+    highest, lowest = np.empty_like(prices), -np.finfo(x.dtype).max / 8
+    highest[:], masses[:] = lowest, 0
+    for sweep in range(2):
+        for first in range(0, len(x), BLOCK):
+            rows = rows_of(x, first, by_product, False, scores)
+            for b in range(len(rows)):
+                if shares[first + b] == 0:
+                    continue
+                origin, level = least[first + b], np.log(shares[first + b])
+                for k in range(len(prices)):
+                    value = (origin - (rows[b, k] - prices[k])) * inverse + level
+                    value = value if value > lowest else lowest
+                    if sweep == 0:
+                        highest[k] = value if value > highest[k] else highest[k]
+                    else:
+                        masses[k] += exponential(value - highest[k])
     for k in range(len(prices)):
-        least = min(least, distances[k] - prices[k])
-    limit = least + np.sqrt(np.finfo(x.dtype).eps) * epsilon
-    closest = x.dtype.type(np.inf)
-    for k in range(len(prices)):
-        if distances[k] - prices[k] <= limit and distances[k] < closest:
-            nearest, closest = k, distances[k]
-    return nearest
+        masses[k] = highest[k] + np.log(masses[k])
+
+
+@kernel
+def _assign(x, epsilon, by_product, codes, prices, scores, assignment, squared):
+    """OUT argmin_k d_ik - psi_k, [B]; where they differ by rounding the nearest, then the lowest index; and its distance."""
+    rounding = np.sqrt(np.finfo(x.dtype).eps) * epsilon
+    for first in range(0, len(x), BLOCK):
+        rows = rows_of(x, first, by_product, False, scores)
+        for b in range(len(rows)):
+            i = first + b
+            limit = least_priced(rows, b, prices, scores.lanes) + rounding
+            assignment[i], squared[i] = 0, np.inf
+            for start in range(0, len(prices), LANES):
+                close = 0
+                for k in range(start, start + LANES):
+                    close += rows[b, k] - prices[k] <= limit
+                if close == 0:
+                    continue
+                for k in range(start, min(start + LANES, len(codes))):
+                    if rows[b, k] - prices[k] <= limit:
+                        distance = _square(x, i, codes, k)
+                        if distance < squared[i]:
+                            assignment[i], squared[i] = k, distance
+
+
+@inlined_kernel
+def _square(x, i, codes, k):
+    """The squared distance of x[i] to a code, summed in the order of the dimensions."""
+    distance = x.dtype.type(0)
+    for d in range(x.shape[1]):
+        distance += (x[i, d] - codes[k, d]) ** 2
+    return distance
