@@ -8,8 +8,7 @@ one product of (y, 1) and (-2 z_k, |z_k|^2) for a block of latents and all codes
 a few roundings of |y|^2 + |z_k|^2. For codes farther from the centre than two times the latent this is of the size of their
 distance, as in the direct sum; for the others it is at most five times |y|^2, and `precise` says whether that is too much.
 
-Rows end with infinities up to a multiple of 64, so that loops over 64 places become vector instructions without a rest. The
-rows of a whole batch are kept while they are few; those of a larger one are made anew, block by block, by who asks for them.
+The rows of a whole batch are kept while they are few; those of a larger one are made anew, block by block, for each sweep.
 """
 
 from __future__ import annotations
@@ -22,67 +21,59 @@ from vqtheory._kernels.cells import find_nearest
 from vqtheory._kernels.jit import inlined_kernel, kernel
 from vqtheory._kernels.product import find_squares
 
-LANES = 64
-BLOCK = 64  # latents in a product, for which BLAS runs at nearly its full speed
 _KEPT = 2**25  # bytes of rows that are kept
+_BLOCK = 2**20  # and of a block, which a core's own cache holds
+_LEAST = 64  # latents in a block, for which BLAS runs at nearly its full speed
 _ROUNDING = 64  # the product's error in units of eps |y|^2, at most
 
 
 class Scores(NamedTuple):
-    """Rows of a batch of B latents, or of a block, and what they are made from."""
+    """Rows of a batch of B latents, or of one block of b, and what they are made from."""
 
-    values: np.ndarray  # [B or BLOCK, K to the next multiple of 64]
-    base: np.ndarray  # [B], what distances are above the values: |y|^2, or 0
+    rows: np.ndarray  # [B or b, K]
+    base: np.ndarray  # [B], what is left out of a row: |y|^2, or 0
     centre: np.ndarray  # [D]
-    lifted: np.ndarray  # [as values, D + 1], (-2 z, |z|^2)
-    samples: np.ndarray  # [BLOCK, D + 1], (y, 1)
+    lifted: np.ndarray  # [K, D + 1], (-2 z, |z|^2)
+    samples: np.ndarray  # [b, D + 1], (y, 1)
     codes_t: np.ndarray  # [D, K]
-    lanes: np.ndarray  # [64], work
+    squares: np.ndarray  # [K], |z|^2
 
 
 def new_scores(batch_size: int, codes: np.ndarray) -> Scores:
     """Scores for batches of this size and codes [K, D]."""
     (num_codes, dim), number = codes.shape, codes.dtype
-    width = padded(num_codes)
-    rows = batch_size if batch_size * width * number.itemsize <= _KEPT else BLOCK
-    lifted = np.zeros((width, dim + 1), number)
-    lifted[num_codes:, dim] = np.inf
+    size = num_codes * number.itemsize
+    block = min(batch_size, max(_LEAST, _BLOCK // size))
     return Scores(
-        np.full((rows, width), np.inf, number),
-        np.zeros(batch_size, number),
-        np.zeros(dim, number),
-        lifted,
-        np.ones((BLOCK, dim + 1), number),
+        np.empty((batch_size if batch_size * size <= _KEPT else block, num_codes), number),
+        np.empty(batch_size, number),
+        np.empty(dim, number),
+        np.empty((num_codes, dim + 1), number),
+        np.ones((block, dim + 1), number),
         np.empty((dim, num_codes), number),
-        np.empty(LANES, number),
+        np.empty(num_codes, number),
     )
-
-
-def padded(num_codes: int) -> int:
-    """The length of a row."""
-    return -(-num_codes // LANES) * LANES
 
 
 @kernel
 def look(x, codes, by_product, scores):
     """IN x [B, D], codes [K, D] that have moved; returns a number that no squared distance is above."""
-    (num_codes, dim), centre, lifted = codes.shape, scores.centre, scores.lifted
-    size, squares = min(BLOCK, len(x)), np.empty(num_codes, x.dtype)
+    (num_codes, dim), (_, base, centre, lifted, samples, codes_t, squares) = codes.shape, scores
     centre[:] = 0
-    for b in range(size):
+    for b in range(len(samples)):
         for d in range(dim):
-            centre[d] += x[b, d] / x.dtype.type(size)
-    find_squares(centre.reshape((1, dim)), 0, x, scores.base)
+            centre[d] += x[b, d] / x.dtype.type(len(samples))
+    find_squares(centre.reshape((1, dim)), 0, x, base)
     find_squares(centre.reshape((1, dim)), 0, codes, squares)
-    farthest = (scores.base.max() + squares.max()) * x.dtype.type(2)
+    farthest = (base.max() + squares.max()) * x.dtype.type(2)
     if by_product:
         for k in range(num_codes):
             for d in range(dim):
                 lifted[k, d] = (centre[d] - codes[k, d]) * x.dtype.type(2)
             lifted[k, dim] = squares[k]
     else:
-        scores.base[:] = 0
-        scores.codes_t[:] = codes.T
+        base[:] = 0
+        codes_t[:] = codes.T
     return farthest
 
 
@@ -96,9 +87,9 @@ def precise(epsilon, scores):
 @kernel
 def rows_of(x, first, by_product, anew, scores):
     """The rows of a block of x [B, D] that begins with latent `first`; made `anew` where they are not kept."""
-    block, values = x[first : first + BLOCK], scores.values
-    kept = len(values) == len(x)
-    rows = values[first : first + BLOCK] if kept else values[: len(block)]
+    block = x[first : first + len(scores.samples)]
+    kept = len(scores.rows) == len(x)
+    rows = scores.rows[first : first + len(block)] if kept else scores.rows[: len(block)]
     if anew or not kept:
         if by_product:
             samples = scores.samples[: len(block)]
@@ -113,27 +104,30 @@ def rows_of(x, first, by_product, anew, scores):
 
 
 @inlined_kernel
-def least_priced(rows, b, prices, lanes):
-    """min_k of rows[b] less prices, both of whole lanes."""
-    lanes[:] = np.inf
-    for first in range(0, rows.shape[1], LANES):
-        for k in range(LANES):
-            value = rows[b, first + k] - prices[first + k]
-            lanes[k] = value if value < lanes[k] else lanes[k]
-    width = LANES
+def least_priced(rows, b, prices, work):
+    """min_k of rows[b] less prices [K]. By halves, because in one number each comparison waits for the one before it."""
+    for k in range(len(prices)):
+        work[k] = rows[b, k] - prices[k]
+    width = len(prices)
     while width > 1:
-        width //= 2
-        for k in range(width):
-            lanes[k] = lanes[k + width] if lanes[k + width] < lanes[k] else lanes[k]
-    return lanes[0]
+        half = width // 2
+        for k in range(half):
+            work[k] = work[k] if work[k] < work[k + half] else work[k + half]
+        if width % 2:
+            work[0] = work[0] if work[0] < work[width - 1] else work[width - 1]
+        width = half
+    return work[0]
 
 
 @inlined_kernel
-def total_of(lanes):
-    """The sum of lanes, which are used up."""
-    width = LANES
+def total_of(work):
+    """The sum of work [K], which is used up; by halves."""
+    width = len(work)
     while width > 1:
-        width //= 2
-        for k in range(width):
-            lanes[k] += lanes[k + width]
-    return lanes[0]
+        half = width // 2
+        for k in range(half):
+            work[k] += work[k + half]
+        if width % 2:
+            work[0] += work[width - 1]
+        width = half
+    return work[0]

@@ -33,7 +33,7 @@ from vqtheory._base.randomness import Purpose, generator
 from vqtheory._kernels.cells import by_batch, info, new_tally
 from vqtheory._kernels.exponential import exponential
 from vqtheory._kernels.jit import inlined_kernel, kernel
-from vqtheory._kernels.scores import BLOCK, LANES, least_priced, look, new_scores, precise, rows_of, total_of
+from vqtheory._kernels.scores import Scores, least_priced, look, new_scores, precise, rows_of, total_of
 from vqtheory.protocols import Batches, checked
 from vqtheory.rules.base import Rule, check_start, with_rows
 
@@ -112,16 +112,15 @@ class Sinkhorn(Rule):
         check.instance("Sinkhorn.advance", "state", state, SinkhornState, "a state that Sinkhorn.init has made")
         x, weight = checked("Sinkhorn.advance", batches, state.codes)
         rates = schedules.values(self.step_size, int(state.step), len(x)).astype(x.dtype) / x.shape[1]
-        codes, imbalance = state.codes.copy(), np.zeros(len(x), x.dtype)
+        codes, prices, imbalance = state.codes.copy(), state.prices.copy(), np.zeros(len(x), x.dtype)
         scores, tally = new_scores(x.shape[1], codes), new_tally(x, codes)
-        prices = np.pad(state.prices, (0, scores.values.shape[1] - len(codes)))
         limits = x.dtype.type(self.temperature), self.rounds, x.dtype.type(self.tolerance)
-        by_product = by_batch(x.shape[1], codes)
-        _advance(x, weight, rates.astype(x.dtype), *limits, by_product, state.step, codes, prices, scores, imbalance, *tally)
+        by_product, work = by_batch(x.shape[1], codes), _workspace(scores)
+        rates = rates.astype(x.dtype)
+        _advance(x, weight, rates, *limits, by_product, state.step, codes, prices, scores, work, imbalance, *tally)
         if (imbalance > self.tolerance).any():
             warnings.warn(unbalanced(float(imbalance.max()), self.rounds, self.tolerance), stacklevel=2)
-        after = SinkhornState(codes, state.step + len(x), prices[: len(codes)].copy())
-        return after, info(tally, weight) | {"imbalance": imbalance}
+        return SinkhornState(codes, state.step + len(x), prices), info(tally, weight) | {"imbalance": imbalance}
 
 
 class SinkhornState(NamedTuple):
@@ -141,22 +140,41 @@ def unbalanced(imbalance: float, rounds: int, tolerance: float) -> str:
     )
 
 
+class _Work(NamedTuple):
+    """Workspace of the kernels, for B latents."""
+
+    terms: np.ndarray  # [K], exp((psi_k - d_ik) / epsilon) over the largest
+    masses: np.ndarray  # [K], m_k
+    excess: np.ndarray  # [K], ln(K m_k)
+    least: np.ndarray  # [B], min_k d_ik - psi_k
+    shares: np.ndarray  # [B], w_i over the sum of the exponentials
+    halves: np.ndarray  # [K], while a minimum is taken
+    close: np.ndarray  # bool [K, and up to a multiple of 8], whether d_ik - psi_k differs from the least by rounding
+
+
+def _workspace(scores: Scores) -> _Work:
+    num_codes, number = scores.rows.shape[1], scores.rows.dtype
+    terms, masses, excess, halves = np.empty((4, num_codes), number)
+    least, shares = np.empty((2, len(scores.base)), number)
+    return _Work(terms, masses, excess, least, shares, halves, np.zeros(-(-num_codes // 8) * 8, np.bool_))
+
+
 @kernel
-def _advance(x, weight, rates, temperature, rounds, tolerance, by_product, step, codes, prices, scores, imbalance, hits,
+def _advance(x, weight, rates, temperature, rounds, tolerance, by_product, step, codes, prices, scores, work, imbalance, hits,
              last_hit, assignment, distortion):  # fmt: skip
-    """IN x, weight, rates [T] (eta / B), the limits, whether by products; IN/OUT codes [K, D], prices, which are 0 beyond K;
-    OUT imbalance [T], the tally. The scores are work."""
+    """IN x, weight, rates [T] (eta / B), the limits, whether by products; IN/OUT codes [K, D], prices [K]; OUT imbalance [T],
+    the tally."""
     pull, squared = np.zeros_like(codes), np.empty(x.shape[1], x.dtype)
     for t in range(len(x)):
         farthest = look(x[t], codes, by_product, scores)
-        epsilon = temperature * _own_distortion(x[t], weight[t], by_product, farthest, scores)
+        epsilon = temperature * _own_distortion(x[t], weight[t], by_product, farthest, scores, work)
         precisely = by_product and precise(epsilon, scores)
         if by_product and not precisely:
             look(x[t], codes, False, scores)
-            epsilon = temperature * _own_distortion(x[t], weight[t], False, farthest, scores)
+            epsilon = temperature * _own_distortion(x[t], weight[t], False, farthest, scores, work)
         if epsilon > 0:
-            imbalance[t] = _balance(x[t], weight[t], epsilon, rounds, tolerance, precisely, len(codes), prices, scores)
-        _assign(x[t], epsilon, precisely, codes, prices, scores, assignment, squared)
+            imbalance[t] = _balance(x[t], weight[t], epsilon, rounds, tolerance, precisely, prices, scores, work)
+        _assign(x[t], epsilon, precisely, codes, prices, scores, work, assignment, squared)
         for b in range(x.shape[1]):
             k = assignment[b]
             for d in range(x.shape[2]):
@@ -171,111 +189,102 @@ def _advance(x, weight, rates, temperature, rounds, tolerance, by_product, step,
 
 
 @kernel
-def _own_distortion(x, weight, by_product, farthest, scores):
+def _own_distortion(x, weight, by_product, farthest, scores, work):
     """The mean of min_k d_ik; 0 where it is below all rounding of the farthest distance."""
-    error, mass, free = x.dtype.type(0), x.dtype.type(0), np.zeros(scores.values.shape[1], x.dtype)
-    for first in range(0, len(x), BLOCK):
+    error, mass, free, halves, base = x.dtype.type(0), x.dtype.type(0), work.excess, work.halves, scores.base
+    free[:] = 0
+    for first in range(0, len(x), len(scores.samples)):
         rows = rows_of(x, first, by_product, True, scores)
         for b in range(len(rows)):
-            error += weight[first + b] * (least_priced(rows, b, free, scores.lanes) + scores.base[first + b])
+            error += weight[first + b] * (least_priced(rows, b, free, halves) + base[first + b])
             mass += weight[first + b]
     floor = np.finfo(x.dtype).eps ** 2 * farthest
     return error / mass if mass > 0 and error > floor * mass else x.dtype.type(0)
 
 
 @kernel
-def _balance(x, weight, epsilon, rounds, tolerance, by_product, num_codes, prices, scores):
-    """IN/OUT prices: up to so many rounds; returns the imbalance that is left."""
-    limits, one = np.finfo(x.dtype), x.dtype.type(1)
+def _balance(x, weight, epsilon, rounds, tolerance, by_product, prices, scores, work):
+    """IN/OUT prices [K]: up to so many rounds; returns the imbalance that is left."""
+    limits, one, excess = np.finfo(x.dtype), x.dtype.type(1), work.excess
     inverse = min(one / epsilon, limits.max)
-    share, damping = np.log(x.dtype.type(num_codes)), x.dtype.type(min(1.0, len(x) / num_codes))
-    masses, excess = np.empty_like(prices), np.empty(num_codes, x.dtype)
-    shares, least = np.empty_like(weight), np.empty_like(weight)
+    share, damping = np.log(x.dtype.type(len(prices))), x.dtype.type(min(1.0, len(x) / len(prices)))
     for done in range(rounds + 1):
-        _add_masses(x, weight, inverse, by_product, prices, scores, shares, least, masses)
-        if masses[:num_codes].min() < limits.tiny / limits.eps:
-            _add_logarithms(x, inverse, by_product, prices, scores, shares, least, masses)
+        _add_masses(x, weight, inverse, by_product, prices, scores, work)
+        if work.masses.min() < limits.tiny / limits.eps:
+            _add_logarithms(x, inverse, by_product, prices, scores, work)
         else:
-            masses[:num_codes] = np.log(masses[:num_codes])
+            excess[:] = np.log(work.masses)
         worst = x.dtype.type(0)
-        for k in range(num_codes):
-            excess[k] = masses[k] + share  # ln(K m_k)
+        for k in range(len(prices)):
+            excess[k] += share  # ln(K m_k)
             worst = max(worst, abs(np.exp(min(excess[k], x.dtype.type(80))) - one))
         if worst <= tolerance or done == rounds:
             return worst
-        prices[:num_codes] -= damping * epsilon * excess
-        prices[:num_codes] -= prices[:num_codes].mean()
+        prices -= damping * epsilon * excess
+        prices -= prices.mean()
     return worst
 
 
 @kernel
-def _add_masses(x, weight, inverse, by_product, prices, scores, shares, least, masses):
-    """OUT masses, m_k = sum_i w_i p_ik; and of each latent least, min_k d_ik - psi_k, and shares, w_i over its sum of exp."""
-    mass, lanes, exponentials = weight.sum(), scores.lanes, np.empty_like(prices)
+def _add_masses(x, weight, inverse, by_product, prices, scores, work):
+    """OUT in work: masses m_k; of each latent least, min_k d_ik - psi_k, and shares, w_i over its sum of exponentials."""
+    mass, masses, terms, halves, shares, leasts = weight.sum(), work.masses, work.terms, work.halves, work.shares, work.least
     masses[:] = 0
-    for first in range(0, len(x), BLOCK):
+    for first in range(0, len(x), len(scores.samples)):
         rows = rows_of(x, first, by_product, False, scores)
         for b in range(len(rows)):
-            i = first + b
-            shares[i] = 0
-            if weight[i] == 0:
-                continue
-            least[i] = least_priced(rows, b, prices, lanes)
-            lanes[:] = 0
-            for start in range(0, len(prices), LANES):
-                for k in range(LANES):
-                    value = exponential((least[i] - (rows[b, start + k] - prices[start + k])) * inverse)
-                    exponentials[start + k] = value
-                    lanes[k] += value
-            shares[i] = weight[i] / (mass * total_of(lanes))
+            i, least = first + b, least_priced(rows, b, prices, halves)
             for k in range(len(prices)):
-                masses[k] += shares[i] * exponentials[k]
+                terms[k] = halves[k] = exponential((least - (rows[b, k] - prices[k])) * inverse)
+            share = weight[i] / (mass * total_of(halves))
+            for k in range(len(prices)):
+                masses[k] += share * terms[k]
+            leasts[i], shares[i] = least, share
 
 
 @kernel
-def _add_logarithms(x, inverse, by_product, prices, scores, shares, least, masses):
-    """OUT masses, ln m_k, where exponentials leave nothing of one: each code's over its largest term."""
-    highest, lowest = np.empty_like(prices), -np.finfo(x.dtype).max / 8
-    highest[:], masses[:] = lowest, 0
+def _add_logarithms(x, inverse, by_product, prices, scores, work):
+    """OUT in work: excess, ln m_k, also of masses that are below all numbers; the terms of each are over its largest."""
+    highest, total, leasts, shares, lowest = work.excess, work.masses, work.least, work.shares, -np.finfo(x.dtype).max / 8
+    highest[:], total[:] = lowest, 0
     for sweep in range(2):
-        for first in range(0, len(x), BLOCK):
+        for first in range(0, len(x), len(scores.samples)):
             rows = rows_of(x, first, by_product, False, scores)
             for b in range(len(rows)):
                 if shares[first + b] == 0:
                     continue
-                origin, level = least[first + b], np.log(shares[first + b])
+                least, level = leasts[first + b], np.log(shares[first + b])
                 for k in range(len(prices)):
-                    value = (origin - (rows[b, k] - prices[k])) * inverse + level
+                    value = (least - (rows[b, k] - prices[k])) * inverse + level
                     value = value if value > lowest else lowest
                     if sweep == 0:
                         highest[k] = value if value > highest[k] else highest[k]
                     else:
-                        masses[k] += exponential(value - highest[k])
-    for k in range(len(prices)):
-        masses[k] = highest[k] + np.log(masses[k])
+                        total[k] += exponential(value - highest[k])
+    highest += np.log(total)
 
 
 @kernel
-def _assign(x, epsilon, by_product, codes, prices, scores, assignment, squared):
+def _assign(x, epsilon, by_product, codes, prices, scores, work, assignment, squared):
     """OUT argmin_k d_ik - psi_k, [B]; where they differ by rounding the nearest, then the lowest index; and its distance."""
+    close, eights, halves = work.close, work.close.view(np.int64), work.halves
     rounding = np.sqrt(np.finfo(x.dtype).eps) * epsilon
-    for first in range(0, len(x), BLOCK):
+    for first in range(0, len(x), len(scores.samples)):
         rows = rows_of(x, first, by_product, False, scores)
         for b in range(len(rows)):
-            i = first + b
-            limit = least_priced(rows, b, prices, scores.lanes) + rounding
-            assignment[i], squared[i] = 0, np.inf
-            for start in range(0, len(prices), LANES):
-                close = 0
-                for k in range(start, start + LANES):
-                    close += rows[b, k] - prices[k] <= limit
-                if close == 0:
+            i, nearest, closest = first + b, 0, x.dtype.type(np.inf)
+            limit = least_priced(rows, b, prices, halves) + rounding
+            for k in range(len(prices)):
+                close[k] = rows[b, k] - prices[k] <= limit
+            for eight in range(len(eights)):
+                if eights[eight] == 0:
                     continue
-                for k in range(start, min(start + LANES, len(codes))):
-                    if rows[b, k] - prices[k] <= limit:
+                for k in range(8 * eight, min(8 * eight + 8, len(prices))):
+                    if close[k]:
                         distance = _square(x, i, codes, k)
-                        if distance < squared[i]:
-                            assignment[i], squared[i] = k, distance
+                        if distance < closest:
+                            nearest, closest = k, distance
+            assignment[i], squared[i] = nearest, closest
 
 
 @inlined_kernel
