@@ -84,23 +84,28 @@ def precise(epsilon, scores):
     return _ROUNDING * eps * scores.base.max() <= np.sqrt(eps) * epsilon
 
 
-@kernel
+@inlined_kernel
 def rows_of(x, first, by_product, anew, scores):
     """The rows of a block of x [B, D] that begins with latent `first`; made `anew` where they are not kept."""
-    block = x[first : first + len(scores.samples)]
-    kept = len(scores.rows) == len(x)
-    rows = scores.rows[first : first + len(block)] if kept else scores.rows[: len(block)]
+    block, kept = len(scores.samples), len(scores.rows) == len(x)
+    rows = scores.rows[first : first + block] if kept else scores.rows[: len(x) - first]
     if anew or not kept:
-        if by_product:
-            samples = scores.samples[: len(block)]
-            for b in range(len(block)):
-                for d in range(x.shape[1]):
-                    samples[b, d] = block[b, d] - scores.centre[d]
-            np.dot(samples, scores.lifted.T, rows)
-        else:
-            for b in range(len(block)):
-                find_nearest(block[b], scores.codes_t, rows[b])
+        _fill(x[first : first + block], by_product, scores, rows)
     return rows
+
+
+@kernel
+def _fill(x, by_product, scores, rows):
+    """OUT rows of x [b, D]."""
+    if not by_product:
+        for b in range(len(x)):
+            find_nearest(x[b], scores.codes_t, rows[b])
+        return
+    samples = scores.samples[: len(x)]
+    for b in range(len(x)):
+        for d in range(x.shape[1]):
+            samples[b, d] = x[b, d] - scores.centre[d]
+    np.dot(samples, scores.lifted.T, rows)
 
 
 @inlined_kernel

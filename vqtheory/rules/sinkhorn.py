@@ -228,8 +228,8 @@ def _balance(x, weight, epsilon, rounds, tolerance, by_product, prices, scores, 
 @kernel
 def _add_masses(x, weight, inverse, by_product, prices, scores, work):
     """OUT in work: masses m_k; of each latent least, min_k d_ik - psi_k, and shares, w_i over its sum of exponentials."""
-    mass, masses, terms, halves, shares, leasts = weight.sum(), work.masses, work.terms, work.halves, work.shares, work.least
-    masses[:] = 0
+    masses, terms, halves, shares, leasts = work.masses, work.terms, work.halves, work.shares, work.least
+    mass, masses[:] = weight.sum(), 0
     for first in range(0, len(x), len(scores.samples)):
         rows = rows_of(x, first, by_product, False, scores)
         for b in range(len(rows)):
@@ -245,7 +245,8 @@ def _add_masses(x, weight, inverse, by_product, prices, scores, work):
 @kernel
 def _add_logarithms(x, inverse, by_product, prices, scores, work):
     """OUT in work: excess, ln m_k, also of masses that are below all numbers; the terms of each are over its largest."""
-    highest, total, leasts, shares, lowest = work.excess, work.masses, work.least, work.shares, -np.finfo(x.dtype).max / 8
+    highest, total, terms, leasts, shares = work.excess, work.masses, work.terms, work.least, work.shares
+    lowest = -np.finfo(x.dtype).max / 8
     highest[:], total[:] = lowest, 0
     for sweep in range(2):
         for first in range(0, len(x), len(scores.samples)):
@@ -256,11 +257,13 @@ def _add_logarithms(x, inverse, by_product, prices, scores, work):
                 least, level = leasts[first + b], np.log(shares[first + b])
                 for k in range(len(prices)):
                     value = (least - (rows[b, k] - prices[k])) * inverse + level
-                    value = value if value > lowest else lowest
-                    if sweep == 0:
-                        highest[k] = value if value > highest[k] else highest[k]
-                    else:
-                        total[k] += exponential(value - highest[k])
+                    terms[k] = value if value > lowest else lowest
+                if sweep == 0:
+                    for k in range(len(prices)):
+                        highest[k] = terms[k] if terms[k] > highest[k] else highest[k]
+                else:
+                    for k in range(len(prices)):
+                        total[k] += exponential(terms[k] - highest[k])
     highest += np.log(total)
 
 
