@@ -166,15 +166,10 @@ def _advance(x, weight, rates, temperature, rounds, tolerance, by_product, step,
     the tally."""
     pull, squared = np.zeros_like(codes), np.empty(x.shape[1], x.dtype)
     for t in range(len(x)):
-        farthest = look(x[t], codes, by_product, scores)
-        epsilon = temperature * _own_distortion(x[t], weight[t], by_product, farthest, scores, work)
-        precisely = by_product and precise(epsilon, scores)
-        if by_product and not precisely:
-            look(x[t], codes, False, scores)
-            epsilon = temperature * _own_distortion(x[t], weight[t], False, farthest, scores, work)
+        epsilon, product = _width(x[t], weight[t], temperature, by_product, codes, scores, work)
         if epsilon > 0:
-            imbalance[t] = _balance(x[t], weight[t], epsilon, rounds, tolerance, precisely, prices, scores, work)
-        _assign(x[t], epsilon, precisely, codes, prices, scores, work, assignment, squared)
+            imbalance[t] = _balance(x[t], weight[t], epsilon, rounds, tolerance, product, prices, scores, work)
+        _assign(x[t], epsilon, product, codes, prices, scores, work, assignment, squared)
         for b in range(x.shape[1]):
             k = assignment[b]
             for d in range(x.shape[2]):
@@ -186,6 +181,17 @@ def _advance(x, weight, rates, temperature, rounds, tolerance, by_product, step,
             for d in range(x.shape[2]):
                 codes[k, d] += rates[t] * pull[k, d]
                 pull[k, d] = 0
+
+
+@kernel
+def _width(x, weight, temperature, by_product, codes, scores, work):
+    """epsilon, and whether products are precise enough for it; else distances are summed directly."""
+    for product in (by_product, False):
+        farthest = look(x, codes, product, scores)
+        epsilon = temperature * _own_distortion(x, weight, product, farthest, scores, work)
+        if not product or precise(epsilon, scores):
+            break
+    return epsilon, product
 
 
 @kernel
@@ -225,11 +231,12 @@ def _balance(x, weight, epsilon, rounds, tolerance, by_product, prices, scores, 
     return worst
 
 
-@kernel
+@inlined_kernel
 def _add_masses(x, weight, inverse, by_product, prices, scores, work):
     """OUT in work: masses m_k; of each latent least, min_k d_ik - psi_k, and shares, w_i over its sum of exponentials."""
     masses, terms, halves, shares, leasts = work.masses, work.terms, work.halves, work.shares, work.least
-    mass, masses[:] = weight.sum(), 0
+    mass = weight.sum()
+    masses[:] = 0
     for first in range(0, len(x), len(scores.samples)):
         rows = rows_of(x, first, by_product, False, scores)
         for b in range(len(rows)):
@@ -242,7 +249,7 @@ def _add_masses(x, weight, inverse, by_product, prices, scores, work):
             leasts[i], shares[i] = least, share
 
 
-@kernel
+@inlined_kernel
 def _add_logarithms(x, inverse, by_product, prices, scores, work):
     """OUT in work: excess, ln m_k, also of masses that are below all numbers; the terms of each are over its largest."""
     highest, total, terms, leasts, shares = work.excess, work.masses, work.terms, work.least, work.shares
