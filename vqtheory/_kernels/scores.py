@@ -24,7 +24,7 @@ from vqtheory._kernels.product import find_squares
 _KEPT = 2**25  # bytes of rows that are kept
 _BLOCK = 2**20  # and of a block, which a core's own cache holds
 _LEAST = 64  # latents in a block, for which BLAS runs at nearly its full speed
-_ROUNDING = 64  # the product's error in units of eps |y|^2, at most
+_ROUNDING = 2  # the product's error in units of eps |y|^2 sqrt(D), with some room
 
 
 class Scores(NamedTuple):
@@ -78,10 +78,10 @@ def look(x, codes, by_product, scores):
 
 
 @kernel
-def precise(epsilon, scores):
-    """Whether the product, of these latents, is off by less than rounding of the scale epsilon."""
-    eps = np.finfo(scores.base.dtype).eps
-    return _ROUNDING * eps * scores.base.max() <= np.sqrt(eps) * epsilon
+def precise(least, epsilon, scores):
+    """Whether the products of a batch, whose least distances have the mean `least`, are off by less than rounding of epsilon."""
+    dim, eps = len(scores.centre), np.finfo(scores.base.dtype).eps
+    return _ROUNDING * np.sqrt(dim) * eps * (scores.base.max() + least) <= np.sqrt(eps) * epsilon
 
 
 @inlined_kernel

@@ -188,10 +188,10 @@ def _width(x, weight, temperature, by_product, codes, scores, work):
     """epsilon, and whether products are precise enough for it; else distances are summed directly."""
     for product in (by_product, False):
         farthest = look(x, codes, product, scores)
-        epsilon = temperature * _own_distortion(x, weight, product, farthest, scores, work)
-        if not product or precise(epsilon, scores):
+        own = _own_distortion(x, weight, product, farthest, scores, work)
+        if not product or precise(own, temperature * own, scores):
             break
-    return epsilon, product
+    return temperature * own, product
 
 
 @kernel

@@ -18,7 +18,7 @@ from vqtheory.nn.ops import processes
 from vqtheory.nn.ops.search import block_size, centre, product
 from vqtheory.rules.sinkhorn import unbalanced
 
-_ROUNDING = 4  # the product's error in units of eps |x|^2 sqrt(D), with some room
+_ROUNDING = 2  # the product's error in units of eps |x|^2 sqrt(D), with some room
 Block = tuple[Tensor, Tensor, Tensor, Tensor]  # latents, which are kept, (d_ik - psi_k - base) / unit [n, K], and the base [n]
 Blocks = Callable[..., Iterator[Block]]
 
