@@ -105,3 +105,12 @@ def test_products_balance_as_the_simulator_does(cloud):
     rounding = 200 * torch.finfo(torch.float64).eps * (abs(state.prices).max() + 1)
     np.testing.assert_allclose(prices.numpy(), state.prices, rtol=0, atol=rounding)
     assert float(imbalance) == pytest.approx(info["imbalance"][0], rel=1e-9)
+
+
+def test_of_codes_whose_prices_make_up_for_their_distances_the_nearest_wins():
+    z, codes, prices = torch.zeros(1, 1), torch.tensor([[2.0], [1.0]]), torch.tensor([3.0, 0.0])
+    indices, _, _ = balance(z, torch.ones(1, dtype=bool), codes, prices, 1.0, 1, 1e9)
+    rule = Sinkhorn(tolerance=1e9)
+    state = rule.init(codes.numpy())._replace(prices=prices.numpy())
+    _, info = rule.advance(state, Batches(z.numpy()[None]))
+    assert indices.tolist() == info["assignment"].tolist() == [1]

@@ -63,16 +63,17 @@ def test_rows_that_are_not_kept_and_runs_in_parts_have_the_same_bits(cloud, dtyp
 
 @both
 def test_what_a_product_is_too_coarse_for_is_summed_directly(dtype, by_product, monkeypatch):
-    """The bits of the direct sum, and none of another where the product is taken."""
+    """The bits of the direct sum for clouds that are far from each other, and not for one that is far from the origin."""
     spread = {np.float32: 3e3, np.float64: 3e7}[dtype]
     rule, ways = Sinkhorn(0.3, rounds=1, tolerance=10.0), {}
-    for name, offset in (("near", 0.0), ("apart", spread)):
-        x, codes = (X + offset * (np.arange(40)[:, None] % 2)).astype(dtype), (CODES + offset * FAR).astype(dtype)
+    for name, shift, offset in (("one", spread, 0.0), ("two", 0.0, spread)):
+        x = (X + shift + offset * (np.arange(40)[:, None] % 2)).astype(dtype)
+        codes = (CODES + shift + offset * FAR).astype(dtype)
         for product in (True, False):
             monkeypatch.setattr(sinkhorn, "by_batch", lambda *_, product=product: product)
             ways[name, product] = rule.advance(rule.init(codes), Batches(x))[1]["imbalance"]
-    assert (ways["apart", True] == ways["apart", False]).all()
-    assert (ways["near", True] != ways["near", False]).any()
+    assert (ways["two", True] == ways["two", False]).all()
+    assert (ways["one", True] != ways["one", False]).any()
 
 
 @both
