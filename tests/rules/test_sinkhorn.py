@@ -1,4 +1,4 @@
-"""Sinkhorn by products: the prices and the codes of the direct sum, kept or made anew, where a product has the digits for it."""
+"""Sinkhorn by products: prices and codes are as by the direct sum, whether distances are kept or made anew."""
 
 import numpy as np
 import pytest

@@ -160,10 +160,10 @@ def _workspace(scores: Scores) -> _Work:
 
 
 @kernel
-def _advance(x, weight, rates, temperature, rounds, tolerance, by_product, step, codes, prices, scores, work, imbalance, hits,
-             last_hit, assignment, distortion):  # fmt: skip
-    """IN x, weight, rates [T] (eta / B), the limits, whether by products; IN/OUT codes [K, D], prices [K]; OUT imbalance [T],
-    the tally."""
+def _advance(x, weight, rates, temperature, rounds, tolerance, by_product, step, codes, prices, scores, work, imbalance,
+             hits, last_hit, assignment, distortion):  # fmt: skip
+    """IN x, weight, rates [T] (eta / B), the limits, whether by products; IN/OUT codes [K, D], prices [K]; OUT imbalance
+    [T], the tally."""
     pull, squared = np.zeros_like(codes), np.empty(x.shape[1], x.dtype)
     for t in range(len(x)):
         epsilon, product = _width(x[t], weight[t], temperature, by_product, codes, scores, work)

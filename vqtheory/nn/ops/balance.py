@@ -19,7 +19,7 @@ from vqtheory.nn.ops.search import block_size, centre, product
 from vqtheory.rules.sinkhorn import unbalanced
 
 _ROUNDING = 2  # the product's error in units of eps |x|^2 sqrt(D), with some room
-Block = tuple[Tensor, Tensor, Tensor, Tensor]  # latents, which are kept, (d_ik - psi_k - base) / unit [n, K], and the base [n]
+Block = tuple[Tensor, Tensor, Tensor, Tensor]  # latents, which are kept, (d_ik - psi_k - base) / unit [n, K], the base [n]
 Blocks = Callable[..., Iterator[Block]]
 
 
@@ -49,7 +49,8 @@ def _balance(
             prices -= prices.mean()
         if bool(imbalance > tolerance):
             warnings.warn(unbalanced(float(imbalance), rounds, tolerance), stacklevel=2)
-    winners = [_cheapest(part, codes, priced, prices, epsilon) for part, _, priced, _ in blocks(latents, keep, codes, prices)]
+    parts = blocks(latents, keep, codes, prices)
+    winners = [_cheapest(part, codes, priced, prices, epsilon) for part, _, priced, _ in parts]
     return torch.cat(winners) if winners else keep.long(), prices, imbalance
 
 
@@ -89,7 +90,7 @@ def _direct(latents: Tensor, codes: Tensor) -> Tensor:
 
 
 def _width(latents: Tensor, keep: Tensor, codes: Tensor, temperature: float) -> tuple[Tensor, Tensor, Blocks]:
-    """epsilon, 0 where it is below all rounding; the number of latents in all processes; and blocks precise enough for it."""
+    """epsilon, 0 where it is below all rounding; the number of latents in all processes; blocks precise enough for it."""
     own, number, reach = _own_distortion(latents, keep, codes, _products)
     epsilon, eps = temperature * own, torch.finfo(codes.dtype).eps
     if bool(_ROUNDING * math.sqrt(codes.shape[1]) * eps * (reach + own) <= math.sqrt(eps) * epsilon):
@@ -98,7 +99,7 @@ def _width(latents: Tensor, keep: Tensor, codes: Tensor, temperature: float) -> 
 
 
 def _own_distortion(latents: Tensor, keep: Tensor, codes: Tensor, blocks: Blocks) -> tuple[Tensor, Tensor, Tensor]:
-    """The mean of min_k d_ik over the latents of all processes, 0 where it is below all rounding; their number; max |x|^2."""
+    """The mean of min_k d_ik over the latents of all processes, 0 where it is below rounding; their number; max |x|^2."""
     error, number, most, reach = (codes.new_zeros(()) for _ in range(4))
     for _, kept, distances, base in blocks(latents, keep, codes, torch.zeros_like(codes[:, 0])):
         error += torch.where(kept, distances.amin(dim=1) + base, 0).sum()
