@@ -4,9 +4,9 @@ Seen from a centre m, with y = x - m and z_k = c_k - m,
 
     |x - c_k|^2 - |y|^2 = |z_k|^2 - 2 y z_k,
 
-one product of (y, 1) and (-2 z_k, |z_k|^2) for a block of latents and all codes: what a softmax over codes needs. It is off
-by a few roundings of |y|^2 + |z_k|^2. For codes farther from the centre than two times the latent this sum is of the size of
-their distance, as in the direct sum; for the others it is at most five times |y|^2, and `precise` says whether that is too much.
+one product of (y, 1) and (-2 z_k, |z_k|^2) for a block of latents and all codes. It is off by a few roundings of
+|y|^2 + |z_k|^2. For codes farther from the centre than two times the latent this is of the size of their distance, as in the
+direct sum; for the others it is at most five times |y|^2, and `precise` says whether that is too much.
 
 The rows of a whole batch are kept while they are few; those of a larger one are made anew, block by block, for each sweep.
 """

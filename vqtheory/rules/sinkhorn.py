@@ -13,7 +13,8 @@ codes move as in plain VQ:
 
 The price of a code that wins too little rises until it wins, from any distance: a conscience (DeSieno 1988), of which the
 cells are a power diagram. r = min(1, B / K): fewer latents than codes cannot be balanced, and the prices balance over
-batches instead. A round needs the distances of one latent at a time, and no array of latents by codes is made.
+batches instead. A softmax needs the distances up to a number of each latent's own, which one product gives for all codes; an
+array of latents by codes is kept while it has at most 32 MB.
 
 Equal shares are not the least distortion. For many codes the density of codes is that of the latents, f, in place of
 f^(D/(D+2)): in one dimension the distortion is above the optimum's by the factor (int 1/f) / (int f^(1/3))^3 (derived here).
