@@ -1,11 +1,13 @@
 """Balanced cells in the layer, beside what the table of all rules asks of it."""
 
+import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
 
 from torch.utils.checkpoint import checkpoint  # noqa: E402
 
+from vqtheory import Batches  # noqa: E402
 from vqtheory.nn import VectorQuantize  # noqa: E402
 from vqtheory.nn.ops.balance import balance  # noqa: E402
 from vqtheory.nn.ops.search import assign  # noqa: E402
@@ -79,3 +81,36 @@ def test_latents_that_are_not_kept_count_nowhere():
     masked, alone = balance(z, keep, *options), balance(z[:40], keep[:40], *options)
     assert torch.equal(masked[0][:40], alone[0])
     torch.testing.assert_close(masked[1], alone[1])
+
+
+CLOUDS = {  # latents, codes
+    "plain": lambda x, c: (x, c),
+    "far from the origin": lambda x, c: (1e6 + x, 1e6 + c),
+    "two clouds": lambda x, c: (x + 1e6 * (torch.arange(64)[:, None] % 2), c + 1e6 * (torch.arange(8)[:, None] % 3 == 0)),
+    "equal codes": lambda x, c: (x, c[torch.arange(8) // 3]),
+    "codes out of reach": lambda x, c: (x, c + 60.0 * (torch.arange(8)[:, None] % 3 == 0)),
+    "latents on codes": lambda x, c: (c.repeat(8, 1) + 1e-6 * x, c),
+}
+
+
+@pytest.mark.filterwarnings("ignore:Sinkhorn has not balanced")
+@pytest.mark.parametrize("cloud", CLOUDS)
+def test_products_balance_as_the_simulator_does(cloud):
+    random = torch.Generator().manual_seed(2)
+    x, codes = CLOUDS[cloud](*(torch.randn(n, 2, generator=random, dtype=torch.float64) for n in (64, 8)))
+    indices, prices, imbalance = balance(x, torch.ones(64, dtype=bool), codes, codes.new_zeros(8), 1.0, 20, 0.01)
+    rule = Sinkhorn(rounds=20, tolerance=0.01)
+    state, info = rule.advance(rule.init(codes.numpy()), Batches(x.numpy()[None]))
+    assert indices.tolist() == info["assignment"].tolist()
+    rounding = 200 * torch.finfo(torch.float64).eps * (abs(state.prices).max() + 1)
+    np.testing.assert_allclose(prices.numpy(), state.prices, rtol=0, atol=rounding)
+    assert float(imbalance) == pytest.approx(info["imbalance"][0], rel=1e-9)
+
+
+def test_of_codes_whose_prices_make_up_for_their_distances_the_nearest_wins():
+    z, codes, prices = torch.zeros(1, 1), torch.tensor([[2.0], [1.0]]), torch.tensor([3.0, 0.0])
+    indices, _, _ = balance(z, torch.ones(1, dtype=bool), codes, prices, 1.0, 1, 1e9)
+    rule = Sinkhorn(tolerance=1e9)
+    state = rule.init(codes.numpy())._replace(prices=prices.numpy())
+    _, info = rule.advance(state, Batches(z.numpy()[None]))
+    assert indices.tolist() == info["assignment"].tolist() == [1]

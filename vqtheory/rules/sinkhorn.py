@@ -13,7 +13,8 @@ codes move as in plain VQ:
 
 The price of a code that wins too little rises until it wins, from any distance: a conscience (DeSieno 1988), of which the
 cells are a power diagram. r = min(1, B / K): fewer latents than codes cannot be balanced, and the prices balance over
-batches instead. A round needs the distances of one latent at a time, and no array of latents by codes is made.
+batches instead. A softmax needs the distances up to a number of each latent's own, which one product gives for all codes; an
+array of latents by codes is kept while it has at most 32 MB.
 
 Equal shares are not the least distortion. For many codes the density of codes is that of the latents, f, in place of
 f^(D/(D+2)): in one dimension the distortion is above the optimum's by the factor (int 1/f) / (int f^(1/3))^3 (derived here).
@@ -30,9 +31,10 @@ import numpy as np
 from vqtheory import schedules
 from vqtheory._base import check
 from vqtheory._base.randomness import Purpose, generator
-from vqtheory._kernels.cells import find_nearest, info, new_tally
+from vqtheory._kernels.cells import by_batch, info, new_tally
 from vqtheory._kernels.exponential import exponential
-from vqtheory._kernels.jit import kernel
+from vqtheory._kernels.jit import inlined_kernel, kernel
+from vqtheory._kernels.scores import Scores, least_priced, look, new_scores, precise, rows_of, total_of
 from vqtheory.protocols import Batches, checked
 from vqtheory.rules.base import Rule, check_start, with_rows
 
@@ -111,13 +113,15 @@ class Sinkhorn(Rule):
         check.instance("Sinkhorn.advance", "state", state, SinkhornState, "a state that Sinkhorn.init has made")
         x, weight = checked("Sinkhorn.advance", batches, state.codes)
         rates = schedules.values(self.step_size, int(state.step), len(x)).astype(x.dtype) / x.shape[1]
-        codes_t, prices, tally = state.codes.T.copy(), state.prices.copy(), new_tally(x, state.codes)
-        imbalance = np.zeros(len(x), x.dtype)
+        codes, prices, imbalance = state.codes.copy(), state.prices.copy(), np.zeros(len(x), x.dtype)
+        scores, tally = new_scores(x.shape[1], codes), new_tally(x, codes)
         limits = x.dtype.type(self.temperature), self.rounds, x.dtype.type(self.tolerance)
-        _advance(x, weight, rates.astype(x.dtype), *limits, state.step, codes_t, prices, imbalance, *tally)
+        by_product, work = by_batch(x.shape[1], codes), _workspace(scores)
+        rates = rates.astype(x.dtype)
+        _advance(x, weight, rates, *limits, by_product, state.step, codes, prices, scores, work, imbalance, *tally)
         if (imbalance > self.tolerance).any():
             warnings.warn(unbalanced(float(imbalance.max()), self.rounds, self.tolerance), stacklevel=2)
-        return SinkhornState(codes_t.T.copy(), state.step + len(x), prices), info(tally, weight) | {"imbalance": imbalance}
+        return SinkhornState(codes, state.step + len(x), prices), info(tally, weight) | {"imbalance": imbalance}
 
 
 class SinkhornState(NamedTuple):
@@ -137,97 +141,167 @@ def unbalanced(imbalance: float, rounds: int, tolerance: float) -> str:
     )
 
 
+class _Work(NamedTuple):
+    """Workspace of the kernels, for B latents."""
+
+    terms: np.ndarray  # [K], exp((psi_k - d_ik) / epsilon) over the largest
+    masses: np.ndarray  # [K], m_k
+    excess: np.ndarray  # [K], ln(K m_k)
+    least: np.ndarray  # [B], min_k d_ik - psi_k
+    shares: np.ndarray  # [B], w_i over the sum of the exponentials
+    halves: np.ndarray  # [K], while a minimum is taken
+    close: np.ndarray  # bool [K, and up to a multiple of 8], whether d_ik - psi_k differs from the least by rounding
+
+
+def _workspace(scores: Scores) -> _Work:
+    num_codes, number = scores.rows.shape[1], scores.rows.dtype
+    terms, masses, excess, halves = np.empty((4, num_codes), number)
+    least, shares = np.empty((2, len(scores.base)), number)
+    return _Work(terms, masses, excess, least, shares, halves, np.zeros(-(-num_codes // 8) * 8, np.bool_))
+
+
 @kernel
-def _advance(x, weight, rates, temperature, rounds, tolerance, step, codes_t, prices, imbalance, hits, last_hit,
-             assignment, distortion):  # fmt: skip
-    """IN x, weight, rates [T] (eta / B) and the limits; IN/OUT codes_t [D, K], prices [K]; OUT imbalance [T], the tally."""
-    dim, num_codes = codes_t.shape
-    distances, highest = np.empty(num_codes, x.dtype), np.empty(num_codes, x.dtype)
-    total, pull = np.empty(num_codes, x.dtype), np.zeros((num_codes, dim), x.dtype)
+def _advance(x, weight, rates, temperature, rounds, tolerance, by_product, step, codes, prices, scores, work, imbalance,
+             hits, last_hit, assignment, distortion):  # fmt: skip
+    """IN x, weight, rates [T] (eta / B), the limits, whether by products; IN/OUT codes [K, D], prices [K]; OUT imbalance
+    [T], the tally."""
+    pull, squared = np.zeros_like(codes), np.empty(x.shape[1], x.dtype)
     for t in range(len(x)):
-        epsilon = temperature * _own_distortion(x[t], weight[t], codes_t, distances)
+        epsilon, product = _width(x[t], weight[t], temperature, by_product, codes, scores, work)
         if epsilon > 0:
-            imbalance[t] = _balance(x[t], weight[t], epsilon, rounds, tolerance, codes_t, prices, distances, highest, total)
+            imbalance[t] = _balance(x[t], weight[t], epsilon, rounds, tolerance, product, prices, scores, work)
+        _assign(x[t], epsilon, product, codes, prices, scores, work, assignment, squared)
         for b in range(x.shape[1]):
-            k = cheapest(x[t, b], codes_t, prices, epsilon, distances)
-            for d in range(dim):
-                pull[k, d] += weight[t, b] * (x[t, b, d] - codes_t[d, k])
-            distortion[t] += weight[t, b] * distances[k]
+            k = assignment[b]
+            for d in range(x.shape[2]):
+                pull[k, d] += weight[t, b] * (x[t, b, d] - codes[k, d])
+            distortion[t] += weight[t, b] * squared[b]
             hits[k] += 1
             last_hit[k] = step + t
-            assignment[b] = k
-        for k in assignment:
-            for d in range(dim):
-                codes_t[d, k] += rates[t] * pull[k, d]
+        for k in assignment:  # one that won twice is met again with nothing left to add
+            for d in range(x.shape[2]):
+                codes[k, d] += rates[t] * pull[k, d]
                 pull[k, d] = 0
 
 
 @kernel
-def _own_distortion(x, weight, codes_t, distances):
-    """The mean of min_k d_ik; 0 where it is below all rounding of the distances."""
-    error, most, mass = x.dtype.type(0), x.dtype.type(0), x.dtype.type(0)
-    for b in range(len(x)):
-        k = find_nearest(x[b], codes_t, distances)
-        error += weight[b] * distances[k]
-        mass += weight[b]
-        most = max(most, distances.max())
-    floor = np.finfo(x.dtype).eps ** 2 * most
+def _width(x, weight, temperature, by_product, codes, scores, work):
+    """epsilon, and whether products are precise enough for it; else distances are summed directly."""
+    for product in (by_product, False):
+        farthest = look(x, codes, product, scores)
+        own = _own_distortion(x, weight, product, farthest, scores, work)
+        if not product or precise(own, temperature * own, scores):
+            break
+    return temperature * own, product
+
+
+@kernel
+def _own_distortion(x, weight, by_product, farthest, scores, work):
+    """The mean of min_k d_ik; 0 where it is below all rounding of the farthest distance."""
+    error, mass, free, halves, base = x.dtype.type(0), x.dtype.type(0), work.excess, work.halves, scores.base
+    free[:] = 0
+    for first in range(0, len(x), len(scores.samples)):
+        rows = rows_of(x, first, by_product, True, scores)
+        for b in range(len(rows)):
+            error += weight[first + b] * (least_priced(rows, b, free, halves) + base[first + b])
+            mass += weight[first + b]
+    floor = np.finfo(x.dtype).eps ** 2 * farthest
     return error / mass if mass > 0 and error > floor * mass else x.dtype.type(0)
 
 
 @kernel
-def _balance(x, weight, epsilon, rounds, tolerance, codes_t, prices, distances, highest, total):
-    """IN/OUT prices [K]: up to so many rounds; returns the imbalance that is left. The rest is work."""
-    num_codes = len(prices)
-    share, damping = np.log(x.dtype.type(num_codes)), x.dtype.type(min(1.0, len(x) / num_codes))
+def _balance(x, weight, epsilon, rounds, tolerance, by_product, prices, scores, work):
+    """IN/OUT prices [K]: up to so many rounds; returns the imbalance that is left."""
+    limits, one, excess = np.finfo(x.dtype), x.dtype.type(1), work.excess
+    inverse = min(one / epsilon, limits.max)
+    share, damping = np.log(x.dtype.type(len(prices))), x.dtype.type(min(1.0, len(x) / len(prices)))
     for done in range(rounds + 1):
-        _add_masses(x, weight, epsilon, codes_t, prices, distances, highest, total)
+        _add_masses(x, weight, inverse, by_product, prices, scores, work)
+        if work.masses.min() < limits.tiny / limits.eps:
+            _add_logarithms(x, inverse, by_product, prices, scores, work)
+        else:
+            excess[:] = np.log(work.masses)
         worst = x.dtype.type(0)
-        for k in range(num_codes):
-            highest[k] += np.log(total[k]) + share  # ln(K m_k)
-            worst = max(worst, abs(np.exp(min(highest[k], x.dtype.type(80))) - 1))
+        for k in range(len(prices)):
+            excess[k] += share  # ln(K m_k)
+            worst = max(worst, abs(np.exp(min(excess[k], x.dtype.type(80))) - one))
         if worst <= tolerance or done == rounds:
             return worst
-        prices -= damping * epsilon * highest
+        prices -= damping * epsilon * excess
         prices -= prices.mean()
     return worst
 
 
-@kernel
-def _add_masses(x, weight, epsilon, codes_t, prices, distances, highest, total):
-    """OUT highest, total [K]: ln m_k is highest + ln total, a sum over latents of w_i p_ik in logarithms."""
-    one, mass = x.dtype.type(1), weight.sum()
-    highest[:], total[:] = -np.inf, 0
-    for b in range(len(x)):
-        if weight[b] == 0:
-            continue
-        find_nearest(x[b], codes_t, distances)
-        top, norm = x.dtype.type(-np.inf), x.dtype.type(0)
-        for k in range(len(prices)):
-            distances[k] = (prices[k] - distances[k]) / epsilon
-            top = max(top, distances[k])
-        for k in range(len(prices)):
-            norm += exponential(distances[k] - top)
-        top += np.log(norm) - np.log(weight[b] / mass)
-        for k in range(len(prices)):
-            value = distances[k] - top
-            if value > highest[k]:
-                total[k] = total[k] * exponential(highest[k] - value) + one
-                highest[k] = value
-            else:
-                total[k] += exponential(value - highest[k])
+@inlined_kernel
+def _add_masses(x, weight, inverse, by_product, prices, scores, work):
+    """OUT in work: masses m_k; of each latent least, min_k d_ik - psi_k, and shares, w_i over its sum of exponentials."""
+    masses, terms, halves, shares, leasts = work.masses, work.terms, work.halves, work.shares, work.least
+    mass = weight.sum()
+    masses[:] = 0
+    for first in range(0, len(x), len(scores.samples)):
+        rows = rows_of(x, first, by_product, False, scores)
+        for b in range(len(rows)):
+            i, least = first + b, least_priced(rows, b, prices, halves)
+            for k in range(len(prices)):
+                terms[k] = halves[k] = exponential((least - (rows[b, k] - prices[k])) * inverse)
+            share = weight[i] / (mass * total_of(halves))
+            for k in range(len(prices)):
+                masses[k] += share * terms[k]
+            leasts[i], shares[i] = least, share
+
+
+@inlined_kernel
+def _add_logarithms(x, inverse, by_product, prices, scores, work):
+    """OUT in work: excess, ln m_k, also of masses that are below all numbers; the terms of each are over its largest."""
+    highest, total, terms, leasts, shares = work.excess, work.masses, work.terms, work.least, work.shares
+    lowest = -np.finfo(x.dtype).max / 8
+    highest[:], total[:] = lowest, 0
+    for sweep in range(2):
+        for first in range(0, len(x), len(scores.samples)):
+            rows = rows_of(x, first, by_product, False, scores)
+            for b in range(len(rows)):
+                if shares[first + b] == 0:
+                    continue
+                least, level = leasts[first + b], np.log(shares[first + b])
+                for k in range(len(prices)):
+                    value = (least - (rows[b, k] - prices[k])) * inverse + level
+                    terms[k] = value if value > lowest else lowest
+                if sweep == 0:
+                    for k in range(len(prices)):
+                        highest[k] = terms[k] if terms[k] > highest[k] else highest[k]
+                else:
+                    for k in range(len(prices)):
+                        total[k] += exponential(terms[k] - highest[k])
+    highest += np.log(total)
 
 
 @kernel
-def cheapest(x, codes_t, prices, epsilon, distances):
-    """argmin_k d_k - psi_k of x [D]; where they differ by rounding the nearest, then the lowest index; fills distances."""
-    find_nearest(x, codes_t, distances)
-    least, nearest = x.dtype.type(np.inf), 0
-    for k in range(len(prices)):
-        least = min(least, distances[k] - prices[k])
-    limit = least + np.sqrt(np.finfo(x.dtype).eps) * epsilon
-    closest = x.dtype.type(np.inf)
-    for k in range(len(prices)):
-        if distances[k] - prices[k] <= limit and distances[k] < closest:
-            nearest, closest = k, distances[k]
-    return nearest
+def _assign(x, epsilon, by_product, codes, prices, scores, work, assignment, squared):
+    """OUT argmin_k d_ik - psi_k, [B]; where they differ by rounding the nearest, then the lowest index; and its distance."""
+    close, eights, halves = work.close, work.close.view(np.int64), work.halves
+    rounding = np.sqrt(np.finfo(x.dtype).eps) * epsilon
+    for first in range(0, len(x), len(scores.samples)):
+        rows = rows_of(x, first, by_product, False, scores)
+        for b in range(len(rows)):
+            i, nearest, closest = first + b, 0, x.dtype.type(np.inf)
+            limit = least_priced(rows, b, prices, halves) + rounding
+            for k in range(len(prices)):
+                close[k] = rows[b, k] - prices[k] <= limit
+            for eight in range(len(eights)):
+                if eights[eight] == 0:
+                    continue
+                for k in range(8 * eight, min(8 * eight + 8, len(prices))):
+                    if close[k]:
+                        distance = _square(x, i, codes, k)
+                        if distance < closest:
+                            nearest, closest = k, distance
+            assignment[i], squared[i] = nearest, closest
+
+
+@inlined_kernel
+def _square(x, i, codes, k):
+    """The squared distance of x[i] to a code, summed in the order of the dimensions."""
+    distance = x.dtype.type(0)
+    for d in range(x.shape[1]):
+        distance += (x[i, d] - codes[k, d]) ** 2
+    return distance
