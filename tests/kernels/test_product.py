@@ -13,7 +13,7 @@ import vqtheory as vq
 from vqtheory import Batches
 from vqtheory._kernels import product
 from vqtheory.assign import nearest, threads
-from vqtheory.rules import EMA, VQ
+from vqtheory.rules import EMA, FSCL, VQ
 from vqtheory.schedules import harmonic
 
 both = pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -60,6 +60,18 @@ class TestBits:
             np.testing.assert_array_equal(assignment, [k for k, _ in expected], err_msg=name)
             np.testing.assert_array_equal(squared, [distance for _, distance in expected], err_msg=name)
 
+    def test_of_distances_with_prices(self, num_codes, dim, samples, dtype):
+        least = np.finfo(dtype).tiny / np.finfo(dtype).eps
+        for name, x, codes in clouds(num_codes, dim, samples, dtype):
+            x, codes = x.astype(dtype), codes.astype(dtype)
+            prices = np.maximum(np.random.default_rng(dim).choice([0, 1e-9, 0.01, 0.5, 1], num_codes), least).astype(dtype)
+            assignment, costs = np.empty(samples, np.int64), np.empty(samples, dtype)
+            product.find_cheapest(x, codes, prices, assignment, costs)
+            with np.errstate(all="ignore"):
+                expected = [twins.nearest_in_order(sample, codes, prices) for sample in x]
+            np.testing.assert_array_equal(assignment, [k for k, _ in expected], err_msg=name)
+            np.testing.assert_array_equal(costs, [cost for _, cost in expected], err_msg=name)
+
     @pytest.mark.parametrize("rule", [VQ(0.3), VQ(1.0), VQ(harmonic(1.0), clock="wins")], ids=repr)
     def test_of_codes_that_move_with_every_sample(self, num_codes, dim, samples, dtype, rule, by_product):
         for name, x, codes in clouds(num_codes, dim, samples, dtype):
@@ -75,7 +87,7 @@ class TestBits:
             assert info["assignment"] == winners[-1]
 
 
-BATCHED = [VQ(0.3), VQ(harmonic(1.0), clock="wins"), EMA(0.7), EMA(0.7, smoothing=1e-3), EMA(0.0)]
+BATCHED = [VQ(0.3), VQ(harmonic(1.0), clock="wins"), EMA(0.7), EMA(0.7, smoothing=1e-3), EMA(0.0), FSCL(0.3)]
 
 
 @both
