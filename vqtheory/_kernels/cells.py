@@ -135,3 +135,17 @@ def sum_cells(x, weight, codes_t, distances, pull, hits, assignment):
         hits[k] += 1
         assignment[b] = k
     return error
+
+
+@kernel
+def sum_cells_by_product(x, weight, codes, pull, hits, assignment):
+    """`sum_cells` of codes [K, D], found by products."""
+    squared, error = np.empty(len(x), codes.dtype), codes.dtype.type(0)
+    product.find_all(x, codes, assignment, squared)
+    for b in range(len(x)):
+        k = assignment[b]
+        for d in range(x.shape[1]):
+            pull[k, d] += weight[b] * (x[b, d] - codes[k, d])
+        error += weight[b] * squared[b]
+        hits[k] += 1
+    return error
