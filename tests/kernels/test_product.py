@@ -13,7 +13,7 @@ import vqtheory as vq
 from vqtheory import Batches
 from vqtheory._kernels import product
 from vqtheory.assign import nearest, threads
-from vqtheory.rules import EMA, FSCL, VQ
+from vqtheory.rules import EMA, FSCL, GRITVQ, VQ, CosineVQ, SimVQ, TrainedVQ
 from vqtheory.schedules import harmonic
 
 both = pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -87,16 +87,20 @@ class TestBits:
             assert info["assignment"] == winners[-1]
 
 
-BATCHED = [VQ(0.3), VQ(harmonic(1.0), clock="wins"), EMA(0.7), EMA(0.7, smoothing=1e-3), EMA(0.0), FSCL(0.3)]
+BATCHED = [VQ(0.3), VQ(harmonic(1.0), clock="wins"), EMA(0.7), EMA(0.7, smoothing=1e-3), EMA(0.0)]
+BATCHED += [FSCL(0.3), CosineVQ(0.3), TrainedVQ(0.1), SimVQ(0.3, start="published")]
+BATCHED += [GRITVQ(0.3, start="published")]
 
 
 @both
 @pytest.mark.parametrize("rule", BATCHED, ids=repr)
-@pytest.mark.parametrize(("num_codes", "dim", "batch_size"), [(70, 9, 100), (257, 33, 64), (3, 1, 70)])
+@pytest.mark.parametrize(("num_codes", "dim", "batch_size"), [(70, 9, 100), (257, 33, 64), (3, 2, 70)])
 def test_batches_take_the_same_steps(rule, num_codes, dim, batch_size, dtype, monkeypatch):
     for name, x, codes in clouds(num_codes, dim, 3 * batch_size, dtype):
-        if name.startswith(("scale", "near")) and isinstance(rule, EMA):
+        if name.startswith(("scale", "near")) and not isinstance(rule, (VQ, FSCL)):
             continue  # 0 * inf: not numbers, which compare unequal
+        if isinstance(rule, CosineVQ) and not codes.any(axis=1).all():
+            continue  # a code of length 0 has no direction
         x = Batches(x.astype(dtype).reshape(3, batch_size, dim), weight=np.random.default_rng(0).random((3, batch_size)))
         after = []
         for by_product in (True, False):
