@@ -13,7 +13,7 @@ import vqtheory as vq
 from vqtheory import Batches
 from vqtheory._kernels import product
 from vqtheory.assign import nearest, threads
-from vqtheory.rules import EMA, FSCL, GRITVQ, VQ, CosineVQ, SimVQ, TrainedVQ
+from vqtheory.rules import EMA, FSCL, GRITVQ, VQ, CosineVQ, NeuralGas, SimVQ, TrainedVQ
 from vqtheory.schedules import harmonic
 
 both = pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -89,13 +89,15 @@ class TestBits:
 
 BATCHED = [VQ(0.3), VQ(harmonic(1.0), clock="wins"), EMA(0.7), EMA(0.7, smoothing=1e-3), EMA(0.0)]
 BATCHED += [FSCL(0.3), CosineVQ(0.3), TrainedVQ(0.1), SimVQ(0.3, start="published")]
-BATCHED += [GRITVQ(0.3, start="published")]
+BATCHED += [GRITVQ(0.3, start="published"), NeuralGas(0.3, range=0.5), NeuralGas(0.3, range=3.0)]
 
 
 @both
 @pytest.mark.parametrize("rule", BATCHED, ids=repr)
 @pytest.mark.parametrize(("num_codes", "dim", "batch_size"), [(70, 9, 100), (257, 33, 64), (3, 2, 70)])
 def test_batches_take_the_same_steps(rule, num_codes, dim, batch_size, dtype, monkeypatch):
+    for name in ("LARGE", "SHARE"):
+        monkeypatch.setattr(f"vqtheory.rules.neural_gas.{name}", 1)
     for name, x, codes in clouds(num_codes, dim, 3 * batch_size, dtype):
         if name.startswith(("scale", "near")) and not isinstance(rule, (VQ, FSCL)):
             continue  # 0 * inf: not numbers, which compare unequal

@@ -38,7 +38,7 @@ from vqtheory._kernels.jit import inlined_kernel, kernel
 
 BLOCK = 64  # samples in a product where codes move: BLAS runs at nearly its full speed, and few codes move in a block
 _STANDING = 128  # and where they stand
-_CHUNK = 4  # codes with one bound; their direct sums are taken side by side
+CHUNK = 4  # codes with one bound; their direct sums are taken side by side
 _GROUP = 16  # chunks with one bound
 _WHOLE = 2**18  # numbers of a codebook of which a copy seen from the centre is kept
 _PANEL = 2**17  # numbers in the part of a larger one that is copied at a time
@@ -85,7 +85,7 @@ def new_proposals(x, codes, prices, block):
     """Proposals for blocks of x [N, D] of at most `block` samples, seen from the mean of the first."""
     (num_codes, dim), terms = codes.shape, codes.shape[1] + (len(prices) > 0)
     size, number = min(block, len(x)), x.dtype
-    num_chunks, per_group = (num_codes - 1) // _CHUNK + 1, _CHUNK * _GROUP
+    num_chunks, per_group = (num_codes - 1) // CHUNK + 1, CHUNK * _GROUP
     rows = max(1, _PRODUCT // (size * x.itemsize * per_group)) * per_group
     if codes.size > _WHOLE:
         rows = min(rows, max(1, _PANEL // (dim * per_group)) * per_group)
@@ -99,7 +99,7 @@ def new_proposals(x, codes, prices, block):
         np.empty(terms * size, number),
         np.empty((num_codes if codes.size <= _WHOLE else rows, terms), number),
         np.empty(rows * size, number),
-        np.empty((_CHUNK, dim), number),
+        np.empty((CHUNK, dim), number),
         prices,
     )
     for s in range(size):
@@ -130,7 +130,7 @@ def propose(x, codes, proposals):
             subtract(codes[first : first + len(part)], centre, proposals.prices[first:], part)
         product = proposals.product[: len(part) * size].reshape((len(part), size))
         np.dot(part, y_t, product)
-        chunk = first // _CHUNK
+        chunk = first // CHUNK
         take_minima(product, proposals.low[first:], proposals.chunks[chunk:], proposals.groups[chunk // _GROUP :])
 
 
@@ -172,13 +172,13 @@ def subtract(codes, centre, prices, z):
 @kernel
 def take_minima(product, low, chunks, groups):
     """IN -2 y z [codes, b] and low of these codes and further ones; OUT the least bounds of chunks and groups."""
-    last, per_group = len(product) - 1, _CHUNK * _GROUP
+    last, per_group = len(product) - 1, CHUNK * _GROUP
     groups[: last // per_group + 1] = np.inf
-    for k in range(0, last + 1, _CHUNK):
+    for k in range(0, last + 1, CHUNK):
         k1, k2, k3 = min(k + 1, last), min(k + 2, last), min(k + 3, last)
         p0, p1, p2, p3 = product[k], product[k1], product[k2], product[k3]
         l0, l1, l2, l3 = low[k], low[k1], low[k2], low[k3]
-        chunk, group = chunks[k // _CHUNK], groups[k // per_group]
+        chunk, group = chunks[k // CHUNK], groups[k // per_group]
         for s in range(product.shape[1]):
             a, b, c, e = p0[s] + l0, p1[s] + l1, p2[s] + l2, p3[s] + l3
             a, c = b if b < a else a, e if e < c else c
@@ -194,7 +194,7 @@ def four_squares(x, s, codes, k, squares):
     Beyond the last code it stands in. squares [4, D] is work, filled dimensions side by side: the codes may be
     far from the cache.
     """
-    for i in range(_CHUNK):
+    for i in range(CHUNK):
         row = min(k + i, len(codes) - 1)
         for d in range(x.shape[1]):
             difference = x[s, d] - codes[row, d]
@@ -211,10 +211,10 @@ def four_squares(x, s, codes, k, squares):
 @kernel
 def find_squares(x, s, codes, distances):
     """OUT distances [K], the squared distances of x[s] to codes [K, D]."""
-    squares = np.empty((_CHUNK, x.shape[1]), x.dtype)
-    for k in range(0, len(codes), _CHUNK):
+    squares = np.empty((CHUNK, x.shape[1]), x.dtype)
+    for k in range(0, len(codes), CHUNK):
         four = four_squares(x, s, codes, k, squares)
-        for i in range(min(_CHUNK, len(codes) - k)):
+        for i in range(min(CHUNK, len(codes) - k)):
             distances[k + i] = four[i]
 
 
@@ -243,7 +243,7 @@ def decide(x, weight, gains, update, hits, codes, proposals, assignment, squared
     (num_codes, dim), size, zero, one = codes.shape, len(x), x.dtype.type(0), x.dtype.type(1)
     (clock, rates, offsets), (centre, low, slack, chunks, groups) = gains, proposals[:5]
     y_t, panel, squares = proposals.y_t[: dim * size].reshape((dim, size)), proposals.panel, proposals.squares
-    z, bound, last, per_group = np.empty(dim, x.dtype), np.empty(size, x.dtype), num_codes - 1, _CHUNK * _GROUP
+    z, bound, last, per_group = np.empty(dim, x.dtype), np.empty(size, x.dtype), num_codes - 1, CHUNK * _GROUP
     prices, priced = proposals.prices, len(proposals.prices) > 0
     for s in range(size):
         best, closest = num_codes, x.dtype.type(np.inf)
@@ -263,7 +263,7 @@ def decide(x, weight, gains, update, hits, codes, proposals, assignment, squared
                 for j in range(begin, end):
                     if g >= 0 and (j == first or chunks[j, s] > closest + slack[s]):
                         continue
-                    k = _CHUNK * j
+                    k = CHUNK * j
                     a, b, c, e = four_squares(x, s, codes, k, squares)
                     if priced:
                         a, b = a * prices[k], b * prices[min(k + 1, last)]
@@ -316,7 +316,7 @@ def decide(x, weight, gains, update, hits, codes, proposals, assignment, squared
                 a, b = z0 * y_t[d, n] + z1 * y_t[d + 1, n], z2 * y_t[d + 2, n] + z3 * y_t[d + 3, n]
                 c, e = z4 * y_t[d + 4, n] + z5 * y_t[d + 5, n], z6 * y_t[d + 6, n] + z7 * y_t[d + 7, n]
                 bound[n] += (a + b) + (c + e)
-        moved, j, g = low[best], best // _CHUNK, best // per_group
+        moved, j, g = low[best], best // CHUNK, best // per_group
         for i in range(size - start):
             a = bound[start + i] + moved
             chunks[j, start + i] = a if a < chunks[j, start + i] else chunks[j, start + i]
