@@ -23,8 +23,9 @@ As long as D u < 0.05, 2.5 (D + 8) u in place of g_(2D+13) also covers that |y| 
 the smallest normal number errors are absolute, fewer than 4 D such numbers. Where a square comes near to
 overflow there is no bound, and the direct sum is taken to all codes.
 
-Prices p_k, in (0, 1], multiply the squared distances of their codes. Then the whole bound comes from the product, of
-(-2 y, |y|^2) and (p z, p): one term more, which the constants above cover.
+Prices p_k multiply the squared distances of their codes. Then the product is that of (-2 y, |y|^2) and (p z, p), which has
+one term more, and |z|^2 is multiplied by p: the constants above cover that for prices up to 1, and down to the smallest
+normal number over the spacing at 1, so that what p z loses below that number is lost in the rounding of p |y|^2.
 """
 
 from __future__ import annotations
@@ -331,7 +332,7 @@ def find_all(x, codes, assignment, squared):
 
 @kernel
 def find_cheapest(x, codes, prices, assignment, squared):
-    """The same of squared distances times prices [K] in (0, 1], or without them where there are none."""
+    """The same by squared distances times prices [K], which are at most 1, or without them where there are none."""
     proposals, none, nowhere = new_proposals(x, codes, prices, _STANDING), np.empty(0, x.dtype), np.empty(0, np.int64)
     gains = Gains(STANDING, none, nowhere)
     for first in range(0, len(x), _STANDING):

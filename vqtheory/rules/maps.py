@@ -155,7 +155,7 @@ class MapRule(Rule):
         """The codes that the state's parameters make."""
         raw, codes = np.empty_like(state.codes), np.empty_like(state.codes)
         forward(self._split(state.theta, *state.codes.shape), state.base, self.workspace(state), raw)
-        place(raw, state.shift, state.scale, codes, np.empty_like(codes.T))
+        place(raw, state.shift, state.scale, codes, np.empty(codes.shape[::-1], codes.dtype))
         return codes
 
     def _split(self, vector: np.ndarray, num_codes: int, dim: int) -> Any:
@@ -285,7 +285,7 @@ def find_gradient(x, weight, t, step, codes_t, scale, distances, gradient, tally
 
 @kernel
 def find_gradient_by_product(x, weight, t, step, codes, scale, gradient, tally):
-    """The same of codes [K, D], with winners found by products."""
+    """The same of codes [K, D], with winners found by products; all of it again, since to call a part costs too much."""
     gradient[:] = 0
     tally.distortion[t] = sum_cells_by_product(x[t], weight[t], codes, gradient, tally.hits, tally.assignment)
     unit = -1 / (x.shape[1] * scale)

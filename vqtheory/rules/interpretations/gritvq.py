@@ -109,10 +109,11 @@ class GRITVQ(MapRule):
 
     def workspace(self, state: MapState) -> GRITWork:
         base, limits = state.base, np.finfo(state.base.dtype)
-        arrays = (np.empty_like(base), np.empty_like(base), *np.empty((2, self.rank, base.shape[1]), base.dtype))
+        summed, pulled = np.empty((2, self.rank, base.shape[1]), base.dtype)
         decoder = self.decoder if self.radius > 0 else 0.0
         radius = min(max(self.radius, float(limits.tiny)), float(limits.max))  # by which the type can divide
-        return GRITWork(*arrays, base.dtype.type(decoder), base.dtype.type(radius))
+        numbers = base.dtype.type(decoder), base.dtype.type(radius)
+        return GRITWork(np.empty_like(base), np.empty_like(base), summed, pulled, *numbers)
 
 
 class GRITParameters(NamedTuple):
