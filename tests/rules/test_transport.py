@@ -7,6 +7,7 @@ import twins
 import vqtheory as vq
 from vqtheory import Batches
 from vqtheory._base.config import parse
+from vqtheory._kernels import product
 from vqtheory.rules import EMA, NSVQ, VQ, CosineVQ, Transport, TransVQ
 from vqtheory.streams import Stream, Translation, Uniform
 
@@ -37,6 +38,17 @@ def test_a_sample_counts_as_often_as_it_weighs(neighbours):
     copied = Batches(*(values[:, [0, 0, 1, 3, 4, 4]] for values in part[:2]))
     one, other = (rule.advance(rule.init(codes_for()), made)[0].codes for made in (weighted, copied))
     np.testing.assert_allclose(one, other, rtol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_products_find_the_same_latents(dtype, monkeypatch):
+    random, rule = np.random.default_rng(0), Transport(VQ(0.5))
+    x, moved = random.normal(size=(2, 3, 90, 5)).astype(dtype)
+    weighted, after = Batches(x, moved, random.integers(0, 3, (3, 90)).astype(dtype)), []
+    for by_product in (True, False):
+        monkeypatch.setattr(product, "worthwhile", lambda *codes, answer=by_product, **least: answer)
+        after.append(rule.advance(rule.init(codes_for(70, 5).astype(dtype)), weighted)[0].codes)
+    np.testing.assert_array_equal(*after)
 
 
 def test_the_step_is_the_rule_s_own_after_the_move():

@@ -66,11 +66,12 @@ def nearest(x, codes):
     return int(np.argmin(squared)), squared
 
 
-def nearest_in_order(x, codes):
-    """As `nearest`, all codes at once: the winner and its squared distance."""
+def nearest_in_order(x, codes, prices=1):
+    """As `nearest`, all codes at once: the winner and its squared distance, times prices [K]."""
     squared = (x[0] - codes[:, 0]) ** 2
     for d in range(1, len(x)):
         squared = squared + (x[d] - codes[:, d]) ** 2
+    squared = squared * prices
     best = int(np.argmin(squared))
     return best, squared[best]
 

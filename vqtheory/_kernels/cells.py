@@ -106,8 +106,9 @@ def find_each(x, codes, by_product, assignment, squared):
     if by_product:
         product.find_all(x, codes, assignment, squared)
         return
+    without_prices = np.empty(0, x.dtype)
     for b in range(len(x)):
-        assignment[b], squared[b] = product.search(x, b, codes)
+        assignment[b], squared[b] = product.search(x, b, codes, without_prices)
 
 
 @kernel
@@ -147,3 +148,11 @@ def add_cells(x, weight, codes, assignment, squared, pull, hits):
         error += weight[b] * squared[b]
         hits[k] += 1
     return error
+
+
+@kernel
+def sum_cells_by_product(x, weight, codes, pull, hits, assignment):
+    """`sum_cells` of codes [K, D], found by products."""
+    squared = np.empty(len(x), codes.dtype)
+    product.find_all(x, codes, assignment, squared)
+    return add_cells(x, weight, codes, assignment, squared, pull, hits)

@@ -22,6 +22,10 @@ each code with its own |z|, so that one that was left far behind does not loosen
 As long as D u < 0.05, 2.5 (D + 8) u in place of g_(2D+13) also covers that |y| and |z| are computed. Below
 the smallest normal number errors are absolute, fewer than 4 D such numbers. Where a square comes near to
 overflow there is no bound, and the direct sum is taken to all codes.
+
+Prices p_k multiply the squared distances of their codes. Then the product is that of (-2 y, |y|^2) and (p z, p), which has
+one term more, and |z|^2 is multiplied by p: the constants above cover that for prices up to 1, and down to the smallest
+normal number over the spacing at 1, so that what p z loses below that number is lost in the rounding of p |y|^2.
 """
 
 from __future__ import annotations
@@ -35,7 +39,7 @@ from vqtheory._kernels.jit import inlined_kernel, kernel
 
 BLOCK = 64  # samples in a product where codes move: BLAS runs at nearly its full speed, and few codes move in a block
 _STANDING = 128  # and where they stand
-_CHUNK = 4  # codes with one bound; their direct sums are taken side by side
+CHUNK = 4  # codes with one bound; their direct sums are taken side by side
 _GROUP = 16  # chunks with one bound
 _WHOLE = 2**18  # numbers of a codebook of which a copy seen from the centre is kept
 _PANEL = 2**17  # numbers in the part of a larger one that is copied at a time
@@ -70,18 +74,19 @@ class Proposals(NamedTuple):
     slack: np.ndarray  # [b], by how much a bound may exceed the best direct sum; inf near overflow
     chunks: np.ndarray  # [K / 4, b], the least |z|^2 - 2 y z in each four codes
     groups: np.ndarray  # [K / 64, b], and in each 16 chunks
-    y_t: np.ndarray  # [D b], -2 y
-    panel: np.ndarray  # [K or fewer, D], z
-    product: np.ndarray  # [K or fewer b], -2 y z
+    y_t: np.ndarray  # [D b], -2 y; with prices [(D + 1) b], and |y|^2
+    panel: np.ndarray  # [K or fewer, D], z; with prices [K or fewer, D + 1], p z and p
+    product: np.ndarray  # [K or fewer b], of the two
     squares: np.ndarray  # [4, D], work
+    prices: np.ndarray  # [K], or empty where each is 1
 
 
 @kernel
-def new_proposals(x, codes, block):
+def new_proposals(x, codes, prices, block):
     """Proposals for blocks of x [N, D] of at most `block` samples, seen from the mean of the first."""
-    num_codes, dim = codes.shape
+    (num_codes, dim), terms = codes.shape, codes.shape[1] + (len(prices) > 0)
     size, number = min(block, len(x)), x.dtype
-    num_chunks, per_group = (num_codes - 1) // _CHUNK + 1, _CHUNK * _GROUP
+    num_chunks, per_group = (num_codes - 1) // CHUNK + 1, CHUNK * _GROUP
     rows = max(1, _PRODUCT // (size * x.itemsize * per_group)) * per_group
     if codes.size > _WHOLE:
         rows = min(rows, max(1, _PANEL // (dim * per_group)) * per_group)
@@ -92,18 +97,21 @@ def new_proposals(x, codes, block):
         np.empty(size, number),
         np.empty((num_chunks, size), number),
         np.empty(((num_chunks - 1) // _GROUP + 1, size), number),
-        np.empty(dim * size, number),
-        np.empty((num_codes if codes.size <= _WHOLE else rows, dim), number),
+        np.empty(terms * size, number),
+        np.empty((num_codes if codes.size <= _WHOLE else rows, terms), number),
         np.empty(rows * size, number),
-        np.empty((_CHUNK, dim), number),
+        np.empty((CHUNK, dim), number),
+        prices,
     )
     for s in range(size):
         for d in range(dim):
             proposals.centre[d] += x[s, d] / number.type(size)
     find_squares(proposals.centre.reshape((1, dim)), 0, codes, proposals.low)
     lower(dim, proposals.low)
+    for k in range(len(prices)):
+        proposals.low[k] *= prices[k]
     if len(proposals.panel) == num_codes:
-        subtract(codes, proposals.centre, proposals.panel)
+        subtract(codes, proposals.centre, prices, proposals.panel)
     return proposals
 
 
@@ -111,8 +119,8 @@ def new_proposals(x, codes, block):
 def propose(x, codes, proposals):
     """IN x [b, D], codes [K, D]; OUT the proposals for this block."""
     (size, dim), centre, panel = x.shape, proposals.centre, proposals.panel
-    find_slack(x, proposals)
-    y_t = proposals.y_t[: dim * size].reshape((dim, size))
+    y_t = proposals.y_t[: panel.shape[1] * size].reshape((panel.shape[1], size))
+    find_slack(x, proposals, y_t[-1])
     for s in range(size):
         for d in range(dim):
             y_t[d, s] = (centre[d] - x[s, d]) * x.dtype.type(2)
@@ -120,16 +128,16 @@ def propose(x, codes, proposals):
     for first in range(0, len(codes), rows):
         part = panel[first : first + rows] if len(panel) == len(codes) else panel[: len(codes) - first]
         if len(panel) < len(codes):
-            subtract(codes[first : first + len(part)], centre, part)
+            subtract(codes[first : first + len(part)], centre, proposals.prices[first:], part)
         product = proposals.product[: len(part) * size].reshape((len(part), size))
         np.dot(part, y_t, product)
-        chunk = first // _CHUNK
+        chunk = first // CHUNK
         take_minima(product, proposals.low[first:], proposals.chunks[chunk:], proposals.groups[chunk // _GROUP :])
 
 
 @kernel
-def find_slack(x, proposals):
-    """IN x [b, D]; OUT slack: -|y|^2 and its share of the bound's error."""
+def find_slack(x, proposals, own):
+    """IN x [b, D]; OUT slack: -|y|^2 and its share of the bound's error; with prices `own` [b] has that, and is |y|^2."""
     dim, info, slack = x.shape[1], np.finfo(x.dtype), proposals.slack
     share, least = x.dtype.type(2.5 * (dim + 8) * info.eps - 1), x.dtype.type(4 * dim * info.tiny)
     find_squares(proposals.centre.reshape((1, dim)), 0, x, slack)
@@ -137,7 +145,8 @@ def find_slack(x, proposals):
     for k in range(len(proposals.low)):
         bounded &= proposals.low[k] < np.inf
     for s in range(len(x)):
-        slack[s] = slack[s] * share + least if bounded and slack[s] < info.max / 16 else np.inf
+        within, own[s] = bounded and slack[s] < info.max / 16, -share * slack[s]
+        slack[s] = (-own[s] if len(proposals.prices) == 0 else 0) + least if within else np.inf
 
 
 @kernel
@@ -150,23 +159,27 @@ def lower(dim, squares):
 
 
 @kernel
-def subtract(codes, centre, z):
-    """OUT z [K, D]: codes seen from the centre."""
-    for k in range(codes.shape[0]):
-        for d in range(codes.shape[1]):
+def subtract(codes, centre, prices, z):
+    """OUT z [K, D]: codes seen from the centre; with prices [K, D + 1], times them and a column of them."""
+    (num_codes, dim), priced = codes.shape, len(prices) > 0
+    for k in range(num_codes):
+        for d in range(dim):
             z[k, d] = codes[k, d] - centre[d]
+        if priced:
+            z[k, dim] = 1
+            z[k] *= prices[k]
 
 
 @kernel
 def take_minima(product, low, chunks, groups):
     """IN -2 y z [codes, b] and low of these codes and further ones; OUT the least bounds of chunks and groups."""
-    last, per_group = len(product) - 1, _CHUNK * _GROUP
+    last, per_group = len(product) - 1, CHUNK * _GROUP
     groups[: last // per_group + 1] = np.inf
-    for k in range(0, last + 1, _CHUNK):
+    for k in range(0, last + 1, CHUNK):
         k1, k2, k3 = min(k + 1, last), min(k + 2, last), min(k + 3, last)
         p0, p1, p2, p3 = product[k], product[k1], product[k2], product[k3]
         l0, l1, l2, l3 = low[k], low[k1], low[k2], low[k3]
-        chunk, group = chunks[k // _CHUNK], groups[k // per_group]
+        chunk, group = chunks[k // CHUNK], groups[k // per_group]
         for s in range(product.shape[1]):
             a, b, c, e = p0[s] + l0, p1[s] + l1, p2[s] + l2, p3[s] + l3
             a, c = b if b < a else a, e if e < c else c
@@ -182,7 +195,7 @@ def four_squares(x, s, codes, k, squares):
     Beyond the last code it stands in. squares [4, D] is work, filled dimensions side by side: the codes may be
     far from the cache.
     """
-    for i in range(_CHUNK):
+    for i in range(CHUNK):
         row = min(k + i, len(codes) - 1)
         for d in range(x.shape[1]):
             difference = x[s, d] - codes[row, d]
@@ -199,18 +212,20 @@ def four_squares(x, s, codes, k, squares):
 @kernel
 def find_squares(x, s, codes, distances):
     """OUT distances [K], the squared distances of x[s] to codes [K, D]."""
-    squares = np.empty((_CHUNK, x.shape[1]), x.dtype)
-    for k in range(0, len(codes), _CHUNK):
+    squares = np.empty((CHUNK, x.shape[1]), x.dtype)
+    for k in range(0, len(codes), CHUNK):
         four = four_squares(x, s, codes, k, squares)
-        for i in range(min(_CHUNK, len(codes) - k)):
+        for i in range(min(CHUNK, len(codes) - k)):
             distances[k + i] = four[i]
 
 
 @kernel
-def search(x, s, codes):
-    """The code nearest to x[s] and its squared distance, by the direct sum to all of them."""
+def search(x, s, codes, prices):
+    """The code nearest to x[s] and its squared distance times its price, by the direct sum to all of them."""
     distances, best = np.empty(len(codes), x.dtype), 0
     find_squares(x, s, codes, distances)
+    for k in range(len(prices)):
+        distances[k] *= prices[k]
     for k in range(1, len(codes)):
         if distances[k] < distances[best]:
             best = k
@@ -229,7 +244,8 @@ def decide(x, weight, gains, update, hits, codes, proposals, assignment, squared
     (num_codes, dim), size, zero, one = codes.shape, len(x), x.dtype.type(0), x.dtype.type(1)
     (clock, rates, offsets), (centre, low, slack, chunks, groups) = gains, proposals[:5]
     y_t, panel, squares = proposals.y_t[: dim * size].reshape((dim, size)), proposals.panel, proposals.squares
-    z, bound, last, per_group = np.empty(dim, x.dtype), np.empty(size, x.dtype), num_codes - 1, _CHUNK * _GROUP
+    z, bound, last, per_group = np.empty(dim, x.dtype), np.empty(size, x.dtype), num_codes - 1, CHUNK * _GROUP
+    prices, priced = proposals.prices, len(proposals.prices) > 0
     for s in range(size):
         best, closest = num_codes, x.dtype.type(np.inf)
         if slack[s] < np.inf:
@@ -248,8 +264,11 @@ def decide(x, weight, gains, update, hits, codes, proposals, assignment, squared
                 for j in range(begin, end):
                     if g >= 0 and (j == first or chunks[j, s] > closest + slack[s]):
                         continue
-                    k = _CHUNK * j
+                    k = CHUNK * j
                     a, b, c, e = four_squares(x, s, codes, k, squares)
+                    if priced:
+                        a, b = a * prices[k], b * prices[min(k + 1, last)]
+                        c, e = c * prices[min(k + 2, last)], e * prices[min(k + 3, last)]
                     if a < closest or (a == closest and k < best):
                         best, closest = k, a
                     if b < closest or (b == closest and k + 1 < best):
@@ -259,7 +278,7 @@ def decide(x, weight, gains, update, hits, codes, proposals, assignment, squared
                     if e < closest or (e == closest and k + 3 < best):
                         best, closest = min(k + 3, last), e
         else:
-            best, closest = search(x, s, codes)
+            best, closest = search(x, s, codes, prices)
         assignment[s], squared[s] = best, closest
         if clock == STANDING:
             continue
@@ -298,7 +317,7 @@ def decide(x, weight, gains, update, hits, codes, proposals, assignment, squared
                 a, b = z0 * y_t[d, n] + z1 * y_t[d + 1, n], z2 * y_t[d + 2, n] + z3 * y_t[d + 3, n]
                 c, e = z4 * y_t[d + 4, n] + z5 * y_t[d + 5, n], z6 * y_t[d + 6, n] + z7 * y_t[d + 7, n]
                 bound[n] += (a + b) + (c + e)
-        moved, j, g = low[best], best // _CHUNK, best // per_group
+        moved, j, g = low[best], best // CHUNK, best // per_group
         for i in range(size - start):
             a = bound[start + i] + moved
             chunks[j, start + i] = a if a < chunks[j, start + i] else chunks[j, start + i]
@@ -308,7 +327,13 @@ def decide(x, weight, gains, update, hits, codes, proposals, assignment, squared
 @kernel
 def find_all(x, codes, assignment, squared):
     """IN x [N, D], codes [K, D]; OUT the nearest code of each sample, and its squared distance."""
-    proposals, none, nowhere = new_proposals(x, codes, _STANDING), np.empty(0, x.dtype), np.empty(0, np.int64)
+    find_cheapest(x, codes, np.empty(0, x.dtype), assignment, squared)
+
+
+@kernel
+def find_cheapest(x, codes, prices, assignment, squared):
+    """The same by squared distances times prices [K], which are at most 1, or without them where there are none."""
+    proposals, none, nowhere = new_proposals(x, codes, prices, _STANDING), np.empty(0, x.dtype), np.empty(0, np.int64)
     gains = Gains(STANDING, none, nowhere)
     for first in range(0, len(x), _STANDING):
         block = x[first : first + _STANDING]
@@ -320,7 +345,7 @@ def find_all(x, codes, assignment, squared):
 def follow(x, weight, gains, hits, codes, assignment, squared):
     """One sample per update: IN x [T, D], weight [T], gains; IN/OUT hits, codes [K, D]; OUT the code of each sample and
     its squared distance before it moved it."""
-    proposals = new_proposals(x, codes, BLOCK)
+    proposals = new_proposals(x, codes, np.empty(0, x.dtype), BLOCK)
     for first in range(0, len(x), BLOCK):
         block = x[first : first + BLOCK]
         propose(block, codes, proposals)

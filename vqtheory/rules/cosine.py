@@ -19,8 +19,9 @@ import numpy as np
 from vqtheory import schedules
 from vqtheory._base import check
 from vqtheory._base.randomness import Purpose, generator
-from vqtheory._kernels.cells import info, new_tally, sum_cells
+from vqtheory._kernels.cells import by_batch, find_nearest, info, new_tally
 from vqtheory._kernels.jit import kernel
+from vqtheory._kernels.product import find_all
 from vqtheory.protocols import Batches, checked
 from vqtheory.rules.base import Rule, check_start
 
@@ -81,9 +82,9 @@ class CosineVQ(Rule):
         x, weight = checked("CosineVQ.advance", batches, state.codes)
         steps, batch_size, _ = x.shape
         rates = schedules.values(self.step_size, int(state.step), steps) / batch_size
-        codes_t, tally = state.codes.T.copy(), new_tally(x, state.codes)
-        _advance(self.project(x), weight, rates.astype(x.dtype), state.step, codes_t, *tally)
-        return CosineState(codes_t.T.copy(), state.step + steps), info(tally, weight)
+        codes, tally = state.codes.copy(), new_tally(x, state.codes)
+        _advance(self.project(x), weight, rates.astype(x.dtype), by_batch(batch_size, codes), state.step, codes, *tally)
+        return CosineState(codes, state.step + steps), info(tally, weight)
 
 
 class CosineState(NamedTuple):
@@ -94,36 +95,55 @@ class CosineState(NamedTuple):
 
 
 @kernel
-def _advance(x, weight, rates, step, codes_t, hits, last_hit, assignment, distortion):
-    """IN x (unit length), weight, rates [T] (eta / B), step; IN/OUT codes_t [D, K]; OUT the tally."""
+def _advance(x, weight, rates, by_product, step, codes, hits, last_hit, assignment, distortion):
+    """IN x (unit length), weight, rates [T] (eta / B), whether by products, step; IN/OUT codes [K, D]; OUT the tally."""
     steps, batch_size, dim = x.shape
-    distances = np.empty(codes_t.shape[1], x.dtype)
-    pull = np.zeros((codes_t.shape[1], dim), x.dtype)
+    codes_t, distances, squared = codes.T.copy(), np.empty(len(codes), x.dtype), np.empty(batch_size, x.dtype)
+    pull = np.zeros_like(codes)
     for t in range(steps):
-        distortion[t] = sum_cells(x[t], weight[t], codes_t, distances, pull, hits, assignment)
+        if by_product:
+            find_all(x[t], codes, assignment, squared)
+        else:
+            for b in range(batch_size):
+                assignment[b] = find_nearest(x[t, b], codes_t, distances)
+                squared[b] = distances[assignment[b]]
         for b in range(batch_size):
             k = assignment[b]
+            hits[k] += 1
             last_hit[k] = step + t
-            move_on_sphere(codes_t[:, k], pull[k], rates[t])
-            pull[k] = 0
+            distortion[t] += weight[t, b] * squared[b]
+            for d in range(dim):
+                pull[k, d] += weight[t, b] * (x[t, b, d] - codes[k, d])
+        for b in range(batch_size):
+            k = assignment[b]
+            turn(codes, k, pull, rates[t])
+            for d in range(dim):
+                pull[k, d] = 0
+                if not by_product:
+                    codes_t[d, k] = codes[k, d]
+
+
+@kernel
+def turn(codes, k, pull, rate):
+    """IN/OUT codes [K, D]: code k goes along the part of its pull [K, D] that is tangent, and back to unit length.
+
+    The pull sums x - c, which has the same tangent part as the x. Nothing to add leaves the code to the bit.
+    """
+    radial, square = codes.dtype.type(0), codes.dtype.type(0)
+    moved = False
+    for d in range(codes.shape[1]):
+        radial += codes[k, d] * pull[k, d]
+        moved = moved or pull[k, d] != 0
+    if not moved:
+        return
+    for d in range(codes.shape[1]):
+        codes[k, d] += rate * (pull[k, d] - radial * codes[k, d])
+        square += codes[k, d] * codes[k, d]
+    for d in range(codes.shape[1]):
+        codes[k, d] /= np.sqrt(square)
 
 
 @kernel
 def move_on_sphere(code, pull, rate):
-    """IN/OUT code [D]: a step along the part of the pull [D] that is tangent, and back to unit length.
-
-    The pull sums x - c, which has the same tangent part as the x. Nothing to add leaves the code to the bit.
-    """
-    radial = code.dtype.type(0)
-    moved = False
-    for d in range(len(code)):
-        radial += code[d] * pull[d]
-        moved = moved or pull[d] != 0
-    if not moved:
-        return
-    square = code.dtype.type(0)
-    for d in range(len(code)):
-        code[d] += rate * (pull[d] - radial * code[d])
-        square += code[d] * code[d]
-    for d in range(len(code)):
-        code[d] /= np.sqrt(square)
+    """IN/OUT code [D]: `turn` of a single one."""
+    turn(code.reshape((1, len(code))), 0, pull.reshape((1, len(code))), rate)

@@ -41,7 +41,7 @@ from vqtheory._kernels.jit import kernel
 from vqtheory._kernels.product import BLOCK, find_squares
 from vqtheory.protocols import Batches, checked
 from vqtheory.rules.base import Rule, check_start, uniform_start, with_rows
-from vqtheory.rules.cosine import CosineVQ, move_on_sphere
+from vqtheory.rules.cosine import CosineVQ, turn
 
 ANCHORS = ("closest", "probabilistic", "random")
 SHARPNESS, EPSILON = 10, 1e-3  # of alpha, as published
@@ -212,7 +212,7 @@ def _advance(x, weight, rates, settings, products, key, step, codes, shares, tal
         for b in range(x.shape[1]):
             k = assignment[b]  # a code that won twice is met again with nothing left to add
             if on_sphere:
-                move_on_sphere(codes[k], pull[k], rates[t])
+                turn(codes, k, pull, rates[t])
             for d in range(x.shape[2]):
                 codes[k, d] += 0 if on_sphere else rates[t] * pull[k, d]
                 pull[k, d] = 0

@@ -93,7 +93,7 @@ class Framed(Wrapper):
             origin, factor, image = self.motion(
                 Moments(state.frame_mean, state.frame_covariance), Moments(mean, covariance), moments_of(state.codes)
             )
-            move = image + np.einsum("kd,ed->ke", state.codes - origin, factor) - state.codes
+            move = image + (state.codes - origin) @ factor.T - state.codes
             frame |= {name: getattr(state, name) + move for name in self.places}
         return state._replace(**frame, frame_batches=state.frame_batches + 1)
 
@@ -124,7 +124,8 @@ def rounding_of(mean: np.ndarray) -> float:
 def moments_of(codes: np.ndarray) -> Moments:
     """Those of the codes [K, D], each with the same weight."""
     mean = codes.mean(axis=0)
-    return Moments(mean, np.einsum("kd,ke->de", codes - mean, codes - mean) / len(codes))
+    apart = codes - mean
+    return Moments(mean, apart.T @ apart / len(codes))
 
 
 def moved(mean: np.ndarray, covariance: np.ndarray, x: np.ndarray, weight: np.ndarray, gain: Any) -> tuple[Any, Any]:
@@ -132,7 +133,7 @@ def moved(mean: np.ndarray, covariance: np.ndarray, x: np.ndarray, weight: np.nd
     shares = (weight / weight.sum())[:, None]
     jump = (shares * (x - mean)).sum(axis=0)
     spread = x - (mean + jump)
-    own = np.einsum("bd,be->de", shares * spread, spread)
+    own = (shares * spread).T @ spread
     return mean + gain * jump, (1 - gain) * (covariance + gain * np.outer(jump, jump)) + gain * own
 
 

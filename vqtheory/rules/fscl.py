@@ -23,8 +23,9 @@ import numpy as np
 
 from vqtheory import schedules
 from vqtheory._base import check
-from vqtheory._kernels.cells import info, new_tally
+from vqtheory._kernels.cells import by_batch, info, new_tally
 from vqtheory._kernels.jit import kernel
+from vqtheory._kernels.product import find_cheapest
 from vqtheory._kernels.tiles import TILE, lay, measure
 from vqtheory.protocols import Batches, checked
 from vqtheory.rules.base import Rule, check_start, uniform_start, with_rows
@@ -95,8 +96,8 @@ class FSCL(Rule):
         steps, batch_size, _ = x.shape
         rates = (schedules.values(self.step_size, int(state.step), steps) / batch_size).astype(x.dtype)
         codes, counts, tally = state.codes.copy(), state.counts.copy(), new_tally(x, state.codes)
-        numbers = (x.dtype.type(self.fairness), x.dtype.type(self.decay))
-        _advance(x, weight, rates, *numbers, state.step, lay(codes), codes, counts, *tally)
+        numbers = (x.dtype.type(self.fairness), x.dtype.type(self.decay), by_batch(batch_size, codes), state.step)
+        _advance(x, weight, rates, *numbers, lay(codes), codes, counts, *tally)
         return FSCLState(codes, state.step + steps, counts), info(tally, weight)
 
 
@@ -109,28 +110,28 @@ class FSCLState(NamedTuple):
 
 
 @kernel
-def _advance(x, weight, rates, fairness, decay, step, tiles, codes, counts, hits, last_hit, assignment, distortion):
-    """IN x, weight, rates [T] (eta / B), fairness, decay, step; tiles of the codes; IN/OUT codes [K, D], counts [K]; OUT
-    the tally."""
+def _advance(x, weight, rates, fairness, decay, by_product, step, tiles, codes, counts, hits, last_hit, assignment,
+             distortion):  # fmt: skip
+    """IN x, weight, rates [T] (eta / B), fairness, decay, whether by products, step; tiles of the codes, kept where there
+    are no products; IN/OUT codes [K, D], counts [K]; OUT the tally."""
     steps, batch_size, dim = x.shape
     num_codes, pull, prices = len(codes), np.zeros_like(codes), np.empty(len(codes), x.dtype)
-    distances, smallest = np.empty(TILE, x.dtype), np.finfo(x.dtype).tiny
+    distances, costs, smallest = np.empty(TILE, x.dtype), np.empty(batch_size, x.dtype), np.finfo(x.dtype).tiny
     for t in range(steps):
         _price(counts, fairness, prices)
+        if by_product:
+            find_cheapest(x[t], codes, prices, assignment, costs)
+        else:
+            _find_cheapest(x, t, tiles, prices, distances, assignment)
         for b in range(batch_size):
-            best, least, closest = -1, x.dtype.type(np.inf), x.dtype.type(0)
-            for j in range(len(tiles)):
-                measure(x, t, b, tiles, j, distances)
-                for k in range(min(TILE, num_codes - j * TILE)):
-                    value = prices[j * TILE + k] * distances[k]
-                    if value < least or best < 0:
-                        best, least, closest = j * TILE + k, value, distances[k]
-            hits[best] += 1
-            last_hit[best] = step + t
-            assignment[b] = best
-            distortion[t] += weight[t, b] * closest
+            k, error = assignment[b], x.dtype.type(0)
+            hits[k] += 1
+            last_hit[k] = step + t
             for d in range(dim):
-                pull[best, d] += weight[t, b] * (x[t, b, d] - codes[best, d])
+                gap = x[t, b, d] - codes[k, d]
+                error += gap * gap
+                pull[k, d] += weight[t, b] * gap
+            distortion[t] += weight[t, b] * error
         for k in range(num_codes):
             counts[k] = max(decay * counts[k], smallest)
         for b in range(batch_size):
@@ -138,8 +139,23 @@ def _advance(x, weight, rates, fairness, decay, step, tiles, codes, counts, hits
             counts[k] += weight[t, b]
             for d in range(dim):
                 codes[k, d] += rates[t] * pull[k, d]
-                tiles[k // TILE, d, k % TILE] = codes[k, d]
                 pull[k, d] = 0
+                if not by_product:
+                    tiles[k // TILE, d, k % TILE] = codes[k, d]
+
+
+@kernel
+def _find_cheapest(x, t, tiles, prices, distances, assignment):
+    """The same as by products, for few codes or few samples: OUT assignment [B]; distances [64] is work."""
+    for b in range(len(assignment)):
+        best, least = -1, x.dtype.type(np.inf)
+        for j in range(len(tiles)):
+            measure(x, t, b, tiles, j, distances)
+            for k in range(min(TILE, len(prices) - j * TILE)):
+                value = prices[j * TILE + k] * distances[k]
+                if value < least or best < 0:
+                    best, least = j * TILE + k, value
+        assignment[b] = best
 
 
 @kernel
@@ -149,4 +165,5 @@ def _price(counts, fairness, prices):
     for k in range(len(counts)):
         most = max(most, counts[k])
     for k in range(len(counts)):
-        prices[k] = max((counts[k] / most) ** fairness, least)
+        share = counts[k] / most
+        prices[k] = max(share if fairness == 1 else share**fairness, least)

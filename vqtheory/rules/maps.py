@@ -15,7 +15,8 @@ holds views of it: an optimizer is then a loop over one vector.
 
 The loop is the same for every map of the package. A map is a class of parameters, such as
 SimVQ's `AffineParameters`, and two kernels that are registered for it, a `forward` and a
-`backward`: the compiled loop finds them by the type of the parameters. Every such class
+`backward`: the compiled loop finds them by the type of the parameters. (A third one, `ask`,
+is for a map whose codes a decoder moves too.) Every such class
 needs a name of its own, because numba keeps compiled loops apart by the names of types.
 """
 
@@ -33,7 +34,7 @@ from numba.extending import overload
 from vqtheory import schedules
 from vqtheory._base import check
 from vqtheory._base.randomness import Purpose, generator
-from vqtheory._kernels.cells import info, new_tally, sum_cells
+from vqtheory._kernels.cells import by_batch, info, new_tally, sum_cells, sum_cells_by_product
 from vqtheory._kernels.jit import OPTIONS, kernel
 from vqtheory.protocols import Batches, checked
 from vqtheory.rules.base import Rule, check_start
@@ -123,11 +124,11 @@ class MapRule(Rule):
         rates = schedules.values(self.step_size, int(state.step), len(x)).astype(x.dtype)
         flat = Flat(state.theta.copy(), np.empty_like(state.theta), state.first.copy(), state.second.copy())
         maps = [self._split(vector, *state.codes.shape) for vector in (flat.theta, flat.gradient)]
-        codes_t, tally = np.empty(state.codes.T.shape, x.dtype), new_tally(x, state.codes)
+        codes, tally, by_product = np.empty_like(state.codes), new_tally(x, state.codes), by_batch(x.shape[1], state.codes)
         made_by = (state.base, *maps, self.workspace(state), flat, state.shift, x.dtype.type(state.scale))
-        _advance(x, weight, rates, int(state.step), *made_by, codes_t, tally)
+        _advance(x, weight, rates, int(state.step), *made_by, by_product, codes, tally)
         step = np.int64(state.step + len(x))
-        after = state._replace(codes=codes_t.T.copy(), step=step, theta=flat.theta, first=flat.first, second=flat.second)
+        after = state._replace(codes=codes, step=step, theta=flat.theta, first=flat.first, second=flat.second)
         return after, info(tally, weight)
 
     def parameters(self, state: MapState) -> dict[str, np.ndarray]:
@@ -152,10 +153,10 @@ class MapRule(Rule):
 
     def _evaluate(self, state: MapState) -> np.ndarray:
         """The codes that the state's parameters make."""
-        raw, codes_t = np.empty_like(state.codes), np.empty(state.codes.T.shape, state.codes.dtype)
+        raw, codes = np.empty_like(state.codes), np.empty_like(state.codes)
         forward(self._split(state.theta, *state.codes.shape), state.base, self.workspace(state), raw)
-        place(raw, state.shift, state.scale, codes_t)
-        return codes_t.T.copy()
+        place(raw, state.shift, state.scale, codes, np.empty(codes.shape[::-1], codes.dtype))
+        return codes
 
     def _split(self, vector: np.ndarray, num_codes: int, dim: int) -> Any:
         """The rule's parameters as views of a flat vector."""
@@ -196,6 +197,12 @@ def backward(parameters, base, work, gradient, pulled):
     raise NotImplementedError
 
 
+@singledispatch
+@kernel
+def ask(parameters, work, x, weight, t, scale, codes, assignment, gradient):
+    """Added to gradient [K, D] of raw: what a decoder asks for in batch t; by itself nothing."""
+
+
 @overload(forward, jit_options=OPTIONS)
 def _compiled_forward(parameters, base, work, raw):
     own: Any = forward.dispatch(parameters.instance_class)
@@ -205,6 +212,12 @@ def _compiled_forward(parameters, base, work, raw):
 @overload(backward, jit_options=OPTIONS)
 def _compiled_backward(parameters, base, work, gradient, pulled):
     own: Any = backward.dispatch(parameters.instance_class)
+    return own.py_func
+
+
+@overload(ask, jit_options=OPTIONS)
+def _compiled_ask(parameters, work, x, weight, t, scale, codes, assignment, gradient):
+    own: Any = ask.dispatch(parameters.instance_class)
     return own.py_func
 
 
@@ -245,30 +258,42 @@ def _moments(codes: np.ndarray) -> tuple[np.ndarray, float]:
 
 
 @kernel
-def place(raw, shift, scale, codes_t):
-    """OUT codes_t [D, K]: shift + scale * raw [K, D]."""
+def place(raw, shift, scale, codes, codes_t):
+    """OUT codes [K, D]: shift + scale * raw, and codes_t [D, K], the same."""
     for k in range(raw.shape[0]):
         for d in range(raw.shape[1]):
-            codes_t[d, k] = shift[d] + scale * raw[k, d]
+            codes[k, d] = codes_t[d, k] = shift[d] + scale * raw[k, d]
 
 
 @kernel
-def find_gradient(x, weight, step, codes_t, scale, distances, gradient, tally):
-    """OUT gradient [K, D] of raw, for the loss in units of scale^2; returns the batch's distortion.
+def find_gradient(x, weight, t, step, codes_t, scale, distances, gradient, tally):
+    """OUT gradient [K, D] of raw by batch t, for the loss in units of scale^2, and the tally.
 
     The pullback brings one factor of scale and the loss two divisions by it: a map whose
     output is scaled by s moves its codes by s^2 as much per step, which the division undoes,
     and it leaves Adam's epsilon in the units of the map's own output.
     """
     gradient[:] = 0
-    distortion = sum_cells(x, weight, codes_t, distances, gradient, tally.hits, tally.assignment)
-    unit = -1 / (len(x) * scale)
+    tally.distortion[t] = sum_cells(x[t], weight[t], codes_t, distances, gradient, tally.hits, tally.assignment)
+    unit = -1 / (x.shape[1] * scale)
     for k in range(gradient.shape[0]):
         for d in range(gradient.shape[1]):
             gradient[k, d] *= unit
-    for b in range(len(x)):
-        tally.last_hit[tally.assignment[b]] = step
-    return distortion
+    for b in range(x.shape[1]):
+        tally.last_hit[tally.assignment[b]] = step + t
+
+
+@kernel
+def find_gradient_by_product(x, weight, t, step, codes, scale, gradient, tally):
+    """The same of codes [K, D], with winners found by products; all of it again, since to call a part costs too much."""
+    gradient[:] = 0
+    tally.distortion[t] = sum_cells_by_product(x[t], weight[t], codes, gradient, tally.hits, tally.assignment)
+    unit = -1 / (x.shape[1] * scale)
+    for k in range(gradient.shape[0]):
+        for d in range(gradient.shape[1]):
+            gradient[k, d] *= unit
+    for b in range(x.shape[1]):
+        tally.last_hit[tally.assignment[b]] = step + t
 
 
 @kernel
@@ -290,17 +315,20 @@ def descend(flat, rate, step):
 
 
 @kernel
-def _advance(x, weight, rates, step, base, parameters, pulled, work, flat, shift, scale, codes_t, tally):
-    """IN x, weight, rates [T], step, base, shift, scale; IN/OUT flat, with parameters and pulled
-    views of its theta and gradient; OUT codes_t, tally."""
-    dim, num_codes = codes_t.shape
-    raw, gradient = np.empty((num_codes, dim), base.dtype), np.empty((num_codes, dim), base.dtype)
-    distances = np.empty(len(base), base.dtype)
+def _advance(x, weight, rates, step, base, parameters, pulled, work, flat, shift, scale, by_product, codes, tally):
+    """IN x, weight, rates [T], step, base, shift, scale, whether by products; IN/OUT flat, with parameters and pulled
+    views of its theta and gradient; OUT codes, tally."""
+    raw, gradient, codes_t = np.empty_like(codes), np.empty_like(codes), np.empty(codes.shape[::-1], codes.dtype)
+    distances = np.empty(len(codes), x.dtype)
     forward(parameters, base, work, raw)
-    place(raw, shift, scale, codes_t)
+    place(raw, shift, scale, codes, codes_t)
     for t in range(len(x)):
-        tally.distortion[t] = find_gradient(x[t], weight[t], step + t, codes_t, scale, distances, gradient, tally)
+        if by_product:
+            find_gradient_by_product(x, weight, t, step, codes, scale, gradient, tally)
+        else:
+            find_gradient(x, weight, t, step, codes_t, scale, distances, gradient, tally)
+        ask(parameters, work, x, weight, t, scale, codes, tally.assignment, gradient)
         backward(parameters, base, work, gradient, pulled)
         descend(flat, rates[t], step + t)
         forward(parameters, base, work, raw)
-        place(raw, shift, scale, codes_t)
+        place(raw, shift, scale, codes, codes_t)

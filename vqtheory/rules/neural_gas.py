@@ -20,13 +20,15 @@ import numpy as np
 
 from vqtheory import schedules
 from vqtheory._base import check
-from vqtheory._kernels.cells import info, new_tally
+from vqtheory._kernels.cells import by_batch, info, new_tally
 from vqtheory._kernels.jit import kernel
+from vqtheory._kernels.product import BLOCK, CHUNK, four_squares, new_proposals, propose
 from vqtheory._kernels.tiles import TILE, lay, measure, relay
 from vqtheory.protocols import Batches, checked
 from vqtheory.rules.base import Rule, check_start, uniform_start
 
 FEW = 64  # ranks up to which a list is kept in order while the codes are met
+LARGE, SHARE = 2**14, 32  # numbers in a codebook, and codes for each rank, from which a product is worth its preparation
 
 
 @dataclass(frozen=True, repr=False)
@@ -83,7 +85,8 @@ class NeuralGas(Rule):
         rates = (schedules.values(self.step_size, int(state.step), steps) / batch_size).astype(x.dtype)
         ranges = schedules.values(self.range, int(state.step), steps)
         codes, tally = state.codes.copy(), new_tally(x, state.codes)
-        _advance(x, weight, rates, ranges, state.step, lay(codes), codes, *tally)
+        most = len(codes) // SHARE if codes.size >= LARGE and by_batch(batch_size, codes) else 0
+        _advance(x, weight, rates, ranges, most, state.step, lay(codes), codes, *tally)
         return NeuralGasState(codes, state.step + steps), info(tally, weight)
 
 
@@ -95,10 +98,12 @@ class NeuralGasState(NamedTuple):
 
 
 @kernel
-def _advance(x, weight, rates, ranges, step, tiles, codes, hits, last_hit, assignment, distortion):
-    """IN x, weight, rates [T] (eta / B), ranges [T], step; tiles of the codes; IN/OUT codes [K, D]; OUT the tally."""
+def _advance(x, weight, rates, ranges, most, step, tiles, codes, hits, last_hit, assignment, distortion):
+    """IN x, weight, rates [T] (eta / B), ranges [T], the most ranks that are found by products, step; tiles of the codes;
+    IN/OUT codes [K, D]; OUT the tally."""
     steps, batch_size, dim = x.shape
-    num_codes, pull = len(codes), np.zeros_like(codes)
+    num_codes, pull, none = len(codes), np.zeros_like(codes), np.empty(0, x.dtype)
+    candidates = np.empty(num_codes if most > 0 else 0, np.int64)
     distances = np.empty(len(tiles) * TILE, x.dtype)
     least = np.log(np.finfo(x.dtype).eps / 2)  # a weight below is lost in the rounding of the winner's
     for t in range(steps):
@@ -106,10 +111,19 @@ def _advance(x, weight, rates, ranges, step, tiles, codes, hits, last_hit, assig
         fall = np.ones(reach)
         for rank in range(1, reach):
             fall[rank] = np.exp(-rank / ranges[t])
+        proposed = reach <= most
+        if proposed:
+            proposals, cuts = new_proposals(x[t], codes, none, BLOCK), none
         for b in range(batch_size):
-            for j in range(len(tiles)):
-                measure(x, t, b, tiles, j, distances[j * TILE : (j + 1) * TILE])
-            near = _nearest_few(distances[:num_codes], reach)
+            if proposed:
+                if b % BLOCK == 0:
+                    propose(x[t, b : b + BLOCK], codes, proposals)
+                    cuts = _find_cuts(proposals.chunks, reach + 1)
+                near = _nearest_proposed(x[t], b, codes, reach, cuts[b % BLOCK], proposals, candidates, distances)
+            else:
+                for j in range(len(tiles)):
+                    measure(x, t, b, tiles, j, distances[j * TILE : (j + 1) * TILE])
+                near = _nearest_few(distances[:num_codes], reach)
             winner = near[0]
             hits[winner] += 1
             last_hit[winner] = step + t
@@ -129,6 +143,44 @@ def _advance(x, weight, rates, ranges, step, tiles, codes, hits, last_hit, assig
                 pull[k, d] = 0
         if t + 1 < steps:
             relay(codes, tiles)
+
+
+@kernel
+def _find_cuts(chunks, count):
+    """The count-th least bound of each sample [b], of chunks [K / 4, b]; infinite where there are fewer."""
+    size = chunks.shape[1]
+    least, value = np.full((count, size), np.inf, chunks.dtype), np.empty(size, chunks.dtype)
+    for j in range(len(chunks)):
+        value[:] = chunks[j]
+        for i in range(count):
+            for s in range(size):
+                lower = min(least[i, s], value[s])
+                value[s] = max(least[i, s], value[s])
+                least[i, s] = lower
+    return least[count - 1]
+
+
+@kernel
+def _nearest_proposed(x, b, codes, count, cut, proposals, candidates, distances):
+    """`_nearest_few` of sample b, whose block is proposed; OUT distances [K], of the codes that may be among them.
+
+    They are the codes of all chunks with a bound up to the cut, which is raised where the count-th may lie beyond.
+    """
+    slack, chunks, squared = proposals.slack[b % BLOCK], proposals.chunks, np.empty_like(distances)
+    while True:
+        size = 0
+        for j in range(len(chunks)):
+            if chunks[j, b % BLOCK] > cut:
+                continue
+            four = four_squares(x, b, codes, CHUNK * j, proposals.squares)
+            for i in range(min(CHUNK, len(codes) - CHUNK * j)):
+                candidates[size], squared[size], distances[CHUNK * j + i] = CHUNK * j + i, four[i], four[i]
+                size += 1
+        near = _nearest_few(squared[:size], count)
+        farthest = squared[near[count - 1]] + slack
+        if not farthest > cut:
+            return candidates[near]
+        cut = farthest
 
 
 @kernel

@@ -24,11 +24,11 @@ import numpy as np
 
 from vqtheory import schedules
 from vqtheory._base import check
-from vqtheory._kernels.cells import info, new_tally
+from vqtheory._kernels.cells import by_batch, info, new_tally
 from vqtheory._kernels.jit import kernel
 from vqtheory.protocols import Batches, checked
 from vqtheory.rules.base import Rule, check_start, uniform_start, with_rows
-from vqtheory.rules.maps import Flat, descend, find_gradient, place
+from vqtheory.rules.maps import Flat, descend, find_gradient, find_gradient_by_product, place
 
 
 @dataclass(frozen=True, repr=False)
@@ -121,9 +121,10 @@ class TrainedVQ(Rule):
         rates = schedules.values(self.step_size, int(state.step), len(x)).astype(x.dtype)
         theta = state.codes.ravel().copy()
         flat = Flat(theta, np.empty_like(theta), state.first.copy(), state.second.copy())
-        gradient, tally = flat.gradient.reshape(state.codes.shape), new_tally(x, state.codes)
-        codes, constants = theta.reshape(state.codes.shape), (x.dtype.type(self.momentum), x.dtype.type(self.weight_decay))
-        _advance(x, weight, rates, int(state.step), *constants, codes, gradient, flat, tally)
+        codes, gradient = theta.reshape(state.codes.shape), flat.gradient.reshape(state.codes.shape)
+        numbers = (x.dtype.type(self.momentum), x.dtype.type(self.weight_decay), by_batch(x.shape[1], codes))
+        tally = new_tally(x, codes)
+        _advance(x, weight, rates, int(state.step), *numbers, codes, gradient, flat, tally)
         return TrainedState(codes, np.int64(state.step + len(x)), flat.first, flat.second), info(tally, weight)
 
 
@@ -137,13 +138,17 @@ class TrainedState(NamedTuple):
 
 
 @kernel
-def _advance(x, weight, rates, step, momentum, weight_decay, codes, gradient, flat, tally):
-    """IN x, weight, rates [T]; IN/OUT codes [K, D] (a view of flat.theta), moments; OUT the tally; gradient is work."""
+def _advance(x, weight, rates, step, momentum, weight_decay, by_product, codes, gradient, flat, tally):
+    """IN x, weight, rates [T], whether by products; IN/OUT codes [K, D] (a view of flat.theta), moments; OUT the tally;
+    gradient is work."""
     codes_t, shift, one = np.empty(codes.shape[::-1], x.dtype), np.zeros(x.shape[2], x.dtype), x.dtype.type(1)
     distances = np.empty(len(codes), x.dtype)
     for t in range(len(x)):
-        place(codes, shift, one, codes_t)
-        tally.distortion[t] = find_gradient(x[t], weight[t], step + t, codes_t, one, distances, gradient, tally)
+        if by_product:
+            find_gradient_by_product(x, weight, t, step, codes, one, gradient, tally)
+        else:
+            place(codes, shift, one, codes, codes_t)
+            find_gradient(x, weight, t, step, codes_t, one, distances, gradient, tally)
         if weight_decay > 0:
             codes *= 1 - rates[t] * weight_decay
         if len(flat.second) > 0:

@@ -26,7 +26,7 @@ import numpy as np
 
 from vqtheory import protocols
 from vqtheory._base import check
-from vqtheory._kernels.cells import find_nearest
+from vqtheory._kernels.cells import by_batch, find_all, find_nearest
 from vqtheory._kernels.jit import kernel
 from vqtheory.protocols import AnyState, Batches, checked
 from vqtheory.rules.base import declared, projects
@@ -122,17 +122,25 @@ class Transport(Wrapper):
     def _carried(self, state: AnyState, after: np.ndarray, moved: np.ndarray, weight: np.ndarray) -> AnyState:
         """The state once its codes have moved with the latents that are now `after` [B, D]."""
         counts = weight > 0
-        after, moved, weight = after[counts], moved[counts], weight[counts]
+        if np.count_nonzero(counts) < len(counts):
+            after, moved, weight = after[counts], moved[counts], weight[counts]
         if not moved.any():
             return state
         before = after - moved
         if projects(self.rule):
             before, after = self.project(before), self.project(after)
             moved = after - before
-        moves = np.zeros_like(state.codes)
-        _follow(state.codes, before.T.copy(), moved, weight, weight.dtype.type(self.neighbours), moves)
+        moves = self._moves(state.codes, before, moved, weight)
         carried = {name: self.project(getattr(state, name) + moves) for name in self.places}
         return state._replace(**carried)  # type: ignore[attr-defined]
+
+    def _moves(self, codes: np.ndarray, before: np.ndarray, moved: np.ndarray, weight: np.ndarray) -> np.ndarray:
+        """The mean move [K, D] of the latents nearest to each code."""
+        if by_batch(len(codes), before) and weight.min() >= self.neighbours:  # the nearest one alone is enough
+            return moved[find_all(codes, before)[0]]
+        moves = np.zeros_like(codes)
+        _follow(codes, before.T.copy(), moved, weight, weight.dtype.type(self.neighbours), moves)
+        return moves
 
 
 @kernel

@@ -29,12 +29,9 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 
 from vqtheory._base import check
-from vqtheory._kernels.cells import find_all
 from vqtheory._kernels.jit import kernel
-from vqtheory.protocols import Batches, checked
 from vqtheory.rules.base import Rule
-from vqtheory.rules.maps import MapRule, MapState, backward, forward
-from vqtheory.rules.wrapper import summed
+from vqtheory.rules.maps import MapRule, MapState, ask, backward, forward
 
 
 @dataclass(frozen=True, repr=False)
@@ -99,28 +96,6 @@ class GRITVQ(MapRule):
         rule = super().under(optimizer, rate, momentum, weight_decay)
         return rule if rule is None else replace(rule, decoder=0.0)  # type: ignore[type-var]
 
-    def advance(self, state: MapState, batches: Batches) -> tuple[MapState, dict[str, np.ndarray]]:
-        """T updates from batches.x [T, B, D]: those of the map, each latent weighed by 1 + decoder rho'."""
-        check.instance("GRITVQ.advance", "state", state, MapState, "a state that GRITVQ.init has made")
-        x, weight = checked("GRITVQ.advance", batches, state.codes)
-        if not self.decoder or not self.radius or not len(x):
-            return super().advance(state, Batches(x, weight=weight))
-        answers = []
-        for t in range(len(x)):
-            squared = find_all(x[t], state.codes)[1]  # unchecked: codes may be running away
-            pulled = weight[t] * (1 + self.decoder * self.slope(np.sqrt(squared))).astype(x.dtype)
-            state, answer = super().advance(state, Batches(x[t : t + 1], weight=pulled[None]))
-            answers.append(answer | {"distortion": _mean(squared, weight[t])})
-        return state, summed(answers)
-
-    def slope(self, distance: np.ndarray) -> np.ndarray:
-        """rho' at distances from latents to codes; 0 where codes have run away."""
-        if self.radius in (0, float("inf")):
-            return np.full_like(distance, float(self.radius > 0))
-        radius = max(self.radius, float(np.finfo(distance.dtype).tiny))  # by which the type can divide
-        with np.errstate(over="ignore", invalid="ignore"):
-            return np.nan_to_num(np.exp(-distance / radius))
-
     def shapes(self, num_codes: int, dim: int) -> GRITParameters:
         side = dim if self.features else 0
         rank = num_codes if self.rank else 0
@@ -133,8 +108,12 @@ class GRITVQ(MapRule):
             parameters.right[...] = random.normal(0, len(parameters.right) ** -0.5, parameters.right.shape)
 
     def workspace(self, state: MapState) -> GRITWork:
-        rank = (self.rank, state.base.shape[1])
-        return GRITWork(np.empty_like(state.base), np.empty_like(state.base), *np.empty((2, *rank), state.base.dtype))
+        base, limits = state.base, np.finfo(state.base.dtype)
+        summed, pulled = np.empty((2, self.rank, base.shape[1]), base.dtype)
+        decoder = self.decoder if self.radius > 0 else 0.0
+        radius = min(max(self.radius, float(limits.tiny)), float(limits.max))  # by which the type can divide
+        numbers = base.dtype.type(decoder), base.dtype.type(radius)
+        return GRITWork(np.empty_like(base), np.empty_like(base), summed, pulled, *numbers)
 
 
 class GRITParameters(NamedTuple):
@@ -146,18 +125,14 @@ class GRITParameters(NamedTuple):
 
 
 class GRITWork(NamedTuple):
-    """What the forward pass leaves."""
+    """What the forward pass leaves, and the decoder."""
 
     mixed: np.ndarray  # [K, D], C_0 + U V^T C_0
     turned: np.ndarray  # [K, D], H W
     summed: np.ndarray  # [rank, D], V^T C_0
     pulled: np.ndarray  # [rank, D], U^T H W
-
-
-def _mean(values: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """The mean by the weights, 0 where there are none; [1]."""
-    total = weight.sum()
-    return np.array([(weight * values).sum() / total if total > 0 else 0], values.dtype)
+    decoder: Any
+    radius: Any
 
 
 @forward.register(GRITParameters)
@@ -179,11 +154,35 @@ def _forward(parameters, base, work, raw):
 @kernel
 def _backward(parameters, base, work, gradient, pulled):
     """IN gradient [K, D] of raw; OUT pulled, the gradient of the parameters."""
-    work.turned[:] = gradient
     if len(parameters.weight) > 0:
         np.dot(gradient.T, work.mixed, pulled.weight)
-        np.dot(gradient, parameters.weight, work.turned)
     if parameters.left.shape[1] > 0:
+        work.turned[:] = gradient
+        if len(parameters.weight) > 0:
+            np.dot(gradient, parameters.weight, work.turned)
         np.dot(work.turned, work.summed.T, pulled.left)
         np.dot(parameters.left.T, work.turned, work.pulled)
         np.dot(base, work.pulled.T, pulled.right)
+
+
+@ask.register(GRITParameters)
+@kernel
+def _ask(parameters, work, x, weight, t, scale, codes, assignment, gradient):
+    """Added to gradient [K, D] of raw: decoder rho'(|c - z|) (c - z) of each latent, by its weight, in units of scale^2."""
+    if work.decoder == 0:
+        return
+    unit = work.decoder / (x.shape[1] * scale)
+    for b in range(x.shape[1]):
+        k, square = assignment[b], x.dtype.type(0)
+        for d in range(x.shape[2]):
+            square += (codes[k, d] - x[t, b, d]) ** 2
+        share = unit * weight[t, b] * slope(np.sqrt(square), work.radius)
+        for d in range(x.shape[2]):
+            gradient[k, d] += share * (codes[k, d] - x[t, b, d]) if share > 0 else 0
+
+
+@kernel
+def slope(distance, radius):
+    """rho' at a distance from a latent to its code; 0 where codes have run away."""
+    value = np.exp(-distance / radius)
+    return value if value > 0 else 0
