@@ -89,7 +89,7 @@ CLOUDS = {  # latents, codes
     "two clouds": lambda x, c: (x + 1e6 * (torch.arange(64)[:, None] % 2), c + 1e6 * (torch.arange(8)[:, None] % 3 == 0)),
     "equal codes": lambda x, c: (x, c[torch.arange(8) // 3]),
     "codes out of reach": lambda x, c: (x, c + 60.0 * (torch.arange(8)[:, None] % 3 == 0)),
-    "latents on codes": lambda x, c: (c.repeat(8, 1) + 1e-6 * x, c),
+    "latents on codes": lambda x, c: (c.repeat(8, 1) + 1e-4 * x, c),
 }
 
 

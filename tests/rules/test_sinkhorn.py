@@ -20,7 +20,7 @@ CLOUDS = {
     "collapsed": (X, np.zeros_like(CODES)),
     "codes out of reach": (X, CODES + 60.0 * FAR),
     "codes far out of reach": (X, CODES + 1e4 * FAR),
-    "latents on codes": (np.tile(CODES, (2, 1))[None, :40] + 1e-6 * X, CODES),
+    "latents on codes": (np.tile(CODES, (2, 1))[None, :40] + 1e-4 * X, CODES),
 }
 
 

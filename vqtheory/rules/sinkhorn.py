@@ -283,25 +283,24 @@ def _assign(x, epsilon, by_product, codes, prices, scores, work, assignment, squ
     for first in range(0, len(x), len(scores.samples)):
         rows = rows_of(x, first, by_product, False, scores)
         for b in range(len(rows)):
-            i, nearest, closest = first + b, 0, x.dtype.type(np.inf)
             limit = least_priced(rows, b, prices, halves) + rounding
             for k in range(len(prices)):
                 close[k] = rows[b, k] - prices[k] <= limit
-            for eight in range(len(eights)):
-                if eights[eight] == 0:
-                    continue
-                for k in range(8 * eight, min(8 * eight + 8, len(prices))):
-                    if close[k]:
-                        distance = _square(x, i, codes, k)
-                        if distance < closest:
-                            nearest, closest = k, distance
-            assignment[i], squared[i] = nearest, closest
+            assignment[first + b], squared[first + b] = _nearest_of(x, first + b, codes, close, eights)
 
 
 @inlined_kernel
-def _square(x, i, codes, k):
-    """The squared distance of x[i] to a code, summed in the order of the dimensions."""
-    distance = x.dtype.type(0)
-    for d in range(x.shape[1]):
-        distance += (x[i, d] - codes[k, d]) ** 2
-    return distance
+def _nearest_of(x, i, codes, close, eights):
+    """The nearest to x[i] of the few codes that are close, the lowest of equal ones, and its squared distance."""
+    nearest, closest = 0, x.dtype.type(np.inf)
+    for eight in range(len(eights)):
+        if eights[eight] == 0:
+            continue
+        for k in range(8 * eight, min(8 * eight + 8, len(codes))):
+            if close[k]:
+                distance = x.dtype.type(0)
+                for d in range(x.shape[1]):
+                    distance += (x[i, d] - codes[k, d]) ** 2
+                if distance < closest:
+                    nearest, closest = k, distance
+    return nearest, closest
