@@ -17,14 +17,15 @@ re-estimated five times during the drift and five times after it; EMA's dead cod
 CosineVQ sees directions only: its codes and its distortion are on the unit sphere, and it has no ratio to
 the best Lloyd run.
 
-What comes out (codes alive of 64 at the end, medians of five seeds): at the speeds 1e-4, 1e-3, 1e-2 and
-3e-2 VQ keeps 63, 35, 6, 4 and EMA 64, 31, 2, 1, and neither gets one back while the encoder is stationary. NSVQ by its
-defaults, transport, CVQ, neural gas, the SOM, FSCL, Sinkhorn, a frame, re-estimation and EMA with expiry have 63 or 64 at
-every speed, Wasserstein's pull has 49 to 54, and EntropyVQ ends as VQ does, with 55, 33, 6, 4. NSVQ's gaussian form crowds: 7 or 8 are
-chosen during the drift, even the slowest, and all 64 after it. Its softmax form, whose pull is weaker, ends with 64, 64, 44,
-15, its propagate form with 64 throughout. TransVQ has 64, 64, 64, 28, at the last speed anything from 19 to 61. Where the
-cloud shrinks TransVQ has 40, the conscience 60, propagate 29 (so wide a kernel passes on the mean of all moves, which is 0
-for a cloud that shrinks) and VQ 26. CosineVQ does not see a cloud shrink, but at the speed 1e-2 it is left with 13.
+What comes out (codes alive of 64 at the end, medians of five seeds): at the speeds 1e-4, 1e-3, 1e-2 and 3e-2 VQ keeps
+63, 35, 6, 4 and EMA 64, 31, 2, 1, and neither gets one back while the encoder is stationary. NSVQ by its defaults,
+transport, CVQ, neural gas, the SOM, FSCL, Sinkhorn, a frame, re-estimation and EMA with expiry have 63 or 64 at every
+speed, Wasserstein's pull has 49 to 54, and EntropyVQ ends as VQ does, with 55, 33, 6, 4. NSVQ's gaussian form crowds: 7
+or 8 are chosen during the drift, even the slowest, and all 64 after it. Its softmax form, whose pull is weaker, ends
+with 64, 64, 44, 15, its propagate form with 64 throughout. TransVQ has 64, 64, 64, 28, at the last speed anything from
+19 to 61. Where the cloud shrinks TransVQ has 40, the conscience 60, propagate 29 (so wide a kernel passes on the mean
+of all moves, which is 0 for a cloud that shrinks) and VQ 26. CosineVQ does not see a cloud shrink, but at the speed
+1e-2 it is left with 13.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The layer on a GPU, beside the dense formulas, vector-quantize-pytorch and flash-kmeans' assignment.
+"""The layer on a GPU by every rule, beside the dense formulas, vector-quantize-pytorch and flash-kmeans' assignment.
 
 `fraction` is what a pass reaches of the device's own product: 2 N K D operations, those of one assignment, over its seconds,
 at the rate of a product of square matrices in float32. `agreement` is the share of latents with the code of our assignment.
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 SIZES = ((65536, 16384), (65536, 262144))  # latents, codes
 SMALL = ((1024, 256), (1024, 1024))  # on a CPU
-LAYERS = ("VQ", "EMA", "NSVQ", "NSVQ softmax", "dense VQ", "dense NSVQ", "lucidrains EMA")
+LAYERS = (tuple(CASES), ("VQ", "EMA", "NSVQ", "NSVQ softmax", "dense VQ", "dense NSVQ", "lucidrains EMA"))  # at each size
 SIDE = {"cuda": 8192, "cpu": 1024}  # of the matrices whose product is the device's own rate
 SECONDS, LAST_BEGIN = 4.0, 400.0  # of a case's passes; of the section, after which none is begun
 
@@ -31,10 +31,11 @@ def gpu() -> Iterator[dict]:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     name = torch.cuda.get_device_name() if device.type == "cuda" else "CPU"
     began, rate = time.monotonic(), product_rate(device)
-    for num_latents, num_codes in SIZES if device.type == "cuda" else SMALL:
+    sizes = SIZES if device.type == "cuda" else SMALL
+    for (num_latents, num_codes), layers in zip(sizes, LAYERS, strict=True):
         task = {"section": "gpu", "codes": num_codes, "dim": DIM, "batch": num_latents, "device": name}
         operations = 2 * num_latents * num_codes * DIM
-        for case in (*LAYERS, *ASSIGNMENTS):
+        for case in (*layers, *ASSIGNMENTS):
             if time.monotonic() - began > LAST_BEGIN:
                 result: dict[str, Any] = {"note": f"left out, since {LAST_BEGIN:.0f} seconds had passed"}
             else:

@@ -115,8 +115,9 @@ def test_the_gpu_s_script_runs_without_one(monkeypatch):
     torch.set_num_threads(1)
     monkeypatch.setattr(gpu, "SIZES", gpu.SMALL)
     monkeypatch.setattr(gpu, "SECONDS", 0.0)
+    monkeypatch.setattr(gpu, "LAYERS", (gpu.LAYERS[1], ("VQ",)))
     table = pl.DataFrame(gpu.gpu(), infer_schema_length=None)
-    assert table["case"].to_list() == [*gpu.LAYERS, *gpu.ASSIGNMENTS] * 2
+    assert table["case"].to_list() == [case for layers in gpu.LAYERS for case in (*layers, *gpu.ASSIGNMENTS)]
     seen = table.filter(pl.col("note").is_null())
     assert (seen["fraction"] > 0).all()
     assert (seen["agreement"].drop_nulls() > 0.999).all()
