@@ -104,10 +104,16 @@ def _weights(squared: Tensor, winner: Tensor, scale: Tensor, strength: float, so
     return w.mul_(strength * len(w) / w.sum(dim=0)).clamp_max_(1.0).scatter_(0, winner, 0.0)
 
 
-def power_(exponents: Tensor) -> Tensor:
+def power_(exponents: Tensor, room: float = 1.0) -> Tensor:
     """2 to exponents <= 0 in their place; 0 where that would be a denormal number, with which processors are slow.
 
-    Not e: on a CPU torch.exp takes several times as long, and a hundred times where it underflows.
+    With a `room` of more it is 0 below so many times the least normal number: what it is multiplied with makes no denormal
+    numbers of it either. Not e: on a CPU torch.exp takes several times as long, and a hundred times where it underflows.
     """
-    tiny = torch.finfo(exponents.dtype).tiny
-    return torch.threshold_(exponents.clamp_(math.log2(tiny), 0).exp2_(), tiny, 0.0)
+    least = torch.finfo(exponents.dtype).tiny * room
+    return torch.threshold_(exponents.clamp_(math.log2(least), 0).exp2_(), least, 0.0)
+
+
+def share_(exponents: Tensor) -> Tensor:
+    """`power_` for the shares of a softmax, to be multiplied with forces and latents."""
+    return power_(exponents, 1 / torch.finfo(exponents.dtype).eps)

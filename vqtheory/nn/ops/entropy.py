@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from vqtheory.nn.ops.attraction import TO_BASE_2, share_
 from vqtheory.nn.ops.search import centre, product, scored
 
 
@@ -15,7 +16,8 @@ def soft_hits(latents: Tensor, keep: Tensor, codes: Tensor, tau: Tensor) -> Tens
     """sum_i p_ik [K], p_i the softmax of -|x_i - c_k|^2 / tau, over latents [N, D] that are kept."""
     total, begin = codes.new_zeros(len(codes)), 0
     for part, _, scores in scored(latents, codes):
-        total += (torch.softmax(scores / -tau, dim=0) * keep[begin : begin + len(part)]).sum(dim=1)
+        share = share_(_logs(scores, tau).mul_(TO_BASE_2))
+        total += share @ (keep[begin : begin + len(part)] / share.sum(dim=0))
         begin += len(part)
     return total
 
@@ -34,10 +36,12 @@ def entropic_pull(latents: Tensor, keep: Tensor, codes: Tensor, tau: Tensor, pri
     """sum_i u_ik (x_i - c_k) [K, D], u_ik = p_ik (ln p_ik - price_k - sum_j p_ij (ln p_ij - price_j))."""
     pulled, mass, begin = torch.zeros_like(codes), codes.new_zeros(len(codes)), 0
     for part, x, scores in scored(latents, codes):
-        log_share = torch.log_softmax(scores / -tau, dim=0)
-        share = log_share.exp() * keep[begin : begin + len(part)]
-        excess = torch.where(share > 0, log_share - price[:, None], 0)
-        u = share * (excess - (share * excess).sum(dim=0))
+        logs = _logs(scores, tau)
+        share = share_(logs * TO_BASE_2)
+        total = share.sum(dim=0)
+        excess = logs.sub_(price[:, None]).masked_fill_(share == 0, 0)
+        mean = (share * excess).sum(dim=0) / total
+        u = excess.sub_(mean).mul_(share).mul_(keep[begin : begin + len(part)] / total)
         mass += u.sum(dim=1)
         pulled += product(u, x.T.contiguous())
         begin += len(part)
@@ -47,3 +51,8 @@ def entropic_pull(latents: Tensor, keep: Tensor, codes: Tensor, tau: Tensor, pri
 @entropic_pull.register_fake
 def _(latents: Tensor, keep: Tensor, codes: Tensor, tau: Tensor, price: Tensor) -> Tensor:
     return torch.empty_like(codes)
+
+
+def _logs(scores: Tensor, tau: Tensor) -> Tensor:
+    """ln p [K, n] in the place of the scores, up to a number for each latent; 0 for the nearest code."""
+    return scores.sub_(scores.amin(dim=0)).mul_(-1 / tau)

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from vqtheory.nn.ops.attraction import TO_BASE_2, power_
-from vqtheory.nn.ops.search import block_size, product
+from vqtheory.nn.ops.attraction import TO_BASE_2, share_
+from vqtheory.nn.ops.search import block_size, lowest, product
 
 _FRAME = "Tensor latents, Tensor directions, Tensor offsets, Tensor gains, float s"
 
@@ -80,7 +80,7 @@ class _Pull:
 @torch.library.custom_op("vqtheory::highest_logit", mutates_args=(), schema=f"({_FRAME}) -> Tensor")
 def highest_logit(latents: Tensor, directions: Tensor, offsets: Tensor, gains: Tensor, s: float) -> Tensor:
     """Index of the code with the largest logit: int64 [N]."""
-    winners = [at.value.argmax(dim=0) for at in _blocks(latents, directions, offsets, gains, s)]
+    winners = [lowest(at.value.neg_()) for at in _blocks(latents, directions, offsets, gains, s)]
     return torch.cat(winners) if winners else latents.new_zeros(0, dtype=torch.int64)
 
 
@@ -179,5 +179,5 @@ def _(
 
 
 def _softmax(logits: Tensor, temperature: float) -> Tensor:
-    share = power_((logits - logits.amax(dim=0)).mul_(TO_BASE_2 / temperature))
+    share = share_((logits - logits.amax(dim=0)).mul_(TO_BASE_2 / temperature))
     return share.div_(share.sum(dim=0))

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from vqtheory.nn.ops import noise, processes
-from vqtheory.nn.ops.search import centre, product, scored
+from vqtheory.nn.ops.search import centre, lowest, product, scored
 
 _LOOKUP = "Tensor latents, Tensor codes, Tensor temperature, Tensor step, float scale, int seed, bool hard"
 
@@ -55,7 +55,7 @@ class _Soft(torch.autograd.Function):
 @torch.library.custom_op("vqtheory::soft", mutates_args=(), schema=f"({_LOOKUP}) -> Tensor")
 def _soft(latents: Tensor, codes: Tensor, temperature: Tensor, step: Tensor, scale: float, seed: int, hard: bool) -> Tensor:
     blocks = _weights(latents, codes, temperature, step, scale, seed)
-    parts = [codes[y.argmax(dim=0)] if hard else product(y.T.contiguous(), codes.T.contiguous()) for _, y in blocks]
+    parts = [codes[lowest(y.neg_())] if hard else product(y.T.contiguous(), codes.T.contiguous()) for _, y in blocks]
     return torch.cat(parts) if parts else torch.empty_like(latents)
 
 
@@ -85,7 +85,7 @@ def _soft_backward(
         w = y * (a - (y * a).sum(dim=0)) * (2 / (_positive(temperature) * scale))
         moves[begin : begin + len(x)] = product(w.T.contiguous(), c.T.contiguous())
         if hard:
-            pulled.index_add_(0, y.argmax(dim=0), g)
+            pulled.index_add_(0, lowest(-y), g)
         else:
             pulled += product(y, g.T.contiguous())
         pulled += product(w, x.T.contiguous()) - w.sum(dim=1, keepdim=True) * c

@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 
 from vqtheory.nn.ops import processes
-from vqtheory.nn.ops.attraction import TO_BASE_2, power_
-from vqtheory.nn.ops.search import block_size, centre, product, scored
+from vqtheory.nn.ops.attraction import TO_BASE_2, share_
+from vqtheory.nn.ops.search import block_size, centre, lowest, product, scored
 
 
 def most_alike(latents: Tensor, codes: Tensor) -> Tensor:
@@ -29,7 +29,7 @@ def most_alike(latents: Tensor, codes: Tensor) -> Tensor:
 
 @torch.library.custom_op("vqtheory::most_alike", mutates_args=(), schema="(Tensor latents, Tensor codes) -> Tensor")
 def _most_alike(latents: Tensor, codes: Tensor) -> Tensor:
-    winners = [similarity.argmax(dim=0) for _, similarity in _compared(latents, codes, by_distance=False)]
+    winners = [lowest(similarity.neg_()) for _, similarity in _compared(latents, codes, by_distance=False)]
     return torch.cat(winners) if winners else latents.new_zeros(0, dtype=torch.int64)
 
 
@@ -161,7 +161,7 @@ def _compared(latents: Tensor, codes: Tensor, by_distance: bool) -> Iterator[tup
 
 def _softmax(similarity: Tensor, temperature: float) -> Tensor:
     """p [K, n], in the place of the similarities."""
-    share = power_(similarity.sub_(similarity.amax(dim=0)).mul_(TO_BASE_2 / temperature))
+    share = share_(similarity.sub_(similarity.amax(dim=0)).mul_(TO_BASE_2 / temperature))
     return share.div_(share.sum(dim=0))
 
 
