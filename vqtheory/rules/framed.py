@@ -160,7 +160,7 @@ def transport_map(before: np.ndarray, after: np.ndarray, rounding: float = 0.0) 
 
 
 def _exceeds(matrix: np.ndarray, least: float) -> bool:
-    """Whether all eigenvalues of a symmetric matrix are above the least; without finding them, which takes ten times as long."""
+    """Whether all eigenvalues of a symmetric matrix are above the least; to find them would take five times as long."""
     try:
         np.linalg.cholesky(matrix - least * np.eye(len(matrix), dtype=matrix.dtype))
     except np.linalg.LinAlgError:
