@@ -106,9 +106,8 @@ def find_each(x, codes, by_product, assignment, squared):
     if by_product:
         product.find_all(x, codes, assignment, squared)
         return
-    without_prices = np.empty(0, x.dtype)
     for b in range(len(x)):
-        assignment[b], squared[b] = product.search(x, b, codes, without_prices)
+        assignment[b], squared[b] = product.search(x, b, codes)
 
 
 @kernel

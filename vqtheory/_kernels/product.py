@@ -220,16 +220,24 @@ def find_squares(x, s, codes, distances):
 
 
 @kernel
-def search(x, s, codes, prices):
-    """The code nearest to x[s] and its squared distance times its price, by the direct sum to all of them."""
+def search(x, s, codes):
+    """The code nearest to x[s] and its squared distance, by the direct sum to all of them."""
     distances, best = np.empty(len(codes), x.dtype), 0
     find_squares(x, s, codes, distances)
-    for k in range(len(prices)):
-        distances[k] *= prices[k]
     for k in range(1, len(codes)):
         if distances[k] < distances[best]:
             best = k
     return best, distances[best]
+
+
+@kernel
+def search_cheapest(x, s, codes, prices):
+    """The same by squared distances times prices [K]."""
+    costs = np.empty(len(codes), x.dtype)
+    find_squares(x, s, codes, costs)
+    costs *= prices
+    best = np.argmin(costs)
+    return best, costs[best]
 
 
 @kernel
@@ -278,7 +286,7 @@ def decide(x, weight, gains, update, hits, codes, proposals, assignment, squared
                     if e < closest or (e == closest and k + 3 < best):
                         best, closest = min(k + 3, last), e
         else:
-            best, closest = search(x, s, codes, prices)
+            best, closest = search_cheapest(x, s, codes, prices) if priced else search(x, s, codes)
         assignment[s], squared[s] = best, closest
         if clock == STANDING:
             continue

@@ -130,10 +130,10 @@ def moments_of(codes: np.ndarray) -> Moments:
 
 def moved(mean: np.ndarray, covariance: np.ndarray, x: np.ndarray, weight: np.ndarray, gain: Any) -> tuple[Any, Any]:
     """mu' and V' after a batch [B, D]."""
-    shares = (weight / weight.sum())[:, None]
-    jump = (shares * (x - mean)).sum(axis=0)
+    shares = weight / weight.sum()
+    jump = shares @ (x - mean)
     spread = x - (mean + jump)
-    own = (shares * spread).T @ spread
+    own = (shares[:, None] * spread).T @ spread
     return mean + gain * jump, (1 - gain) * (covariance + gain * np.outer(jump, jump)) + gain * own
 
 
@@ -152,8 +152,17 @@ def transport_map(before: np.ndarray, after: np.ndarray, rounding: float = 0.0) 
     spread = values > max(rounding, relative * values[-1])
     axes, root, flat = axes[:, spread], np.sqrt(values[spread]), axes[:, ~spread]
     after = axes.T @ after @ axes
-    if not spread.any() or np.linalg.eigvalsh(after)[0] <= max(rounding, relative * np.trace(after)):
+    if not spread.any() or not _exceeds(after, max(rounding, relative * np.trace(after))):
         return np.eye(len(values), dtype=before.dtype)
     values, turns = np.linalg.eigh(root[:, None] * after * root)
     middle = turns * np.sqrt(np.maximum(values, 0)) @ turns.T
     return axes / root @ middle @ (axes / root).T + flat @ flat.T
+
+
+def _exceeds(matrix: np.ndarray, least: float) -> bool:
+    """Whether all eigenvalues of a symmetric matrix are above the least; to find them would take five times as long."""
+    try:
+        np.linalg.cholesky(matrix - least * np.eye(len(matrix), dtype=matrix.dtype))
+    except np.linalg.LinAlgError:
+        return False
+    return True
