@@ -59,7 +59,7 @@ CASES: dict[str, tuple[Rule, int | None]] = {  # the rule, and its products; Non
     "HyperVQ": (HyperVQ(), 3),
     "GRITVQ": (GRITVQ(), 1),
     "SimVQ": (SimVQ(), 1),
-    "VQ with transport": (Transport(VQ(STEP_SIZE)), 1),
+    "VQ with transport": (Transport(VQ(STEP_SIZE)), 2),  # codes to the latents before their move, and latents to codes
     "VQ in a frame": (Affine(VQ(STEP_SIZE)), 1),
     "VQ with Wasserstein's pull": (Wasserstein(VQ(STEP_SIZE)), 1),
     "VQ re-estimated": (Reestimate(VQ(STEP_SIZE)), 1),

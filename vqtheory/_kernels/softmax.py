@@ -62,7 +62,7 @@ def pairs(work, place, num_codes, size):
 
 
 @kernel
-def turn(x, work):
+def transpose(x, work):
     """x [b, D], dimension by dimension: [D, b]."""
     size, dim = x.shape
     turned = work.turned[: dim * size].reshape((dim, size))
@@ -83,7 +83,7 @@ def score(x, first, codes, by_distance, work):
     if work.begin[0] == first:
         return scores
     work.begin[0] = first
-    turned = turn(block, work)
+    turned = transpose(block, work)
     if len(turned) <= _FEW:
         _score_directly(turned, codes, by_distance, scores)
         return scores
@@ -96,7 +96,7 @@ def score(x, first, codes, by_distance, work):
 @kernel
 def multiply(x, codes, work, values):
     """OUT values [K, b]: x . c of x [b, D] and codes [K, D]."""
-    np.dot(codes, turn(x, work), values)
+    np.dot(codes, transpose(x, work), values)
 
 
 @kernel

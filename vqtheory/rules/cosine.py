@@ -19,7 +19,7 @@ import numpy as np
 from vqtheory import schedules
 from vqtheory._base import check
 from vqtheory._base.randomness import Purpose, generator
-from vqtheory._kernels.cells import by_batch, find_nearest, info, new_tally
+from vqtheory._kernels.cells import add_cells, by_batch, find_nearest, info, new_tally
 from vqtheory._kernels.jit import kernel
 from vqtheory._kernels.product import find_all
 from vqtheory.protocols import Batches, checked
@@ -107,15 +107,10 @@ def _advance(x, weight, rates, by_product, step, codes, hits, last_hit, assignme
             for b in range(batch_size):
                 assignment[b] = find_nearest(x[t, b], codes_t, distances)
                 squared[b] = distances[assignment[b]]
+        distortion[t] = add_cells(x[t], weight[t], codes, assignment, squared, pull, hits)
         for b in range(batch_size):
             k = assignment[b]
-            hits[k] += 1
             last_hit[k] = step + t
-            distortion[t] += weight[t, b] * squared[b]
-            for d in range(dim):
-                pull[k, d] += weight[t, b] * (x[t, b, d] - codes[k, d])
-        for b in range(batch_size):
-            k = assignment[b]
             turn(codes, k, pull, rates[t])
             for d in range(dim):
                 pull[k, d] = 0
@@ -141,9 +136,3 @@ def turn(codes, k, pull, rate):
         square += codes[k, d] * codes[k, d]
     for d in range(codes.shape[1]):
         codes[k, d] /= np.sqrt(square)
-
-
-@kernel
-def move_on_sphere(code, pull, rate):
-    """IN/OUT code [D]: `turn` of a single one."""
-    turn(code.reshape((1, len(code))), 0, pull.reshape((1, len(code))), rate)

@@ -44,7 +44,7 @@ from vqtheory._kernels.exponential import exponential, logarithm
 from vqtheory._kernels.jit import kernel
 from vqtheory.protocols import Batches, checked
 from vqtheory.rules.base import Rule, check_start
-from vqtheory.rules.cosine import move_on_sphere
+from vqtheory.rules.cosine import turn
 
 
 @dataclass(frozen=True, repr=False)
@@ -185,7 +185,7 @@ def _advance(x, weight, rates, s, temperature, step, frame, work, tally):
             hits[k] += 1
             last_hit[k] = step + t
         for k in range(len(frame.gains)):
-            move_on_sphere(frame.directions[k], moves.directions[k], rates[t])
+            turn(frame.directions, k, moves.directions, rates[t])
             frame.offsets[k] += rates[t] * moves.offsets[k]
             frame.gains[k] += rates[t] * moves.gains[k]
 
