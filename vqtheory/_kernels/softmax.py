@@ -1,7 +1,8 @@
 """The softmax over all codes, for a block of latents at a time.
 
-Its arrays are [K, b], code by code, so that sums over codes run for all latents of a block at once. In few dimensions scores
-are summed as they stand, which loses no digits where codes are many and close; in more they come from a product.
+Its arrays are [K, b], code by code, so that sums over codes run for all latents of a block at once. In few dimensions they
+are summed directly; in more they come from products of what is seen from the mean of the latents. A squared distance is then
+off by a few roundings of |y|^2, and where that is not small beside the temperature, it is summed directly too.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from vqtheory._kernels.jit import kernel
 _LEAST = 64  # latents in a block
 _KEPT = 2**20  # latents by codes that are one block, whose scores are found once
 _FEW = 16  # dimensions
+_COARSE = 2.0**-8  # of the temperature, the most by which a product's squared distances may be off
 
 
 def block_size(batch_size: int, num_codes: int) -> int:
@@ -27,6 +29,7 @@ class Work(NamedTuple):
     """Workspace; flat where a smaller block at the end is to lie side by side too."""
 
     begin: np.ndarray  # [1], the first latent of the block whose scores are in the first array; -1 for none
+    direct: np.ndarray  # bool [1], whether scores and moves are summed directly
     turned: np.ndarray  # [D b]
     pairs: np.ndarray  # [arrays, K b]
     highest: np.ndarray  # [b], the largest score of a latent
@@ -40,19 +43,32 @@ def workspace(batch_size: int, codes: np.ndarray, arrays: int) -> Work:
     """Work for batches of this size and codes [K, D], with so many arrays of latents by codes."""
     (num_codes, dim), size = codes.shape, block_size(batch_size, len(codes))
     shapes = (dim * size,), (arrays, num_codes * size), (size,), (size,), (size,), (size,), (num_codes, dim)
-    return Work(np.array([-1]), *(np.empty(shape, codes.dtype) for shape in shapes))
+    return Work(np.array([-1]), np.array([dim <= _FEW]), *(np.empty(shape, codes.dtype) for shape in shapes))
 
 
 @kernel
-def centre(x, codes, work, y, z):
-    """OUT y [B, D] and z [K, D]: latents and codes seen from the mean of the latents, of which there are no scores."""
-    work.begin[0] = -1
-    for d in range(x.shape[1]):
-        middle = x[:, d].sum() / x.dtype.type(len(x))
-        for b in range(len(x)):
-            y[b, d] = x[b, d] - middle
+def centre(x, weight, codes, temperature, work, y, z):
+    """OUT y [B, D] and z [K, D]: latents and codes seen from the mean of the latents that have a weight; or as they are, if
+    a product is too coarse for the temperature. There are no scores of them."""
+    (size, dim), (zero, one) = x.shape, (x.dtype.type(0), x.dtype.type(1))
+    work.begin[0], counted = -1, max(one, x.dtype.type((weight > 0).sum()))
+    for d in range(dim):
+        middle = zero
+        for b in range(size):
+            middle += x[b, d] / counted if weight[b] > 0 else zero
+        for b in range(size):
+            y[b, d] = x[b, d] - middle if weight[b] > 0 else zero
         for k in range(len(codes)):
             z[k, d] = codes[k, d] - middle
+    farthest = zero
+    for b in range(size):
+        square = zero
+        for d in range(dim):
+            square += y[b, d] * y[b, d]
+        farthest = max(farthest, square)
+    work.direct[0] = dim <= _FEW or not 2 * np.sqrt(dim) * np.finfo(x.dtype).eps * farthest <= _COARSE * temperature
+    if work.direct[0]:
+        y[:], z[:] = x, codes
 
 
 @kernel
@@ -76,7 +92,7 @@ def transpose(x, work):
 def score(x, first, codes, by_distance, work):
     """Scores [K, b] of a block of x [B, D] that begins at `first`: x . c, or -|x - c|^2 up to a number for each latent.
 
-    They are found unless they are there from before: `work.begin` is set to -1 where codes or latents are other ones.
+    They are found unless they are there from before: `work.begin` is set to -1 where codes or latents are others.
     """
     block = x[first : first + len(work.highest)]
     scores = pairs(work, 0, len(codes), len(block))
@@ -84,7 +100,7 @@ def score(x, first, codes, by_distance, work):
         return scores
     work.begin[0] = first
     turned = transpose(block, work)
-    if len(turned) <= _FEW:
+    if work.direct[0]:
         _score_directly(turned, codes, by_distance, scores)
         return scores
     np.dot(codes, turned, scores)
@@ -139,6 +155,7 @@ def find_highest(scores, work):
 def find_winners(scores, work, winner):
     """OUT winner [b]: the first code with the largest of a latent's scores [K, b]."""
     find_highest(scores, work)
+    winner[:] = 0  # where no score is a number
     for k in range(len(scores) - 1, -1, -1):
         for s in range(scores.shape[1]):
             winner[s] = k if scores[k, s] == work.highest[s] else winner[s]
@@ -148,6 +165,12 @@ def find_winners(scores, work, winner):
 def soften(scores, temperature, work, power):
     """OUT power [K, b] and in work its sums: softmax(scores / temperature) is power / total."""
     find_highest(scores, work)
+    exponentiate(scores, temperature, work, power)
+
+
+@kernel
+def exponentiate(scores, temperature, work, power):
+    """`soften` of scores whose largest are in work."""
     highest, total = work.highest, work.total
     total[:] = 0
     for k in range(len(scores)):
@@ -203,17 +226,24 @@ def find_mean(values, work, power):
 @kernel
 def weigh(strength, weight, values, work, power):
     """IN/OUT power [K, b] becomes strength w p (values - their mean)."""
-    factor, mean = work.factor, work.mean
+    factor, mean, zero = work.factor, work.mean, power.dtype.type(0)
     for s in range(power.shape[1]):
         factor[s] = strength * weight[s] / work.total[s]
     for k in range(len(power)):
         for s in range(power.shape[1]):
-            power[k, s] *= factor[s] * (values[k, s] - mean[s])
+            force = power[k, s] * (values[k, s] - mean[s]) * factor[s]
+            power[k, s] = force if power[k, s] > 0 else zero
 
 
 @kernel
 def add_moves(force, x, codes, by_distance, work, moves):
     """Added to moves [K, D]: sum_s force_ks x_s, or force_ks (x_s - c_k), of force [K, b] and x [b, D]."""
+    if by_distance and work.direct[0]:
+        for k in range(len(codes)):
+            for s in range(len(x)):
+                for d in range(codes.shape[1]):
+                    moves[k, d] += force[k, s] * (x[s, d] - codes[k, d])
+        return
     np.dot(force, x, work.sums)
     mass = np.zeros(len(codes), codes.dtype)
     if by_distance:

@@ -120,7 +120,7 @@ def _advance(x, weight, rates, strength, temperature, balance, by_product, step,
         mass = weight[t].sum()
         tau = temperature * distortion[t] / mass if mass > 0 else x.dtype.type(0)
         if tau > 0 and strength > 0:
-            softmax.centre(x[t], codes, work, y, z)
+            softmax.centre(x[t], weight[t], codes, tau, work, y, z)
             softmax.find_use(y, weight[t], z, True, tau, work, use)
             for k in range(len(use)):
                 use[k] *= balance

@@ -122,7 +122,7 @@ def rounding_of(mean: np.ndarray) -> float:
 
 
 def moments_of(codes: np.ndarray) -> Moments:
-    """Those of the codes [K, D], each with the same weight."""
+    """The mean and covariance of codes [K, D], each with the same weight."""
     mean = codes.mean(axis=0)
     apart = codes - mean
     return Moments(mean, apart.T @ apart / len(codes))

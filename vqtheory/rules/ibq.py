@@ -159,10 +159,13 @@ def _advance(x, weight, rates, softness, by_product, step, codes, work, tally):
     hits, last_hit, assignment, distortion = tally
     squared, use, pull = np.empty(x.shape[1], x.dtype), np.empty(len(codes), x.dtype), np.empty_like(codes)
     y, z, gap = np.empty(x.shape[1:], x.dtype), np.empty_like(codes), np.empty(x.shape[1:], x.dtype)
+    sharpest = softness.temperature
+    if softness.entropy_weight > 0:
+        sharpest = min(sharpest, softness.entropy_temperature)
     for t in range(len(x)):
         pull[:] = 0
         if softness.by_distance:
-            softmax.centre(x[t], codes, work, y, z)
+            softmax.centre(x[t], weight[t], codes, sharpest, work, y, z)
             find_each(x[t], codes, by_product, assignment, squared)
         else:
             y[:], z[:], work.begin[0] = x[t], codes, -1
@@ -209,7 +212,7 @@ def _add_softness(x, weight, gap, codes, softness, use, work, pull):
         softmax.find_mean(values, work, power)
         softmax.weigh(by_error, share, values, work, power)
         if softness.entropy_weight > 0:
-            softmax.soften(scores, softness.entropy_temperature, work, values)
+            softmax.exponentiate(scores, softness.entropy_temperature, work, values)
             softmax.find_surprise(scores, softness.entropy_temperature, use, work, values, surprise)
             softmax.weigh(by_entropy, share, surprise, work, values)
             power += values

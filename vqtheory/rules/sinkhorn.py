@@ -31,7 +31,7 @@ import numpy as np
 from vqtheory import schedules
 from vqtheory._base import check
 from vqtheory._base.randomness import Purpose, generator
-from vqtheory._kernels.cells import by_batch, info, new_tally
+from vqtheory._kernels.cells import add_cells, by_batch, info, new_tally
 from vqtheory._kernels.exponential import exponential
 from vqtheory._kernels.jit import inlined_kernel, kernel
 from vqtheory._kernels.scores import Scores, least_priced, look, new_scores, precise, rows_of, total_of
@@ -117,7 +117,6 @@ class Sinkhorn(Rule):
         scores, tally = new_scores(x.shape[1], codes), new_tally(x, codes)
         limits = x.dtype.type(self.temperature), self.rounds, x.dtype.type(self.tolerance)
         by_product, work = by_batch(x.shape[1], codes), _workspace(scores)
-        rates = rates.astype(x.dtype)
         _advance(x, weight, rates, *limits, by_product, state.step, codes, prices, scores, work, imbalance, *tally)
         if (imbalance > self.tolerance).any():
             warnings.warn(unbalanced(float(imbalance.max()), self.rounds, self.tolerance), stacklevel=2)
@@ -171,14 +170,9 @@ def _advance(x, weight, rates, temperature, rounds, tolerance, by_product, step,
         if epsilon > 0:
             imbalance[t] = _balance(x[t], weight[t], epsilon, rounds, tolerance, product, prices, scores, work)
         _assign(x[t], epsilon, product, codes, prices, scores, work, assignment, squared)
-        for b in range(x.shape[1]):
-            k = assignment[b]
-            for d in range(x.shape[2]):
-                pull[k, d] += weight[t, b] * (x[t, b, d] - codes[k, d])
-            distortion[t] += weight[t, b] * squared[b]
-            hits[k] += 1
-            last_hit[k] = step + t
+        distortion[t] = add_cells(x[t], weight[t], codes, assignment, squared, pull, hits)
         for k in assignment:  # one that won twice is met again with nothing left to add
+            last_hit[k] = step + t
             for d in range(x.shape[2]):
                 codes[k, d] += rates[t] * pull[k, d]
                 pull[k, d] = 0

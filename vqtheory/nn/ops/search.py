@@ -131,8 +131,8 @@ def _two_lowest(values: Tensor) -> Tensor:
 
 
 def _two_lowest_by_groups(values: Tensor, size: int) -> Tensor:
-    """They are in the two groups of rows with the lowest minima. `min` over groups runs over columns side by side, as a
-    search for the row does not.
+    """The two lowest are in the two groups of rows with the lowest minima. `min` over groups runs over columns side by side,
+    as a search for the row does not.
     """
     if len(values) <= 2 * size:
         best = values.min(dim=0, keepdim=True).indices
