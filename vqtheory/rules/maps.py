@@ -35,7 +35,7 @@ from vqtheory import schedules
 from vqtheory._base import check
 from vqtheory._base.randomness import Purpose, generator
 from vqtheory._kernels.cells import by_batch, info, new_tally, sum_cells, sum_cells_by_product
-from vqtheory._kernels.jit import OPTIONS, kernel
+from vqtheory._kernels.jit import OPTIONS, inlined_kernel, kernel
 from vqtheory.protocols import Batches, checked
 from vqtheory.rules.base import Rule, check_start
 
@@ -275,25 +275,26 @@ def find_gradient(x, weight, t, step, codes_t, scale, distances, gradient, tally
     """
     gradient[:] = 0
     tally.distortion[t] = sum_cells(x[t], weight[t], codes_t, distances, gradient, tally.hits, tally.assignment)
-    unit = -1 / (x.shape[1] * scale)
-    for k in range(gradient.shape[0]):
-        for d in range(gradient.shape[1]):
-            gradient[k, d] *= unit
-    for b in range(x.shape[1]):
-        tally.last_hit[tally.assignment[b]] = step + t
+    _finish(x.shape[1] * scale, step + t, gradient, tally)
 
 
 @kernel
 def find_gradient_by_product(x, weight, t, step, codes, scale, gradient, tally):
-    """The same of codes [K, D], with winners found by products; all of it again, since to call a part costs too much."""
+    """The same of codes [K, D], with winners found by products."""
     gradient[:] = 0
     tally.distortion[t] = sum_cells_by_product(x[t], weight[t], codes, gradient, tally.hits, tally.assignment)
-    unit = -1 / (x.shape[1] * scale)
+    _finish(x.shape[1] * scale, step + t, gradient, tally)
+
+
+@inlined_kernel
+def _finish(size, now, gradient, tally):
+    """IN/OUT gradient: sums over cells become the gradient of a batch of this size; OUT when codes won last."""
+    unit = -1 / size
     for k in range(gradient.shape[0]):
         for d in range(gradient.shape[1]):
             gradient[k, d] *= unit
-    for b in range(x.shape[1]):
-        tally.last_hit[tally.assignment[b]] = step + t
+    for k in tally.assignment:
+        tally.last_hit[k] = now
 
 
 @kernel

@@ -41,7 +41,7 @@ from vqtheory._base.randomness import Purpose, generator
 from vqtheory._kernels import softmax
 from vqtheory._kernels.cells import info, new_tally
 from vqtheory._kernels.exponential import exponential, logarithm
-from vqtheory._kernels.jit import kernel
+from vqtheory._kernels.jit import inlined_kernel, kernel
 from vqtheory.protocols import Batches, checked
 from vqtheory.rules.base import Rule, check_start
 from vqtheory.rules.cosine import turn
@@ -216,6 +216,13 @@ def _stretch_latents(x, s):
     return lengths
 
 
+@inlined_kernel
+def _sine(product, depths, k, lengths, b, tiny):
+    """w of a code and a latent with this product <z, a>, and sqrt(1 + w^2), both over exp(s |z| + s |r|)."""
+    w = lengths.sinh[b] * product * depths.cosh[k] - lengths.cosh[b] * depths.sinh[k]
+    return w, np.sqrt(w * w + max(lengths.fall[b] * depths.fall[k], tiny))
+
+
 @kernel
 def _find_logits(x, s, frame, depths, lengths, work, winner):
     """OUT in work the products <z, a> [K, b], the angles asinh(w), and the logits; the first code with the largest."""
@@ -226,8 +233,7 @@ def _find_logits(x, s, frame, depths, lengths, work, winner):
     for k in range(len(products)):
         gain = scale * frame.gains[k]
         for b in range(len(x)):
-            w = lengths.sinh[b] * products[k, b] * depths.cosh[k] - lengths.cosh[b] * depths.sinh[k]
-            root = np.sqrt(w * w + max(lengths.fall[b] * depths.fall[k], tiny))
+            w, root = _sine(products[k, b], depths, k, lengths, b, tiny)
             size = s * (lengths.length[b] + depths.length[k])
             angles[k, b] = np.copysign(size + logarithm(abs(w) + root), w)
             logits[k, b] = gain * angles[k, b]
@@ -250,8 +256,7 @@ def _add_moves(x, weight, s, temperature, frame, depths, lengths, work, moves):
         for b in range(len(x)):
             share = weight[b] * power[k, b] / work.total[b]
             force = -half * share * (squared[k, b] - work.mean[b]) / temperature
-            w = lengths.sinh[b] * products[k, b] * depths.cosh[k] - lengths.cosh[b] * depths.sinh[k]
-            root = np.sqrt(w * w + max(lengths.fall[b] * depths.fall[k], tiny))
+            _, root = _sine(products[k, b], depths, k, lengths, b, tiny)
             radial = four * (lengths.sinh[b] * products[k, b] * depths.sinh[k] - lengths.cosh[b] * depths.cosh[k]) / root
             tangent = four / s * lengths.sinh[b] * depths.cosh[k] / root
             angles[k, b] *= force * four / s
